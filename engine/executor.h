@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "engine/kv/block_pool.h"
+#include "engine/kv/kv_arena.h"
+#include "engine/model/model.h"
+#include "engine/sample/sampler.h"
+#include "engine/schedule/batch_planner.h"
+
+namespace baton::engine {
+
+/// Which part of a request's life this worker runs.
+enum class Phase {
+  kWhole,    // prompt and answer, on one engine
+  kPrefill,  // prompt and first token
+  kDecode,   // answer from the second token on; the prompt's KV is in `blocks`
+};
+
+enum class FinishReason { kStop, kLength, kCancelled, kPrefilled };
+[[nodiscard]] std::string_view Name(FinishReason reason);
+
+struct StopRules {
+  std::int64_t max_tokens = 16;        // of the answer, the first token included
+  std::int64_t min_tokens = 0;         // before this many, stop ids are sampled over (never chosen)
+  std::vector<TokenId> stop_ids;       // end the answer; reported as its last token
+};
+
+/// What the executor needs to run a sequence. The blocks belong to the caller, who may free them after OnReleased.
+struct SequenceSpec {
+  RequestKey key;
+  Phase phase = Phase::kWhole;
+  /// The prompt. For kDecode: the prompt followed by the first token of the answer.
+  std::vector<TokenId> tokens;
+  /// Covers every position that will be written: prompt + max_tokens - 1 (kPrefill: the prompt).
+  BlockTable blocks;
+  SamplingParams sampling;
+  StopRules stop;
+  /// kPrefill: call OnLayerDone for each layer of each chunk.
+  bool report_layers = false;
+};
+
+struct TokenEvent {
+  RequestKey key;
+  std::int64_t index = 0;  // in the answer, from 0
+  TokenId token = 0;
+  std::optional<FinishReason> finish;  // set on the last one
+  TimePoint at;
+};
+
+struct LayerEvent {
+  RequestKey key;
+  int layer = 0;
+  std::int64_t first_position = 0;
+  std::int64_t tokens = 0;
+  bool last = false;  // the prompt's last chunk
+};
+
+struct StepReport {
+  std::int64_t prompt_tokens = 0;
+  std::int64_t decode_tokens = 0;
+  Duration duration{};
+};
+
+/// Called on the engine thread, never while the executor holds a lock; they post to the control thread and return.
+class ExecutorEvents {
+ public:
+  virtual ~ExecutorEvents() = default;
+  virtual void OnLayerDone(const LayerEvent& event) = 0;
+  virtual void OnToken(const TokenEvent& event) = 0;
+  /// The executor will never touch the sequence's blocks again. Exactly once for each Submit, after all else.
+  virtual void OnReleased(RequestKey key, FinishReason reason) = 0;
+  virtual void OnStep(const StepReport& report) = 0;
+};
+
+struct ExecutorLoad {
+  std::int64_t sequences = 0;
+  std::int64_t prompt_tokens_left = 0;
+  std::int64_t decoding = 0;
+};
+
+/// The loop of a worker: plan -> forward -> sample -> publish, on a thread of its own. Submit, Cancel and Load from any
+/// thread. A cancelled sequence leaves before the next step.
+class Executor {
+ public:
+  Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events);
+  /// Cancels what runs, reports it released and joins the thread.
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  /// Takes the sequence into the next step's plan. The caller has checked lengths, ids and blocks.
+  void Submit(SequenceSpec spec);
+  /// Nothing happens where the sequence is unknown or already released.
+  void Cancel(RequestKey key);
+  [[nodiscard]] ExecutorLoad Load() const;
+  /// End of the last step or of the last idle check: what a watchdog looks at.
+  [[nodiscard]] TimePoint LastProgress() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace baton::engine

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "common/base/ids.h"
+#include "engine/kv/kv_arena.h"
+#include "engine/model/model_config.h"
+#include "kernels/backend.h"
+
+namespace baton::engine {
+
+/// The work of one step: rows of several sequences, each a run of consecutive positions.
+struct StepBatch {
+  std::vector<TokenId> tokens;           // one per row
+  std::vector<std::int32_t> positions;   // one per row
+  std::vector<kernels::SequenceSlice> slices;
+  std::vector<std::int64_t> logit_rows;  // rows whose logits are wanted, ascending
+};
+
+/// Called on the engine thread when a layer's KV of the whole batch is complete in the arena.
+using LayerDone = std::function<void(int layer)>;
+
+/// A loaded model. `Forward` is called from the engine thread only.
+class Model {
+ public:
+  virtual ~Model() = default;
+  [[nodiscard]] virtual const ModelConfig& Config() const = 0;
+  /// Hash of config and weights as stored.
+  [[nodiscard]] virtual std::uint64_t Fingerprint() const = 0;
+  /// {compute path, weight type, KV type, reduction plan} as text: inside one class results agree to the bit.
+  [[nodiscard]] virtual std::string NumericsClass() const = 0;
+  /// One step over `batch`: writes its KV and returns the logits, [logit_rows][vocabulary], valid until the next call.
+  virtual kernels::Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) = 0;
+};
+
+/// Loads a Hugging Face directory onto `backend`, which must outlive the model. Errors name file, tensor or field.
+/// `max_rows` bounds the rows of a step: activations are allocated once.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory, kernels::Backend& backend,
+                                                               std::int64_t max_rows);
+
+}  // namespace baton::engine

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "common/base/ids.h"
+
+namespace baton::engine {
+
+/// `rope_scaling` of config.json with rope_type "llama3".
+struct RopeScalingLlama3 {
+  double factor = 8;
+  double low_frequency_factor = 1;
+  double high_frequency_factor = 4;
+  std::int64_t original_context = 8192;
+};
+
+/// A decoder-only transformer, from `config.json` and `generation_config.json`.
+struct ModelConfig {
+  std::string architecture;  // "LlamaForCausalLM"
+  std::int64_t hidden = 0;
+  std::int64_t intermediate = 0;
+  int layers = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  std::int32_t vocabulary = 0;
+  std::int64_t context = 0;  // max_position_embeddings
+  float rms_epsilon = 1e-5F;
+  double rope_theta = 10000;
+  std::optional<RopeScalingLlama3> rope_scaling;
+  bool tied_embeddings = false;
+  std::vector<TokenId> eos;  // generation_config.json over config.json
+  std::optional<TokenId> bos;
+};
+
+/// Reads `directory`. Errors name file and field: "config.json: num_key_value_heads 3 does not divide
+/// num_attention_heads 8"; an unsupported feature is named as such.
+[[nodiscard]] absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory);
+/// The same from the files' texts; `generation_config` may be empty. For tests and fuzzers.
+[[nodiscard]] absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config, std::string_view generation_config);
+
+/// Angle per position of each rotated pair, [head_dim / 2], scaling included.
+[[nodiscard]] std::vector<double> InverseFrequencies(const ModelConfig& config);
+
+}  // namespace baton::engine

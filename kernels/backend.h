@@ -1,0 +1,163 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "common/base/ids.h"
+#include "common/base/memory_region.h"
+
+/// What a decoder-only transformer needs of a machine: memory and a dozen operations, on the CPU or one GPU.
+/// Activations are f32, row-major, one row per token. Every operation is *batch-invariant*: a row's result depends on
+/// that row (and its own sequence's KV) alone, to the bit, whatever else is in the batch and however it is cut:
+///  - a matmul sums each output over K in 8 fixed segments, each in order, joined by the tree
+///    ((s0+s1)+(s2+s3))+((s4+s5)+(s6+s7)), so that 1, 2, 4 and 8 tensor-parallel ranks agree;
+///  - attention reduces in absolute tiles of 64 positions, from tile 0 upwards, for prompts and single tokens alike.
+namespace baton::kernels {
+
+/// Stored element types of weights and KV.
+enum class DType { kF32, kBF16, kF16 };
+[[nodiscard]] std::size_t SizeOf(DType dtype);
+[[nodiscard]] std::string_view Name(DType dtype);
+
+/// f32: products of f32 values, f32 KV; the exact class. bf16: products of bf16 values summed in f32, bf16 KV; the fast one.
+enum class ComputeClass { kF32, kBF16 };
+[[nodiscard]] std::string_view Name(ComputeClass compute);
+
+/// Positions that one attention tile spans; a numerics constant, see above.
+inline constexpr int kAttentionTile = 64;
+/// Segments of a matmul's K that are summed apart; a numerics constant, see above.
+inline constexpr int kReductionSegments = 8;
+
+/// Memory of a backend, zeroed at allocation. Move-only; frees itself; may outlive the backend.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(MemoryRegion region, void (*release)(MemoryRegion)) : region_(region), release_(release) {}
+  Buffer(Buffer&& other) noexcept { *this = std::move(other); }
+  Buffer& operator=(Buffer&& other) noexcept;
+  ~Buffer();
+  [[nodiscard]] const MemoryRegion& Region() const { return region_; }
+  [[nodiscard]] std::size_t Bytes() const { return region_.bytes; }
+  template <typename T>
+  [[nodiscard]] T* As() const {
+    return reinterpret_cast<T*>(region_.address);
+  }
+
+ private:
+  MemoryRegion region_;
+  void (*release_)(MemoryRegion) = nullptr;
+};
+
+/// A stored weight matrix as it lies in the checkpoint: [rows][columns], row-major, on the host, not owned.
+struct WeightView {
+  const std::byte* data = nullptr;
+  DType dtype = DType::kF32;
+  std::int64_t rows = 0;     // outputs
+  std::int64_t columns = 0;  // inputs (K)
+};
+
+/// A weight matrix in the backend's own order, made once at load. Immutable; shared between threads.
+class PackedMatrix {
+ public:
+  virtual ~PackedMatrix() = default;
+  [[nodiscard]] virtual std::int64_t Rows() const = 0;
+  [[nodiscard]] virtual std::int64_t Columns() const = 0;
+  [[nodiscard]] virtual std::size_t Bytes() const = 0;
+};
+
+/// f32 activations [rows][columns], rows `stride` floats apart. Not owned.
+struct Rows {
+  float* data = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t stride = 0;
+};
+
+/// One layer of the KV arena: [block][k|v][kv_head][token][dim]. `dtype` is f32 in class f32, bf16 in class bf16.
+struct KvLayer {
+  std::byte* base = nullptr;
+  DType dtype = DType::kF32;
+  int kv_heads = 0;
+  int head_dim = 0;
+  int block_tokens = 16;
+  [[nodiscard]] std::size_t BlockBytes() const {
+    return std::size_t{2} * kv_heads * block_tokens * head_dim * SizeOf(dtype);
+  }
+};
+
+/// A run of consecutive tokens of one sequence inside a batch.
+struct SequenceSlice {
+  std::span<const BlockIndex> blocks;  // block table: entry i holds positions [16 i, 16 i + 16)
+  std::int64_t first_row = 0;          // of the batch's activations
+  std::int64_t tokens = 0;
+  std::int64_t first_position = 0;  // of the first of these tokens in its sequence
+};
+
+struct AttentionShape {
+  int heads = 0;  // query heads; a multiple of the KV heads
+  float scale = 0;
+  int window = 0;  // a token sees itself and the window-1 before it; 0 = all
+};
+
+/// One device. All operations are called from one thread (the engine's) and are complete when they return or, on a
+/// device with queues, when `Synchronize` does.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// "cpu/avx512bf16/bf16": device, instruction set, compute class. Part of the numerics class.
+  [[nodiscard]] virtual std::string Name() const = 0;
+  [[nodiscard]] virtual ComputeClass Compute() const = 0;
+  /// The type that KV is stored in.
+  [[nodiscard]] virtual DType KvType() const = 0;
+
+  /// Zeroed memory, 2 MiB aligned and on huge pages where it is large. ResourceExhausted names the size.
+  [[nodiscard]] virtual absl::StatusOr<Buffer> Allocate(std::size_t bytes) = 0;
+  /// Packs `weight` for MatMul. The source is not needed afterwards.
+  [[nodiscard]] virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight) = 0;
+
+  /// out[i] = table row ids[i], as f32. `table` is not packed; ids are within it (checked by the caller).
+  virtual void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) = 0;
+  /// out = in / sqrt(mean(in^2) + epsilon) * weight, per row. May be in place.
+  virtual void RmsNorm(Rows in, std::span<const float> weight, float epsilon, Rows out) = 0;
+  /// out[t][n] = sum_k in[t][k] * weight[n][k]. in and out do not overlap.
+  virtual void MatMul(const PackedMatrix& weight, Rows in, Rows out) = 0;
+  /// Rotates pairs (i, i + head_dim/2) of each head of x [token][heads * head_dim] by positions[token] * inv_freq[i],
+  /// angles computed in double (the Hugging Face convention for Llama).
+  virtual void Rope(Rows x, int head_dim, std::span<const std::int32_t> positions,
+                    std::span<const double> inverse_frequencies) = 0;
+  /// Stores k and v ([token][kv_heads * head_dim]) of each slice at its positions in the arena.
+  virtual void WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) = 0;
+  /// Causal attention of q [token][heads * head_dim] over the KV of each slice's own sequence, positions 0 to its own.
+  virtual void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape,
+                         Rows q, Rows out) = 0;
+  /// out[t][i] = silu(gate_up[t][i]) * gate_up[t][width + i], width = out.columns.
+  virtual void SwiGlu(Rows gate_up, Rows out) = 0;
+  /// x += y.
+  virtual void Add(Rows x, Rows y) = 0;
+  /// out[i] = in[indices[i]].
+  virtual void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) = 0;
+  virtual void Synchronize() = 0;
+};
+
+struct CpuOptions {
+  ComputeClass compute = ComputeClass::kBF16;
+  /// Threads that compute, the caller's included; 0 = as many as the process may run on.
+  int threads = 0;
+  /// "auto" (the best that this processor has) or a name that `CpuInstructionSets` lists.
+  std::string instruction_set = "auto";
+};
+
+/// Names that this processor can run, best first: of avx512bf16, avx512, avx2, portable.
+[[nodiscard]] std::vector<std::string> CpuInstructionSets();
+/// InvalidArgument where the instruction set is unknown or not on this processor; the message lists those that are.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& options);
+
+}  // namespace baton::kernels
