@@ -13,7 +13,7 @@ endfunction()
 
 function(check_edge user layer dependency)
   get_property(dependency_layer GLOBAL PROPERTY BATON_LAYER_${dependency})
-  if(NOT dependency_layer)
+  if("${dependency_layer}" STREQUAL "")  # layer 0 is a layer
     message(FATAL_ERROR "${user} uses ${dependency}, which is no module declared before it: "
       "a module is declared after those it uses, lowest layer first (CMakeLists.txt)")
   endif()
