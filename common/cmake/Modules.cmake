@@ -106,3 +106,23 @@ function(check_layers)
   endforeach()
   file(WRITE ${PROJECT_BINARY_DIR}/modules.txt "${text}")
 endfunction()
+
+# proto_of(MODULE FILE): compiles FILE with protoc into a library of its own, baton_proto_<module>, without our warnings;
+# sources include it as "<module>/<stem>.pb.h". Name the library in EXTERNAL: generated headers stay out of ours.
+function(proto_of name file)
+  string(REPLACE "/" "_" flat ${name})
+  get_filename_component(stem ${file} NAME_WE)
+  set(out ${PROJECT_BINARY_DIR}/proto)
+  file(MAKE_DIRECTORY ${out}/${name})
+  set(generated ${out}/${name}/${stem}.pb.cc ${out}/${name}/${stem}.pb.h)
+  add_custom_command(OUTPUT ${generated}
+    COMMAND protobuf::protoc --proto_path=${PROJECT_SOURCE_DIR} --cpp_out=${out} ${PROJECT_SOURCE_DIR}/${name}/${file}
+    DEPENDS ${PROJECT_SOURCE_DIR}/${name}/${file} VERBATIM)
+  add_library(baton_proto_${flat} STATIC ${generated})
+  target_compile_options(baton_proto_${flat} PRIVATE -w)
+  if(BATON_SANITIZE)
+    target_compile_options(baton_proto_${flat} PRIVATE -fsanitize=${BATON_SANITIZE})
+  endif()
+  target_include_directories(baton_proto_${flat} SYSTEM PUBLIC ${out})
+  target_link_libraries(baton_proto_${flat} PUBLIC protobuf::libprotobuf)
+endfunction()
