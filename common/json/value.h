@@ -15,7 +15,8 @@ namespace baton::json {
 
 class Value;
 using Array = std::vector<Value>;
-/// Members in the order of the text. Looked up linearly; large maps (a vocabulary) are iterated, not searched.
+/// Members in the order of the text. Looked up linearly; large maps (a vocabulary) are iterated, not
+/// searched.
 using Object = std::vector<std::pair<std::string, Value>>;
 
 /// null, bool, whole number (int64), other number (double), string, array or object.
@@ -59,11 +60,13 @@ struct Limits {
   std::size_t nodes = 1'000'000;
 };
 
-/// Strict RFC 8259 and strict UTF-8: no NaN, no trailing text, no duplicate keys, no lone surrogates. The error says
-/// what and at which byte: "invalid JSON at byte 17: duplicate key 'model'". Integers beyond int64 become doubles.
+/// Strict RFC 8259 and strict UTF-8: no NaN, no trailing text, no duplicate keys, no lone surrogates. The
+/// error says what and at which byte: "invalid JSON at byte 17: duplicate key 'model'". Integers beyond int64
+/// become doubles.
 [[nodiscard]] absl::StatusOr<Value> Parse(std::string_view text, const Limits& limits = {});
 
-/// One line, UTF-8, no spaces. Doubles print with the fewest digits that read back the same; non-finite ones as null.
+/// One line, UTF-8, no spaces. Doubles print with the fewest digits that read back the same; non-finite ones
+/// as null.
 [[nodiscard]] std::string Serialize(const Value& value);
 
 /// Appends `text` quoted and escaped. Invalid UTF-8 becomes U+FFFD.
