@@ -16,7 +16,7 @@ namespace baton::net {
 
 /// "10.0.0.2:7001", "[::1]:7001", "localhost:0".
 struct Address {
-  std::string host;
+  std::string host = {};
   std::uint16_t port = 0;
   [[nodiscard]] static absl::StatusOr<Address> Parse(std::string_view text);
   [[nodiscard]] std::string ToString() const;
@@ -26,7 +26,7 @@ struct Address {
 struct ConnectionOptions {
   /// Both ends prove that they know it before any frame is accepted (HMAC-SHA256 over fresh nonces of both). Empty is a
   /// key like any other: it keeps strangers with a key out, but proves nothing.
-  std::string cluster_key;
+  std::string cluster_key = {};
   std::size_t frame_bytes_max = 16U << 20;   // a longer one closes the connection
   std::size_t queued_bytes_max = 64U << 20;  // unsent; past it Send refuses
   Duration handshake_timeout = std::chrono::seconds(5);
@@ -37,9 +37,9 @@ struct ConnectionOptions {
 class Connection {
  public:
   struct Handlers {
-    std::function<void(std::string_view frame)> on_frame;
+    std::function<void(std::string_view frame)> on_frame = {};
     /// Once, unless `Close` was called: the peer went away, or broke the rules. May destroy the connection.
-    std::function<void(const absl::Status& why)> on_close;
+    std::function<void(const absl::Status& why)> on_close = {};
   };
   virtual ~Connection() = default;
   /// Begins to read. Frames that came earlier wait for this.

@@ -24,6 +24,7 @@ class Timer {
 };
 
 /// One thread's event loop (an Asio io_context, hidden): the home of a component whose state needs no locks.
+/// Timers, connections and listeners are destroyed before their loop.
 class EventLoop final : public Clock {
  public:
   EventLoop();
