@@ -13,11 +13,9 @@
 
 namespace baton::config {
 
-/// Collected errors of one file, each "file:line:column: field: what; what to do".
-class Errors;
-
 /// A mapping of the file, or an absent one (every field then keeps its default). Each call reads one field into `out`,
-/// which holds the default; a problem is collected, `out` stays. Copyable; lives no longer than its `Document`.
+/// which holds the default; a problem is collected
+/// ("file:line:column: field: what; what to do"), `out` stays. Copyable; lives no longer than its `Document`.
 class Section {
  public:
   enum class Need { kOptional, kRequired };
@@ -68,6 +66,7 @@ class Document {
   [[nodiscard]] absl::Status Finish() const;
 
  private:
+  friend class Section;
   struct State;
   explicit Document(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
