@@ -11,20 +11,21 @@
 
 namespace baton::text {
 
-/// What a template sees. `messages` is an array of objects with "role" and "content"; `extra` holds further variables.
+/// What a template sees. `messages` is an array of objects with "role" and "content"; `extra` holds further
+/// variables.
 struct ChatInput {
   json::Array messages;
   bool add_generation_prompt = true;
   json::Object extra;
 };
 
-/// A chat template: the Jinja of `tokenizer_config.json` in a sandboxed evaluator of the subset that templates use.
-/// No file access, no attribute of the host, bounded steps, depth and output. Clients can never supply one.
-/// Immutable after `Parse`; safe to share between threads.
+/// A chat template: the Jinja of `tokenizer_config.json` in a sandboxed evaluator of the subset that
+/// templates use. No file access, no attribute of the host, bounded steps, depth and output. Clients can
+/// never supply one. Immutable after `Parse`; safe to share between threads.
 class ChatTemplate {
  public:
-  /// Parses `source`. A construct outside the subset is an error with line and column. `bos_token` and `eos_token` are
-  /// variables of the template.
+  /// Parses `source`. A construct outside the subset is an error with line and column. `bos_token` and
+  /// `eos_token` are variables of the template.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<ChatTemplate>> Parse(std::string_view source,
                                                                            std::string bos_token,
                                                                            std::string eos_token);

@@ -14,15 +14,17 @@
 namespace baton::text {
 
 struct EncodeOptions {
-  /// Whether the post-processor's template (a BOS token, say) is applied: plain prompts yes, rendered chats no.
+  /// Whether the post-processor's template (a BOS token, say) is applied: plain prompts yes, rendered chats
+  /// no.
   bool add_special_tokens = true;
 };
 
 /// A Hugging Face `tokenizer.json`. Immutable after `Load`; safe to share between threads.
 class Tokenizer {
  public:
-  /// Reads `directory`/tokenizer.json (required) and tokenizer_config.json (optional). An unsupported component is an
-  /// error that names it: "tokenizer.json: pre_tokenizer.type 'Metaspace' is not supported; supported: ...".
+  /// Reads `directory`/tokenizer.json (required) and tokenizer_config.json (optional). An unsupported
+  /// component is an error that names it: "tokenizer.json: pre_tokenizer.type 'Metaspace' is not supported;
+  /// supported: ...".
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& directory);
   /// The same from the file's text; for tests and fuzzers.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(std::string_view tokenizer_json);
@@ -31,12 +33,12 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
   ~Tokenizer();
 
-  /// Token ids of `utf8`. Special tokens written in the text are recognised. Time is linear in the length but for a
-  /// factor log(length of a word). Errors: invalid UTF-8.
+  /// Token ids of `utf8`. Special tokens written in the text are recognised. Time is linear in the length but
+  /// for a factor log(length of a word). Errors: invalid UTF-8.
   [[nodiscard]] absl::StatusOr<std::vector<TokenId>> Encode(std::string_view utf8,
                                                             const EncodeOptions& options = {}) const;
-  /// The text of `ids`; invalid byte sequences become U+FFFD by the maximal-subpart rule; ids past the vocabulary
-  /// decode to nothing.
+  /// The text of `ids`; invalid byte sequences become U+FFFD by the maximal-subpart rule; ids past the
+  /// vocabulary decode to nothing.
   [[nodiscard]] std::string Decode(const std::vector<TokenId>& ids, bool skip_special) const;
   /// The raw bytes of one token: a special token's text (empty with `skip_special`), else its bytes.
   [[nodiscard]] std::string_view TokenBytes(TokenId id, bool skip_special) const;
@@ -54,11 +56,13 @@ class Tokenizer {
   std::unique_ptr<State> state_;
 };
 
-/// Turns a stream of tokens into text: whole characters at once, an incomplete UTF-8 tail is held back and flushed as
-/// U+FFFD. The concatenation of all chunks equals `Decode` of all ids. One per stream; not thread-safe.
+/// Turns a stream of tokens into text: whole characters at once, an incomplete UTF-8 tail is held back and
+/// flushed as U+FFFD. The concatenation of all chunks equals `Decode` of all ids. One per stream; not
+/// thread-safe.
 class StreamDecoder {
  public:
-  StreamDecoder(const Tokenizer& tokenizer, bool skip_special) : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+  StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
+      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
   /// The text that `id` completes; may be empty.
   [[nodiscard]] std::string Push(TokenId id);
   /// What was held back, as U+FFFD. The decoder is empty afterwards.

@@ -1,0 +1,236 @@
+#include "common/text/tokenizer.h"
+
+#include <array>
+#include <utility>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+#include "common/base/utf8.h"
+#include "common/json/value.h"
+#include "common/text/added_tokens.h"
+#include "common/text/bpe.h"
+#include "common/text/byte_level.h"
+#include "common/text/split.h"
+#include "common/text/text_file.h"
+#include "common/text/tokenizer_spec.h"
+#include "common/text/unicode.h"
+
+namespace baton::text {
+namespace {
+
+constexpr std::size_t kMaxFileBytes = 64U << 20;
+// A vocabulary of a million tokens and as many merges written as pairs come to 4 million values.
+constexpr std::size_t kMaxFileNodes = 5'000'000;
+// What is encoded at once; positions inside a word are 32 bits wide.
+constexpr std::size_t kMaxTextBytes = 256U << 20;
+
+/// A row of the vocabulary, by id.
+struct TokenRow {
+  std::string text;   // as tokenizer.json spells it
+  std::string bytes;  // what it decodes to
+  bool exists = false;
+  bool special = false;
+};
+
+/// FNV-1a: stable across machines and builds, which the process's own hash is not.
+std::uint64_t HashOf(std::string_view text) {
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (const char byte : text) hash = (hash ^ static_cast<std::uint8_t>(byte)) * 0x100000001B3U;
+  return hash;
+}
+
+std::vector<TokenRow> MakeRows(const TokenizerSpec& spec) {
+  std::vector<TokenRow> rows;
+  const auto row_of = [&](TokenId id) -> TokenRow& {
+    const auto index = static_cast<std::size_t>(id);
+    if (rows.size() <= index) rows.resize(index + 1);
+    rows[index].exists = true;
+    return rows[index];
+  };
+  for (const auto& [text, id] : spec.model.vocabulary) {
+    TokenRow& row = row_of(id);
+    row.text = text;
+    row.bytes = FromByteLevel(text).value_or(text);  // characters that stand for no byte stand for themselves
+  }
+  for (const AddedToken& token : spec.added) {
+    TokenRow& row = row_of(token.id);
+    row.text = token.content;
+    row.bytes = token.content;
+    row.special = token.special;
+  }
+  return rows;
+}
+
+/// The added tokens that are looked for before normalisation, or after it.
+std::vector<AddedToken> TokensToFind(const TokenizerSpec& spec, bool normalized) {
+  std::vector<AddedToken> tokens;
+  for (const AddedToken& token : spec.added) {
+    if (token.normalized != normalized) continue;
+    tokens.push_back(token);
+    if (normalized && spec.nfc) tokens.back().content = Nfc(token.content);
+  }
+  return tokens;
+}
+
+}  // namespace
+
+struct Tokenizer::State {
+  State(TokenizerSpec spec, std::uint64_t fingerprint);
+
+  void EncodePiece(std::string_view piece, Bpe::Scratch& scratch, std::vector<TokenId>& ids) const;
+  void EncodeWords(std::string_view text, std::size_t stage, Bpe::Scratch& scratch,
+                   std::vector<TokenId>& ids) const;
+  void EncodeWord(std::string_view word, Bpe::Scratch& scratch, std::vector<TokenId>& ids) const;
+
+  std::vector<TokenRow> rows;
+  absl::flat_hash_map<std::string_view, TokenId> by_text;   // keys in `rows`
+  absl::flat_hash_map<std::string_view, TokenId> by_bytes;  // filled for ignore_merges only
+  Bpe bpe;
+  AddedTokenFinder raw_tokens;
+  AddedTokenFinder normalized_tokens;
+  bool nfc;
+  bool add_prefix_space;
+  std::vector<SplitPattern> splits;
+  std::vector<TokenId> before;
+  std::vector<TokenId> after;
+  std::uint64_t fingerprint;
+};
+
+Tokenizer::State::State(TokenizerSpec spec, std::uint64_t fingerprint_in)
+    : rows(MakeRows(spec)),
+      bpe(spec.model.byte_tokens, spec.model.merges),
+      raw_tokens(TokensToFind(spec, /*normalized=*/false)),
+      normalized_tokens(TokensToFind(spec, /*normalized=*/true)),
+      nfc(spec.nfc),
+      add_prefix_space(spec.add_prefix_space),
+      splits(std::move(spec.splits)),
+      before(std::move(spec.before)),
+      after(std::move(spec.after)),
+      fingerprint(fingerprint_in) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].exists) by_text.emplace(rows[i].text, static_cast<TokenId>(i));
+  }
+  if (!spec.model.ignore_merges) return;
+  for (const auto& [text, id] : spec.model.vocabulary) {
+    if (FromByteLevel(text)) by_bytes.emplace(rows[static_cast<std::size_t>(id)].bytes, id);
+  }
+}
+
+void Tokenizer::State::EncodeWord(std::string_view word, Bpe::Scratch& scratch,
+                                  std::vector<TokenId>& ids) const {
+  if (const auto whole = by_bytes.find(word); whole != by_bytes.end()) {
+    ids.push_back(whole->second);
+    return;
+  }
+  bpe.Append(word, scratch, ids);
+}
+
+void Tokenizer::State::EncodeWords(std::string_view text, std::size_t stage, Bpe::Scratch& scratch,
+                                   std::vector<TokenId>& ids) const {
+  if (stage == splits.size()) {
+    EncodeWord(text, scratch, ids);
+    return;
+  }
+  while (!text.empty()) {
+    const std::size_t length = FirstWord(splits[stage], text);
+    BATON_CHECK(length > 0 && length <= text.size(), "a word of {} of {} bytes", length, text.size());
+    EncodeWords(text.substr(0, length), stage + 1, scratch, ids);
+    text.remove_prefix(length);
+  }
+}
+
+/// `piece` is text between added tokens, normalised.
+void Tokenizer::State::EncodePiece(std::string_view piece, Bpe::Scratch& scratch,
+                                   std::vector<TokenId>& ids) const {
+  if (add_prefix_space && piece.front() != ' ') {
+    EncodeWords(" " + std::string(piece), 0, scratch, ids);
+  } else {
+    EncodeWords(piece, 0, scratch, ids);
+  }
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Tokenizer::~Tokenizer() = default;
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& directory) {
+  BATON_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(directory + "/tokenizer.json", kMaxFileBytes));
+  auto tokenizer = FromJson(text);
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), directory);
+  return tokenizer;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view tokenizer_json) {
+  const json::Limits limits{.bytes = kMaxFileBytes, .nodes = kMaxFileNodes};
+  auto file = json::Parse(tokenizer_json, limits);
+  if (!file.ok()) return Annotate(file.status(), "tokenizer.json");
+  BATON_ASSIGN_OR_RETURN(TokenizerSpec spec, ParseTokenizerSpec(*file));
+  const std::uint64_t fingerprint = HashOf(json::Serialize(*file));
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::make_unique<State>(std::move(spec), fingerprint)));
+}
+
+absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
+                                                       const EncodeOptions& options) const {
+  if (utf8.size() > kMaxTextBytes) {
+    return Error(kInvalidArgument, "text of {} bytes, at most {} can be encoded", utf8.size(), kMaxTextBytes);
+  }
+  if (const std::size_t valid = ValidUtf8Prefix(utf8); valid != utf8.size()) {
+    return Error(kInvalidArgument, "text is not UTF-8 at byte {}", valid);
+  }
+  std::vector<TokenId> ids;
+  if (options.add_special_tokens) ids = state_->before;
+  Bpe::Scratch scratch;
+  const auto encode_or_add = [&](const AddedTokenFinder::Piece& piece) {
+    if (piece.token != nullptr) {
+      ids.push_back(piece.token->id);
+    } else {
+      state_->EncodePiece(piece.text, scratch, ids);
+    }
+  };
+  state_->raw_tokens.Cut(utf8, [&](const AddedTokenFinder::Piece& piece) {
+    if (piece.token != nullptr) {
+      ids.push_back(piece.token->id);
+    } else if (state_->nfc) {
+      state_->normalized_tokens.Cut(Nfc(piece.text), encode_or_add);
+    } else {
+      state_->normalized_tokens.Cut(piece.text, encode_or_add);
+    }
+  });
+  if (options.add_special_tokens) ids.insert(ids.end(), state_->after.begin(), state_->after.end());
+  return ids;
+}
+
+std::string Tokenizer::Decode(const std::vector<TokenId>& ids, bool skip_special) const {
+  std::string bytes;
+  for (const TokenId id : ids) bytes += TokenBytes(id, skip_special);
+  std::string text;
+  AppendAsValidUtf8(text, bytes);
+  return text;
+}
+
+std::string_view Tokenizer::TokenBytes(TokenId id, bool skip_special) const {
+  if (id < 0 || static_cast<std::size_t>(id) >= state_->rows.size()) return {};
+  const TokenRow& row = state_->rows[static_cast<std::size_t>(id)];
+  return row.special && skip_special ? std::string_view() : row.bytes;
+}
+
+bool Tokenizer::IsSpecial(TokenId id) const {
+  if (id < 0 || static_cast<std::size_t>(id) >= state_->rows.size()) return false;
+  return state_->rows[static_cast<std::size_t>(id)].special;
+}
+
+std::optional<TokenId> Tokenizer::FindToken(std::string_view token) const {
+  const auto found = state_->by_text.find(token);
+  return found == state_->by_text.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::int32_t Tokenizer::VocabularySize() const {
+  return static_cast<std::int32_t>(state_->rows.size());
+}
+
+std::uint64_t Tokenizer::Fingerprint() const {
+  return state_->fingerprint;
+}
+
+}  // namespace baton::text
