@@ -25,11 +25,9 @@ class Watched {
 
   template <typename Change>
   void Update(Change change) {
-    {
-      const std::scoped_lock lock(mutex_);
-      change(value_);
-    }
-    changed_.notify_all();
+    const std::scoped_lock lock(mutex_);
+    change(value_);
+    changed_.notify_all();  // under the lock: who waits may destroy this as soon as it is free
   }
   void Set(T value) {
     Update([&](T& v) { v = std::move(value); });
@@ -38,7 +36,8 @@ class Watched {
   template <typename Condition>
   [[nodiscard]] bool WaitFor(Condition condition) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, kPatience, [&] { return condition(value_); });
+    // The system's clock: ThreadSanitizer of GCC 12 does not know the wait that the steady one takes.
+    return changed_.wait_until(lock, std::chrono::system_clock::now() + kPatience, [&] { return condition(value_); });
   }
   [[nodiscard]] T Get() const {
     const std::scoped_lock lock(mutex_);
