@@ -1,0 +1,180 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+
+/// What the router (or the simulator) knows of a cluster: a reducer from events to a value that policies read.
+namespace baton::cluster {
+
+enum class Phase { kPrefill, kDecode };
+[[nodiscard]] std::string_view Name(Phase phase);
+
+/// What a worker says once, when it registers.
+struct WorkerDescription {
+  WorkerId id;
+  std::string name;
+  Phase phase = Phase::kPrefill;
+  Incarnation incarnation;
+  std::string model;
+  std::string numerics_class;
+  std::int64_t kv_blocks = 0;
+  std::int64_t block_tokens = 16;
+  std::int64_t context_tokens = 0;
+  std::int64_t batch_tokens = 0;
+  std::int64_t batch_sequences = 0;
+};
+
+/// A worker's own view of its connection with a peer.
+struct LinkReport {
+  WorkerId peer;
+  bool ready = false;
+  std::string transport;
+  double bytes_per_second = 0;  // measured
+};
+
+/// What a worker says at every change that matters.
+struct LoadReport {
+  bool ready = false;
+  bool draining = false;
+  std::int64_t queued_requests = 0;
+  std::int64_t queued_prompt_tokens = 0;
+  std::int64_t running_requests = 0;
+  std::int64_t kv_blocks_free = 0;
+  std::int64_t kv_blocks_used = 0;
+  std::int64_t kv_blocks_quarantined = 0;
+  std::int64_t grants = 0;
+  std::vector<LinkReport> links;
+};
+
+struct WorkerJoined {
+  WorkerDescription worker;
+};
+struct WorkerLeft {
+  WorkerId worker;
+};
+/// It finishes what it has and takes nothing new.
+struct WorkerLeaving {
+  WorkerId worker;
+};
+struct LoadReported {
+  WorkerId worker;
+  LoadReport load;
+};
+/// A request has been admitted and waits for its placement.
+struct RequestQueued {
+  RequestId request;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t tokens_max = 0;  // prompt and the longest answer
+};
+/// An attempt of a queued request goes to two workers.
+struct RequestPlaced {
+  RequestKey key;
+  WorkerId prefill;
+  WorkerId decode;
+};
+/// Its first token has come: the prompt no longer queues anywhere.
+struct RequestPrefilled {
+  RequestId request;
+};
+/// A worker has freed everything that it kept for the attempt.
+struct PartReleased {
+  RequestKey key;
+  WorkerId worker;
+};
+/// The request has its end, good or bad; parts may still be held by workers.
+struct RequestEnded {
+  RequestId request;
+};
+/// The front door takes nothing new.
+struct DrainBegun {};
+
+struct ClusterEvent {
+  TimePoint at;
+  std::variant<WorkerJoined, WorkerLeft, WorkerLeaving, LoadReported, RequestQueued, RequestPlaced,
+               RequestPrefilled, PartReleased, RequestEnded, DrainBegun>
+      what;
+};
+
+/// A worker as policies see it. Queue and memory account for what has been placed but not reported yet.
+struct WorkerSnapshot {
+  WorkerDescription about;
+  bool ready = false;     // takes requests: reported ready, neither draining nor leaving
+  bool draining = false;
+  std::int64_t queued_prompt_tokens = 0;
+  std::int64_t queued_requests = 0;
+  std::int64_t running_requests = 0;
+  std::int64_t placed_tokens = 0;     // prompt and longest answer of every part that it holds
+  std::int64_t kv_blocks_free = 0;    // not promised to anybody
+  std::vector<LinkReport> links;      // by peer id; `ready` only where both ends say so
+};
+
+/// A value: no pointers, no clock.
+struct ClusterSnapshot {
+  TimePoint now;
+  bool draining = false;
+  std::int64_t queued_requests = 0;       // admitted, first token not yet there
+  std::int64_t queued_prompt_tokens = 0;  // their prompts
+  std::vector<WorkerSnapshot> workers;    // by id
+
+  [[nodiscard]] const WorkerSnapshot* Find(WorkerId id) const;
+};
+
+/// Blocks of `block_tokens` that hold `tokens`.
+[[nodiscard]] std::int64_t BlocksFor(std::int64_t tokens, std::int64_t block_tokens);
+
+/// The one reducer from events to what policies see; the live router and the simulator feed the same code.
+/// Events about unknown workers or requests change nothing. Not thread-safe.
+class ClusterView {
+ public:
+  void Apply(const ClusterEvent& event);
+  [[nodiscard]] ClusterSnapshot Snapshot() const;
+  /// Admitted requests without an end, and ended ones of which a worker still holds a part.
+  [[nodiscard]] std::size_t LiveRequests() const { return requests_.size(); }
+
+ private:
+  struct Worker {
+    WorkerDescription about;
+    LoadReport load;
+    bool leaving = false;
+  };
+  struct Part {
+    Attempt attempt;
+    WorkerId worker;
+    Phase phase = Phase::kPrefill;
+  };
+  struct Request {
+    std::int64_t prompt_tokens = 0;
+    std::int64_t tokens_max = 0;
+    bool prefilled = false;
+    bool ended = false;
+    std::vector<Part> parts;
+  };
+
+  void On(const WorkerJoined& event);
+  void On(const WorkerLeft& event);
+  void On(const WorkerLeaving& event);
+  void On(const LoadReported& event);
+  void On(const RequestQueued& event);
+  void On(const RequestPlaced& event);
+  void On(const RequestPrefilled& event);
+  void On(const PartReleased& event);
+  void On(const RequestEnded& event);
+  void On(const DrainBegun& event);
+  void DropIfDone(RequestId request);
+  [[nodiscard]] WorkerSnapshot Look(const Worker& worker) const;
+  [[nodiscard]] bool ReadyBothWays(WorkerId from, WorkerId to) const;
+
+  TimePoint now_;
+  bool draining_ = false;
+  std::map<WorkerId, Worker> workers_;
+  std::map<RequestId, Request> requests_;
+};
+
+}  // namespace baton::cluster

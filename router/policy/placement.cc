@@ -1,0 +1,60 @@
+#include "router/policy/placement.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace baton::router {
+namespace {
+
+using cluster::Phase;
+using cluster::WorkerSnapshot;
+
+std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& decode, const RequestSize& request) {
+  if (!Linked(prefill, decode)) return "link not ready";
+  if (!CanHold(prefill, request) || !CanHold(decode, request)) return "too large";
+  if (decode.kv_blocks_free < cluster::BlocksFor(request.tokens_max, decode.about.block_tokens)) return "no memory now";
+  return "";
+}
+
+auto Order(const PairScore& s) { return std::tuple(s.queued_prompt_tokens, s.decode_tokens, s.prefill, s.decode); }
+
+}  // namespace
+
+bool CanHold(const WorkerSnapshot& worker, const RequestSize& request) {
+  const bool prefill = worker.about.phase == Phase::kPrefill;
+  const std::int64_t tokens = prefill ? request.prompt_tokens : request.tokens_max;
+  return tokens <= worker.about.context_tokens &&
+         cluster::BlocksFor(tokens, worker.about.block_tokens) <= worker.about.kv_blocks;
+}
+
+bool Linked(const WorkerSnapshot& prefill, const WorkerSnapshot& decode) {
+  return prefill.about.model == decode.about.model && prefill.about.numerics_class == decode.about.numerics_class &&
+         std::any_of(prefill.links.begin(), prefill.links.end(), [&](const cluster::LinkReport& link) {
+           return link.peer == decode.about.id && link.ready;
+         });
+}
+
+PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSize& request) {
+  PlacementResult result;
+  for (const WorkerSnapshot& prefill : snapshot.workers) {
+    if (prefill.about.phase != Phase::kPrefill || !prefill.ready || prefill.about.model != request.model) continue;
+    for (const WorkerSnapshot& decode : snapshot.workers) {
+      if (decode.about.phase != Phase::kDecode || !decode.ready || decode.about.model != request.model) continue;
+      const std::string_view why = WhyNot(prefill, decode, request);
+      result.scores.push_back({.prefill = prefill.about.id,
+                               .decode = decode.about.id,
+                               .eligible = why.empty(),
+                               .why = why,
+                               .queued_prompt_tokens = prefill.queued_prompt_tokens,
+                               .decode_tokens = decode.placed_tokens});
+    }
+  }
+  const PairScore* best = nullptr;
+  for (const PairScore& score : result.scores) {
+    if (score.eligible && (best == nullptr || Order(score) < Order(*best))) best = &score;
+  }
+  if (best != nullptr) result.placement = Placement{best->prefill, best->decode};
+  return result;
+}
+
+}  // namespace baton::router

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/cluster/view.h"
+
+namespace baton::router {
+
+/// What a policy needs to know of a request.
+struct RequestSize {
+  std::string_view model;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t tokens_max = 0;  // prompt and the longest answer
+};
+
+/// Why a pair of workers was or was not taken, for the decision's record.
+struct PairScore {
+  WorkerId prefill;
+  WorkerId decode;
+  bool eligible = false;
+  std::string_view why;                // of a pair that is not: "link not ready", "no memory now", ...
+  std::int64_t queued_prompt_tokens = 0;
+  std::int64_t decode_tokens = 0;
+};
+
+struct Placement {
+  WorkerId prefill;
+  WorkerId decode;
+};
+
+struct PlacementResult {
+  std::optional<Placement> placement;  // nothing: the request waits
+  std::vector<PairScore> scores;       // every ready pair, by ids
+};
+
+/// Chooses the prefill and the decode worker together, joining the shortest queue by tokens: the pair whose prefill
+/// worker has the fewest prompt tokens queued, then whose decode worker holds the fewest tokens, then the lowest ids.
+/// Only ready pairs of the model with a link that is ready, of one numerics class, whose decode worker has free blocks
+/// for the longest answer. Pure.
+[[nodiscard]] PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSize& request);
+
+/// Whether the workers could ever hold the request with nothing else running.
+[[nodiscard]] bool CanHold(const cluster::WorkerSnapshot& worker, const RequestSize& request);
+/// Whether the link from `prefill` to `decode` is ready, and both are of one model and numerics class.
+[[nodiscard]] bool Linked(const cluster::WorkerSnapshot& prefill, const cluster::WorkerSnapshot& decode);
+
+}  // namespace baton::router

@@ -1,0 +1,88 @@
+#include "router/policy/placement.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/router/policy/clusters.h"
+
+namespace baton::router {
+namespace {
+
+constexpr RequestSize kRequest{.model = "m", .prompt_tokens = 100, .tokens_max = 200};
+
+TEST_CASE("equal queues go to the lowest ids") {
+  const PlacementResult result = Place(Cluster(2, 2), kRequest);
+  REQUIRE(result.placement.has_value());
+  CHECK(result.placement->prefill == WorkerId{1});
+  CHECK(result.placement->decode == WorkerId{101});
+  CHECK(result.scores.size() == 4);
+}
+
+TEST_CASE("the prefill worker with the fewest queued prompt tokens is taken") {
+  auto cluster = Cluster(3, 1);
+  cluster.workers[0].queued_prompt_tokens = 900;
+  cluster.workers[1].queued_prompt_tokens = 200;
+  cluster.workers[1].queued_requests = 50;  // many short prompts are less work than one long one
+  cluster.workers[2].queued_prompt_tokens = 201;
+  CHECK(Place(cluster, kRequest).placement->prefill == WorkerId{2});
+}
+
+TEST_CASE("the decode worker that holds the fewest tokens is taken") {
+  auto cluster = Cluster(1, 3);
+  cluster.workers[1].placed_tokens = 300;
+  cluster.workers[2].placed_tokens = 100;
+  cluster.workers[3].placed_tokens = 200;
+  CHECK(Place(cluster, kRequest).placement->decode == WorkerId{102});
+}
+
+TEST_CASE("a decode worker without memory for the longest answer is passed over") {
+  auto cluster = Cluster(1, 2);
+  cluster.workers[1].kv_blocks_free = 12;  // 200 tokens want 13
+  cluster.workers[2].placed_tokens = 10000;
+  const PlacementResult result = Place(cluster, kRequest);
+  CHECK(result.placement->decode == WorkerId{102});
+  CHECK(result.scores[0].why == "no memory now");
+}
+
+TEST_CASE("a request waits where nobody has memory now") {
+  auto cluster = Cluster(1, 1);
+  cluster.workers[1].kv_blocks_free = 0;
+  CHECK_FALSE(Place(cluster, kRequest).placement.has_value());
+}
+
+TEST_CASE("workers that are not ready are not looked at") {
+  auto cluster = Cluster(2, 1);
+  cluster.workers[0].ready = false;
+  const PlacementResult result = Place(cluster, kRequest);
+  CHECK(result.placement->prefill == WorkerId{2});
+  CHECK(result.scores.size() == 1);
+}
+
+TEST_CASE("a pair needs a ready link") {
+  auto cluster = Cluster(2, 2);
+  cluster.workers[0].links[0].ready = false;  // 1 - 101
+  cluster.workers[1].queued_prompt_tokens = 1;
+  const PlacementResult result = Place(cluster, kRequest);
+  CHECK(result.placement->prefill == WorkerId{1});
+  CHECK(result.placement->decode == WorkerId{102});
+  CHECK(result.scores[0].why == "link not ready");
+}
+
+TEST_CASE("numerics classes and models are never mixed") {
+  auto cluster = Cluster(1, 1);
+  cluster.workers[1].about.numerics_class = "cpu-bf16";
+  CHECK_FALSE(Place(cluster, kRequest).placement.has_value());
+  CHECK_FALSE(Place(Cluster(1, 1), {.model = "other", .prompt_tokens = 1, .tokens_max = 2}).placement.has_value());
+}
+
+TEST_CASE("the same snapshot gives the same placement") {
+  auto cluster = Cluster(4, 4);
+  cluster.workers[2].queued_prompt_tokens = 7;
+  const auto first = Place(cluster, kRequest);
+  for (int again = 0; again < 10; ++again) {
+    CHECK(Place(cluster, kRequest).placement->decode == first.placement->decode);
+    CHECK(Place(cluster, kRequest).placement->prefill == first.placement->prefill);
+  }
+}
+
+}  // namespace
+}  // namespace baton::router
