@@ -1,0 +1,231 @@
+#include "router/http/request.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/utf8.h"
+#include "router/http/fields.h"
+
+namespace baton::router {
+namespace {
+
+// What a length may be at most before it meets the model's context: keeps every later sum inside int64.
+constexpr std::int64_t kTokensMax = std::int64_t{1} << 30;
+
+/// Token ids from an array whose members must all be ids of the vocabulary.
+void ReadIds(Fields& fields, std::string_view key, const json::Array& array, std::int32_t vocabulary,
+             std::vector<TokenId>& out) {
+  out.reserve(array.size());
+  for (const json::Value& item : array) {
+    if (item.AsInt() == nullptr) return fields.FailKind(key, "a list of token ids", item);
+    if (*item.AsInt() < 0 || *item.AsInt() >= vocabulary) {
+      return fields.Fail(InvalidValue(
+          fields.Path(key), fmt::format("'{}': token ids must be from 0 to {}", fields.Path(key), vocabulary - 1)));
+    }
+    out.push_back(static_cast<TokenId>(*item.AsInt()));
+  }
+}
+
+void ReadPrompt(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
+  const json::Value* value = fields.Take("prompt");
+  if (value == nullptr) return fields.Fail(MissingParameter("prompt"));
+  const json::Array* list = value->AsArray();
+  // A list of one prompt is that prompt.
+  const bool nested = list != nullptr && !list->empty() && list->front().AsInt() == nullptr;
+  if (nested && list->size() > 1) {
+    return fields.Fail(UnsupportedParameter("prompt", "several prompts in one request are not supported: send one each"));
+  }
+  if (nested) value = &list->front();
+  if (const std::string* text = value->AsString()) {
+    if (text->empty()) return fields.Fail(InvalidValue("prompt", "'prompt' must not be empty"));
+    out.prompt = *text;
+    return;
+  }
+  const json::Array* ids = value->AsArray();
+  if (ids == nullptr) return fields.FailKind("prompt", "a string or a list of token ids", *value);
+  if (ids->empty()) return fields.Fail(InvalidValue("prompt", "'prompt' must not be empty"));
+  std::vector<TokenId> tokens;
+  ReadIds(fields, "prompt", *ids, limits.vocabulary, tokens);
+  out.prompt = std::move(tokens);
+}
+
+/// The text of a message: a string, or its text parts joined by newlines.
+std::optional<ApiError> ReadContent(const json::Value& content, const std::string& path, std::string& out) {
+  if (const std::string* text = content.AsString()) {
+    out = *text;
+    return std::nullopt;
+  }
+  const json::Array* parts = content.AsArray();
+  if (parts == nullptr) return InvalidValue(path, fmt::format("'{}' must be a string or a list of parts", path));
+  if (parts->empty()) return InvalidValue(path, fmt::format("'{}' must not be an empty list", path));
+  for (std::size_t i = 0; i < parts->size(); ++i) {
+    const json::Value* type = (*parts)[i].Find("type");
+    const json::Value* text = (*parts)[i].Find("text");
+    const std::string at = fmt::format("{}.{}", path, i);
+    if (type == nullptr || type->AsString() == nullptr) return InvalidValue(at, fmt::format("'{}' has no type", at));
+    if (*type->AsString() != "text") return UnsupportedParameter(at, "only parts of type 'text' are supported");
+    if (text == nullptr || text->AsString() == nullptr) {
+      return InvalidValue(at + ".text", fmt::format("'{}.text' must be a string", at));
+    }
+    if (i > 0) out += '\n';
+    out += *text->AsString();
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> ReadMessage(const json::Value& message, const std::string& path, json::Object& out) {
+  constexpr auto kRoles = std::to_array<std::string_view>({"system", "developer", "user", "assistant", "tool", "function"});
+  if (message.AsObject() == nullptr) return InvalidValue(path, fmt::format("'{}' must be an object", path));
+  const json::Value* role = message.Find("role");
+  if (role == nullptr || role->IsNull()) return MissingParameter(path + ".role");
+  if (role->AsString() == nullptr || std::find(kRoles.begin(), kRoles.end(), *role->AsString()) == kRoles.end()) {
+    return InvalidValue(path + ".role",
+                        fmt::format("'{}.role' must be one of {}", path, fmt::join(kRoles.begin(), kRoles.end(), ", ")));
+  }
+  for (const std::string_view key : {"tool_calls", "function_call", "audio"}) {
+    const json::Value* value = message.Find(key);
+    const bool nothing = value == nullptr || value->IsNull() || (value->AsArray() != nullptr && value->AsArray()->empty());
+    if (!nothing) return UnsupportedParameter(fmt::format("{}.{}", path, key), "tool calls and audio are not supported");
+  }
+  const json::Value* content = message.Find("content");
+  if (content == nullptr || content->IsNull()) return MissingParameter(path + ".content");
+  std::string text;
+  if (auto error = ReadContent(*content, path + ".content", text)) return error;
+  out.emplace_back("role", *role->AsString());
+  out.emplace_back("content", std::move(text));
+  if (const json::Value* name = message.Find("name"); name != nullptr && !name->IsNull()) {
+    if (name->AsString() == nullptr) return InvalidValue(path + ".name", fmt::format("'{}.name' must be a string", path));
+    out.emplace_back("name", *name->AsString());
+  }
+  return std::nullopt;
+}
+
+void ReadMessages(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
+  const json::Value* value = fields.Take("messages");
+  if (value == nullptr) return fields.Fail(MissingParameter("messages"));
+  const json::Array* list = value->AsArray();
+  if (list == nullptr) return fields.FailKind("messages", "a list", *value);
+  if (list->empty()) return fields.Fail(InvalidValue("messages", "'messages' must not be empty"));
+  if (list->size() > limits.messages_max) {
+    return fields.Fail(InvalidValue("messages", fmt::format("at most {} messages", limits.messages_max)));
+  }
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    json::Object message;
+    if (auto error = ReadMessage((*list)[i], fmt::format("messages.{}", i), message)) return fields.Fail(*std::move(error));
+    out.messages.emplace_back(std::move(message));
+  }
+}
+
+void ReadStop(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
+  const auto add = [&](const json::Value& item) {
+    const std::string* text = item.AsString();
+    if (text == nullptr) return fields.FailKind("stop", "a string or a list of strings", item);
+    if (text->empty()) return fields.Fail(InvalidValue("stop", "a stop string must not be empty"));
+    if (text->size() > limits.stop_string_bytes_max) {
+      return fields.Fail(InvalidValue("stop", fmt::format("a stop string has at most {} bytes", limits.stop_string_bytes_max)));
+    }
+    out.stop.push_back(*text);
+  };
+  fields.Boolean("include_stop_str_in_output", out.include_stop_text);
+  if (const json::Value* value = fields.Take("stop")) {
+    const json::Array* list = value->AsArray();
+    if (list == nullptr) {
+      add(*value);
+    } else if (list->size() > limits.stop_strings_max) {
+      fields.Fail(InvalidValue("stop", fmt::format("at most {} stop strings", limits.stop_strings_max)));
+    } else {
+      for (const json::Value& item : *list) add(item);
+    }
+  }
+  if (const json::Value* value = fields.Take("stop_token_ids")) {
+    if (value->AsArray() == nullptr) return fields.FailKind("stop_token_ids", "a list of token ids", *value);
+    if (value->AsArray()->size() > limits.stop_ids_max) {
+      return fields.Fail(InvalidValue("stop_token_ids", fmt::format("at most {} stop tokens", limits.stop_ids_max)));
+    }
+    ReadIds(fields, "stop_token_ids", *value->AsArray(), limits.vocabulary, out.stop_token_ids);
+  }
+}
+
+void ReadLengths(Fields& fields, GenerationRequest& out) {
+  fields.Integer("max_tokens", 1, kTokensMax, out.max_tokens);
+  if (out.endpoint == Endpoint::kChat) {
+    std::optional<std::int64_t> newer;
+    fields.Integer("max_completion_tokens", 1, kTokensMax, newer);
+    if (newer) out.max_tokens = newer;
+  }
+  std::optional<std::int64_t> min_tokens;
+  fields.Integer("min_tokens", 0, kTokensMax, min_tokens);
+  out.min_tokens = min_tokens.value_or(0);
+  if (out.max_tokens && out.min_tokens > *out.max_tokens) {
+    fields.Fail(InvalidValue("min_tokens", "'min_tokens' must not be greater than 'max_tokens'"));
+  }
+}
+
+void ReadSampling(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
+  fields.Number("temperature", {.low = 0, .high = 2}, out.temperature);
+  fields.Number("top_p", {.low = 0, .high = 1, .open_low = true}, out.top_p);
+  fields.Number("min_p", {.low = 0, .high = 1}, out.min_p);
+  fields.Integer("top_k", -1, std::numeric_limits<std::int32_t>::max(), out.top_k);
+  if (out.top_k == -1) out.top_k = 0;
+  std::optional<std::int64_t> seed;
+  fields.Integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(), seed);
+  if (seed) out.seed = static_cast<std::uint64_t>(*seed);
+  std::optional<std::int64_t> choices;
+  fields.Integer("n", 1, limits.choices_max, choices);
+  if (choices.value_or(1) != 1) fields.Fail(UnsupportedParameter("n", "only one choice a request is supported"));
+}
+
+void ReadStreaming(Fields& fields, GenerationRequest& out) {
+  fields.Boolean("stream", out.stream);
+  const json::Value* options = fields.Take("stream_options");
+  if (options == nullptr) return;
+  if (options->AsObject() == nullptr) return fields.FailKind("stream_options", "an object", *options);
+  if (!out.stream) {
+    return fields.Fail(InvalidValue("stream_options", "'stream_options' is only allowed with 'stream': true"));
+  }
+  Fields inner(*options->AsObject(), "stream_options");
+  inner.Boolean("include_usage", out.include_usage);
+  inner.Boolean("continuous_usage_stats", out.continuous_usage);
+  if (inner.Failed()) fields.Fail(*inner.Error());
+  out.ignored_fields += inner.CountUnknown();
+}
+
+}  // namespace
+
+std::string_view Name(Endpoint endpoint) { return endpoint == Endpoint::kChat ? "chat" : "completions"; }
+
+std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body, const RequestLimits& limits,
+                                     GenerationRequest& out) {
+  if (ValidUtf8Prefix(body) != body.size()) return InvalidBody("invalid_utf8", "the body is not valid UTF-8");
+  const absl::StatusOr<json::Value> parsed = json::Parse(body, limits.json);
+  // The parser's message quotes the text (a duplicate key, say): it stays here, so that no input is echoed.
+  if (!parsed.ok()) return InvalidBody("invalid_json", "the body is not valid JSON");
+  if (parsed->AsObject() == nullptr) return InvalidBody("invalid_json", "the body must be a JSON object");
+
+  out = GenerationRequest{};
+  out.endpoint = endpoint;
+  Fields fields(*parsed->AsObject());
+  std::optional<std::string> model;
+  fields.String("model", model);
+  out.model = model.value_or("");
+  if (endpoint == Endpoint::kChat) {
+    ReadMessages(fields, limits, out);
+  } else {
+    ReadPrompt(fields, limits, out);
+  }
+  ReadLengths(fields, out);
+  ReadSampling(fields, limits, out);
+  ReadStop(fields, limits, out);
+  fields.Boolean("ignore_eos", out.ignore_eos);
+  fields.Boolean("skip_special_tokens", out.skip_special_tokens);
+  ReadStreaming(fields, out);
+  CheckUnsupported(fields);
+  out.ignored_fields += fields.CountUnknown();
+  return fields.Error();
+}
+
+}  // namespace baton::router

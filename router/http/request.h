@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/json/value.h"
+#include "router/http/errors.h"
+
+namespace baton::router {
+
+enum class Endpoint { kCompletions, kChat };
+[[nodiscard]] std::string_view Name(Endpoint endpoint);
+
+/// A body of /v1/completions or /v1/chat/completions, checked. Absent optionals are the client's silence.
+struct GenerationRequest {
+  Endpoint endpoint = Endpoint::kCompletions;
+  std::string model;
+  std::variant<std::string, std::vector<TokenId>> prompt;  // completions
+  json::Array messages;                                    // chat: objects with "role" and "content", a string
+
+  std::optional<std::int64_t> max_tokens;
+  std::int64_t min_tokens = 0;
+  std::optional<double> temperature;
+  std::optional<double> top_p;
+  std::optional<std::int64_t> top_k;  // 0 = off
+  std::optional<double> min_p;
+  std::optional<std::uint64_t> seed;
+
+  std::vector<std::string> stop;
+  bool include_stop_text = false;
+  std::vector<TokenId> stop_token_ids;
+  bool ignore_eos = false;
+  bool skip_special_tokens = true;
+
+  bool stream = false;
+  bool include_usage = false;
+  bool continuous_usage = false;
+
+  int ignored_fields = 0;  // unknown ones
+};
+
+/// Bounds on what a body may ask for.
+struct RequestLimits {
+  std::int32_t vocabulary = 0;
+  std::size_t stop_strings_max = 16;
+  std::size_t stop_string_bytes_max = 256;
+  std::size_t stop_ids_max = 256;
+  std::size_t messages_max = 4096;
+  std::int64_t choices_max = 64;
+  json::Limits json;
+};
+
+/// Checks `body` and fills `out`; the first error, or nothing. Null counts as absent for every optional field; a field
+/// that would change the answer and is not implemented is an error, never ignored. Pure.
+[[nodiscard]] std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body, const RequestLimits& limits,
+                                                   GenerationRequest& out);
+
+}  // namespace baton::router
