@@ -14,9 +14,9 @@ namespace baton::text {
 /// What a template sees. `messages` is an array of objects with "role" and "content"; `extra` holds further
 /// variables.
 struct ChatInput {
-  json::Array messages;
+  json::Array messages = {};
   bool add_generation_prompt = true;
-  json::Object extra;
+  json::Object extra = {};
 };
 
 /// A chat template: the Jinja of `tokenizer_config.json` in a sandboxed evaluator of the subset that

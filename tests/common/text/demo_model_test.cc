@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/json/value.h"
+#include "common/text/chat_template.h"
 #include "common/text/tokenizer.h"
 #include "tests/support/shared_data.h"
 
@@ -40,6 +41,25 @@ TEST_CASE("the demo model's prompts encode to the ids of its reference") {
     if (*entry.Find("kind")->AsString() != "text") continue;
     CHECK(tokenizer->Encode(*entry.Find("text")->AsString()).value() == Ids(entry.Find("ids")));
   }
+}
+
+TEST_CASE("the demo model's chats render and encode to the ids of its reference") {
+  const auto tokenizer = DemoTokenizer();
+  const auto chat_template = ChatTemplate::Load(test::ProjectFile("deploy/demo-model"));
+  INFO(Message(chat_template.status()));
+  REQUIRE(chat_template.ok());
+  const json::Value reference = Reference();
+
+  int chats = 0;
+  for (const json::Value& entry : *reference.Find("cases")->AsArray()) {
+    if (*entry.Find("kind")->AsString() != "chat") continue;
+    ++chats;
+    const json::Object message = {{"role", "user"}, {"content", *entry.Find("text")}};
+    const auto prompt = (*chat_template)->Render({.messages = {message}});
+    REQUIRE(prompt.ok());
+    CHECK(tokenizer->Encode(*prompt, {.add_special_tokens = false}).value() == Ids(entry.Find("ids")));
+  }
+  CHECK(chats >= 4);
 }
 
 TEST_CASE("the demo model's continuations decode to the text of its reference") {

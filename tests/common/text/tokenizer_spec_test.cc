@@ -86,7 +86,8 @@ TEST_CASE("an added token fits the vocabulary or is refused") {
   CHECK(Contains(added(R"("content":"x")").ErrorText(), "added_tokens[0].id"));
   CHECK(Contains(added(R"("id":300,"content":"<x>"},{"id":301,"content":"<x>")").ErrorText(),
                  "'<x>' is given twice"));
-  CHECK(Contains(added(R"("id":300,"content":"<x>"},{"id":300,"content":"<y>")").ErrorText(), "belongs to '<x>'"));
+  CHECK(Contains(added(R"("id":300,"content":"<x>"},{"id":300,"content":"<y>")").ErrorText(),
+                 "belongs to '<x>'"));
   CHECK(
       Contains(added(R"("id":300,"content":")" + std::string(2000, 'x') + "\"").ErrorText(), "at most 1024"));
 }

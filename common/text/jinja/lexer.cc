@@ -1,0 +1,294 @@
+#include "common/text/jinja/lexer.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/base/utf8.h"
+#include "common/text/jinja/python_text.h"
+
+namespace baton::text::jinja {
+namespace {
+
+using Kind = Token::Kind;
+
+// Longest first, so that the first that fits is the right one.
+constexpr std::array<std::string_view, 25> kOperators = {"==", "!=", "<=", ">=", "//", "**", "+", "-", "*",
+                                                         "/",  "%",  "~",  "<",  ">",  "=",  ".", ",", ":",
+                                                         "|",  "(",  ")",  "[",  "]",  "{",  "}"};
+
+bool IsDigit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool IsNameStart(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+bool IsNamePart(char c) {
+  return IsNameStart(c) || IsDigit(c);
+}
+bool IsBlank(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
+
+/// "\r\n" and "\r" become "\n"; one line end at the very end goes.
+std::string WithPlainLineEnds(std::string_view source) {
+  std::string text;
+  text.reserve(source.size());
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    if (source[i] != '\r') {
+      text += source[i];
+    } else if (i + 1 == source.size() || source[i + 1] != '\n') {
+      text += '\n';
+    }
+  }
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+class Lexer {
+ public:
+  explicit Lexer(std::string_view source) : source_(source) {}
+  absl::StatusOr<std::vector<Token>> Run();
+
+ private:
+  [[nodiscard]] std::string_view Rest() const { return std::string_view(source_).substr(at_); }
+  /// Goes on by `count` bytes.
+  void Skip(std::size_t count);
+  void Emit(Kind kind, std::string text, Position at) { tokens_.push_back({kind, std::move(text), at}); }
+
+  void LexText();
+  absl::Status LexComment();
+  absl::Status LexTag(Kind begin, Kind end, std::string_view close);
+  absl::Status LexToken();
+  absl::Status LexString();
+  void LexNumber();
+  absl::StatusOr<char32_t> HexEscape(std::size_t digits);
+  absl::Status LexEscape(std::string& value);
+  /// The white space after a tag: all of it after "-", else one line end where the tag is no output.
+  void AfterTag(bool strip, bool is_output);
+
+  std::string source_;
+  std::size_t at_ = 0;
+  Position position_;
+  bool at_line_start_ = true;  // of the text that comes next
+  std::vector<Token> tokens_;
+};
+
+void Lexer::Skip(std::size_t count) {
+  BATON_CHECK(count <= source_.size() - at_);
+  for (const char c : Rest().substr(0, count)) {
+    if (c == '\n') {
+      ++position_.line;
+      position_.column = 1;
+    } else {
+      ++position_.column;
+    }
+  }
+  at_ += count;
+}
+
+/// The text up to the next tag, less the white space before it that the tag takes away.
+void Lexer::LexText() {
+  const Position begin = position_;
+  const std::string_view rest = Rest();
+  std::size_t length = rest.find('{');
+  while (length != std::string_view::npos && length + 1 < rest.size() && rest[length + 1] != '{' &&
+         rest[length + 1] != '%' && rest[length + 1] != '#') {
+    length = rest.find('{', length + 1);
+  }
+  const bool tag_follows = length != std::string_view::npos && length + 1 < rest.size();
+  if (!tag_follows) length = rest.size();
+  std::string_view text = rest.substr(0, length);
+  if (tag_follows) {
+    const char sign = length + 2 < rest.size() ? rest[length + 2] : '\0';
+    if (sign == '-') {
+      text = Strip(text, Ends::kRight);
+    } else if (sign != '+' && rest[length + 1] != '{') {
+      const std::size_t line_end = text.rfind('\n');
+      const std::size_t line = line_end == std::string_view::npos ? 0 : line_end + 1;
+      const bool starts_line = line > 0 || at_line_start_;
+      if (starts_line && Strip(text.substr(line), Ends::kBoth).empty()) text = text.substr(0, line);
+    }
+  }
+  if (!text.empty()) Emit(Kind::kText, std::string(text), begin);
+  Skip(length);
+}
+
+void Lexer::AfterTag(bool strip, bool is_output) {
+  at_line_start_ = false;
+  if (strip) {
+    const std::size_t before = at_;
+    Skip(Rest().size() - Strip(Rest(), Ends::kLeft).size());
+    at_line_start_ = at_ > before && source_[at_ - 1] == '\n';
+  } else if (!is_output && Rest().starts_with('\n')) {
+    Skip(1);
+    at_line_start_ = true;
+  }
+}
+
+absl::Status Lexer::LexComment() {
+  const std::size_t end = Rest().find("#}", 2);
+  if (end == std::string_view::npos) return TemplateError(position_, "comment without an end");
+  const char sign = end > 2 ? Rest()[end - 1] : '\0';
+  Skip(end + 2);
+  if (sign == '+') {
+    at_line_start_ = false;
+  } else {
+    AfterTag(/*strip=*/sign == '-', /*is_output=*/false);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Lexer::LexTag(Kind begin, Kind end, std::string_view close) {
+  const Position start = position_;
+  Emit(begin, "", start);
+  Skip(2);
+  if (Rest().starts_with('-') || Rest().starts_with('+')) Skip(1);
+  for (;;) {
+    while (!Rest().empty() && IsBlank(Rest()[0])) Skip(1);
+    if (Rest().empty()) return TemplateError(start, "tag without an end");
+    const bool signed_close = Rest().size() > 2 && Rest().substr(1).starts_with(close);
+    const char sign = signed_close ? Rest()[0] : '\0';
+    if (sign == '-' || (sign == '+' && end == Kind::kStatementEnd)) {
+      Emit(end, "", position_);
+      Skip(3);
+      if (sign == '+') {
+        at_line_start_ = false;
+      } else {
+        AfterTag(/*strip=*/true, /*is_output=*/end == Kind::kOutputEnd);
+      }
+      return absl::OkStatus();
+    }
+    if (Rest().starts_with(close)) {
+      Emit(end, "", position_);
+      Skip(2);
+      AfterTag(/*strip=*/false, /*is_output=*/end == Kind::kOutputEnd);
+      return absl::OkStatus();
+    }
+    BATON_RETURN_IF_ERROR(LexToken());
+  }
+}
+
+absl::Status Lexer::LexToken() {
+  const char first = Rest()[0];
+  if (first == '"' || first == '\'') return LexString();
+  if (IsDigit(first)) {
+    LexNumber();
+    return absl::OkStatus();
+  }
+  if (IsNameStart(first)) {
+    const std::string_view rest = Rest();
+    const auto length = static_cast<std::size_t>(std::ranges::find_if_not(rest, IsNamePart) - rest.begin());
+    Emit(Kind::kName, std::string(rest.substr(0, length)), position_);
+    Skip(length);
+    return absl::OkStatus();
+  }
+  for (const std::string_view op : kOperators) {
+    if (!Rest().starts_with(op)) continue;
+    Emit(Kind::kOperator, std::string(op), position_);
+    Skip(op.size());
+    return absl::OkStatus();
+  }
+  std::string shown;
+  AppendAsValidUtf8(shown, Rest().substr(0, NextUtf8(Rest()).length));
+  return TemplateError(position_, "unexpected '{}'", shown);
+}
+
+void Lexer::LexNumber() {
+  const std::string_view rest = Rest();
+  std::size_t length = 0;
+  const auto digits = [&] {
+    while (length < rest.size() && IsDigit(rest[length])) ++length;
+  };
+  digits();
+  Kind kind = Kind::kInteger;
+  if (length + 1 < rest.size() && rest[length] == '.' && IsDigit(rest[length + 1])) {
+    ++length;
+    digits();
+    kind = Kind::kFloat;
+  }
+  Emit(kind, std::string(rest.substr(0, length)), position_);
+  Skip(length);
+}
+
+absl::Status Lexer::LexString() {
+  const Position start = position_;
+  const char quote = Rest()[0];
+  const std::string stops = {quote, '\\'};
+  Skip(1);
+  std::string value;
+  for (;;) {
+    const std::size_t plain = Rest().find_first_of(stops);
+    if (plain == std::string_view::npos) return TemplateError(start, "string without an end");
+    value += Rest().substr(0, plain);
+    Skip(plain);
+    if (Rest()[0] == quote) break;
+    BATON_RETURN_IF_ERROR(LexEscape(value));
+  }
+  Skip(1);
+  Emit(Kind::kString, std::move(value), start);
+  return absl::OkStatus();
+}
+
+/// The character of the `digits` hexadecimal digits that come next.
+absl::StatusOr<char32_t> Lexer::HexEscape(std::size_t digits) {
+  const std::string_view text = Rest().substr(0, digits);
+  std::uint32_t code = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code, 16);
+  if (text.size() != digits || error != std::errc() || end != text.data() + text.size()) {
+    return TemplateError(position_, "{} hexadecimal digits expected", digits);
+  }
+  if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
+    return TemplateError(position_, "no such character: {}", text);
+  }
+  Skip(digits);
+  return static_cast<char32_t>(code);
+}
+
+absl::Status Lexer::LexEscape(std::string& value) {
+  constexpr std::string_view kLetters = "ntr\\'\"abfv";
+  constexpr std::string_view kValues = "\n\t\r\\'\"\a\b\f\v";
+  const Position start = position_;
+  Skip(1);
+  const char letter = Rest().empty() ? '\0' : Rest()[0];
+  if (const std::size_t simple = kLetters.find(letter); simple != std::string_view::npos) {
+    value += kValues[simple];
+    Skip(1);
+    return absl::OkStatus();
+  }
+  const std::size_t digits = letter == 'x' ? 2 : letter == 'u' ? 4 : letter == 'U' ? 8 : 0;
+  if (digits == 0) return TemplateError(start, "this escape is not supported");
+  Skip(1);
+  BATON_ASSIGN_OR_RETURN(const char32_t code, HexEscape(digits));
+  AppendUtf8(value, code);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Token>> Lexer::Run() {
+  while (at_ < source_.size()) {
+    LexText();
+    if (Rest().empty()) break;
+    if (Rest().starts_with("{#")) {
+      BATON_RETURN_IF_ERROR(LexComment());
+    } else if (Rest().starts_with("{%")) {
+      BATON_RETURN_IF_ERROR(LexTag(Kind::kStatementBegin, Kind::kStatementEnd, "%}"));
+    } else {
+      BATON_RETURN_IF_ERROR(LexTag(Kind::kOutputBegin, Kind::kOutputEnd, "}}"));
+    }
+  }
+  Emit(Kind::kEnd, "", position_);
+  return std::move(tokens_);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Token>> Lex(std::string_view source) {
+  if (const std::size_t valid = ValidUtf8Prefix(source); valid != source.size()) {
+    return Error(kInvalidArgument, "not UTF-8 at byte {}", valid);
+  }
+  return Lexer(WithPlainLineEnds(source)).Run();
+}
+
+}  // namespace baton::text::jinja
