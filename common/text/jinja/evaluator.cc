@@ -1,6 +1,5 @@
 #include "common/text/jinja/evaluator.h"
 
-#include <ranges>
 #include <utility>
 
 #include "common/text/jinja/budget.h"
@@ -93,8 +92,8 @@ absl::Status Evaluator::Write(Position at, std::string_view text) {
 }
 
 Value Evaluator::Look(const std::string& name) const {
-  for (const Variables& scope : scopes_ | std::views::reverse) {
-    if (const auto variable = scope.find(name); variable != scope.end()) return variable->second;
+  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+    if (const auto variable = scope->find(name); variable != scope->end()) return variable->second;
   }
   const auto variable = globals_.find(name);
   return variable == globals_.end() ? Value() : variable->second;
