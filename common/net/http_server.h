@@ -19,19 +19,19 @@ namespace baton::net {
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
-  std::string method;
-  std::string path;     // percent-decoded, without the query
-  std::string query;    // raw, without '?'
-  HttpHeaders headers;  // names in lower case
-  std::string body;
+  std::string method = {};
+  std::string path = {};     // percent-decoded, without the query
+  std::string query = {};    // raw, without '?'
+  HttpHeaders headers = {};  // names in lower case
+  std::string body = {};
   /// The first header `name` (lower case), or nothing.
   [[nodiscard]] const std::string* Header(std::string_view name) const;
 };
 
 struct HttpResponse {
   int status = 200;
-  HttpHeaders headers;  // Content-Length and Connection are the server's
-  std::string body;
+  HttpHeaders headers = {};  // Content-Length, Transfer-Encoding, Connection and Date are the server's
+  std::string body = {};
 };
 
 /// The answer to one request: either `Send` once, or `BeginStream`, any number of `Write` and one `End`. Any thread.
@@ -46,8 +46,8 @@ class HttpResponder {
   /// stops producing.
   virtual bool Write(std::string_view chunk) = 0;
   virtual void End() = 0;
-  /// Runs `gone` once (on a server thread) when the client goes away before the answer is complete; at once where it
-  /// already has.
+  /// Runs `gone` once (on a server thread) when the client goes away before the answer is complete; at once, on the
+  /// caller's thread, where it already has.
   virtual void OnDisconnect(std::function<void()> gone) = 0;
 };
 
