@@ -1,16 +1,83 @@
 #pragma once
 
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
 #include <absl/status/statusor.h>
 
+#include "common/text/jinja/builtins.h"
+#include "common/text/jinja/parser.h"
 #include "common/text/jinja/syntax.h"
 #include "common/text/jinja/token_stream.h"
 
 namespace baton::text::jinja {
 
-/// The expression that begins at the next token, as far as it goes.
-[[nodiscard]] absl::StatusOr<Expression> ParseExpression(TokenStream& tokens);
+struct OperatorName {
+  std::string_view spelling;
+  BinaryOperator op;
+};
 
-/// The same without `if ... else`, which a loop's `in` may not have bare.
-[[nodiscard]] absl::StatusOr<Expression> ParseIterable(TokenStream& tokens);
+/// Recursive descent; each function reads one level of precedence and what binds tighter.
+class ExpressionParser {
+ public:
+  explicit ExpressionParser(TokenStream& tokens) : tokens_(tokens) {}
+
+  /// The expression that begins at the next token, as far as it goes.
+  absl::StatusOr<Expression> ParseConditional();
+  /// The same without `if ... else`, which the list of a loop may not have bare.
+  absl::StatusOr<Expression> ParseOr();
+
+ private:
+  using Level = absl::StatusOr<Expression> (ExpressionParser::*)();
+
+  absl::StatusOr<Expression> ParseAnd();
+  absl::StatusOr<Expression> ParseNot();
+  absl::StatusOr<Expression> ParseComparison();
+  absl::StatusOr<Expression> ParseSum();
+  absl::StatusOr<Expression> ParseConcatenation();
+  absl::StatusOr<Expression> ParseProduct();
+  absl::StatusOr<Expression> ParseUnary();
+  absl::StatusOr<Expression> ParsePrimary();
+  absl::StatusOr<Expression> ParseName();
+  absl::StatusOr<Expression> ParseNumber();
+  absl::StatusOr<Expression> ParseListLiteral();
+  absl::StatusOr<Expression> ParseSuffixes(Expression subject);
+  absl::StatusOr<Expression> ParseAttribute(Expression object);
+  absl::StatusOr<Expression> ParseSubscript(Expression object);
+  absl::StatusOr<Expression> ParseFilter(Expression subject);
+  absl::StatusOr<Expression> ParseTest(Expression subject);
+  absl::StatusOr<Expression> ParseRaise(Position at);
+  absl::StatusOr<Expressions> ParseArguments(std::size_t at_most);
+
+  absl::StatusOr<Expression> ParseLeftToRight(std::span<const OperatorName> operators, Level tighter);
+  [[nodiscard]] std::optional<BinaryOperator> NextOf(std::span<const OperatorName> operators) const;
+
+  /// Of the tree over `children`, checked: whoever walks it recurses as deep.
+  template <typename Node, typename... Children>
+  static absl::StatusOr<Expression> Make(Position at, Node node, const Children&... children);
+  static ExpressionPtr Box(Expression expression) {
+    return std::make_unique<Expression>(std::move(expression));
+  }
+  static int HeightOf(const Expression& child) { return child.height; }
+  static int HeightOf(const ExpressionPtr& child) { return child == nullptr ? 0 : child->height; }
+  static int HeightOf(int height) { return height; }
+  static absl::StatusOr<Expression> Apply(Position at, Expression subject, const Builtin* builtin,
+                                          Expressions arguments, bool negated);
+
+  TokenStream& tokens_;
+  int nesting_ = 0;  // of parentheses, brackets and prefixes: recursion before there is a tree
+};
+
+template <typename Node, typename... Children>
+absl::StatusOr<Expression> ExpressionParser::Make(Position at, Node node, const Children&... children) {
+  Expression expression{.at = at, .height = 1 + std::max({0, HeightOf(children)...}), .node = Literal{}};
+  if (expression.height > kMaxHeight) return TemplateError(at, "expression more than {} deep", kMaxHeight);
+  expression.node = std::move(node);
+  return expression;
+}
 
 }  // namespace baton::text::jinja

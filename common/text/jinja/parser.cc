@@ -48,7 +48,7 @@ absl::StatusOr<Statements> Parser::ParseUntil(std::span<const std::string_view> 
       statements.push_back({.at = at, .node = Text{tokens_.Next().text}});
     } else if (tokens_.Peek().kind == Kind::kOutputBegin) {
       tokens_.Next();
-      BATON_ASSIGN_OR_RETURN(Expression value, ParseExpression(tokens_));
+      BATON_ASSIGN_OR_RETURN(Expression value, ExpressionParser(tokens_).ParseConditional());
       if (tokens_.Peek().kind != Kind::kOutputEnd) {
         return TemplateError(tokens_.Peek().at, "unexpected {}", tokens_.Describe());
       }
@@ -121,7 +121,7 @@ absl::StatusOr<Statement> Parser::ParseFor(Position at) {
     return TemplateError(tokens_.Peek().at, "unpacking in a loop is not supported");
   if (!tokens_.SkipName("in"))
     return TemplateError(tokens_.Peek().at, "'in' expected, {} found", tokens_.Describe());
-  BATON_ASSIGN_OR_RETURN(Expression iterable, ParseIterable(tokens_));
+  BATON_ASSIGN_OR_RETURN(Expression iterable, ExpressionParser(tokens_).ParseOr());
   if (tokens_.AtName("if")) return TemplateError(tokens_.Peek().at, "a condition on a loop is not supported");
   if (tokens_.AtName("recursive"))
     return TemplateError(tokens_.Peek().at, "a recursive loop is not supported");
@@ -144,7 +144,7 @@ absl::StatusOr<Statement> Parser::ParseIf(Position at) {
   constexpr std::array<std::string_view, 3> kEnds = {"elif", "else", "endif"};
   If node;
   do {
-    BATON_ASSIGN_OR_RETURN(Expression condition, ParseExpression(tokens_));
+    BATON_ASSIGN_OR_RETURN(Expression condition, ExpressionParser(tokens_).ParseConditional());
     BATON_RETURN_IF_ERROR(ExpectTagEnd());
     BATON_ASSIGN_OR_RETURN(Statements body, ParseUntil(kEnds));
     node.branches.push_back({.condition = std::move(condition), .body = std::move(body)});
@@ -164,7 +164,7 @@ absl::StatusOr<Statement> Parser::ParseSet(Position at) {
   if (tokens_.AtOperator(",")) return TemplateError(tokens_.Peek().at, "unpacking in 'set' is not supported");
   if (!tokens_.SkipOperator("="))
     return TemplateError(tokens_.Peek().at, "'set' without '=' is not supported");
-  BATON_ASSIGN_OR_RETURN(Expression value, ParseExpression(tokens_));
+  BATON_ASSIGN_OR_RETURN(Expression value, ExpressionParser(tokens_).ParseConditional());
   BATON_RETURN_IF_ERROR(ExpectTagEnd());
   return Statement{.at = at, .node = Set{.variable = std::move(variable), .value = std::move(value)}};
 }
