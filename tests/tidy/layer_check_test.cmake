@@ -1,0 +1,25 @@
+# The layer check itself: a downward edge passes, an upward, a level and an unknown one stop with a message.
+cmake_minimum_required(VERSION 3.25)
+
+if(DEFINED CASE)
+  include(${CMAKE_CURRENT_LIST_DIR}/../../common/cmake/Modules.cmake)
+  set_property(GLOBAL PROPERTY BATON_LAYER_low 0)
+  set_property(GLOBAL PROPERTY BATON_LAYER_level 2)
+  set_property(GLOBAL PROPERTY BATON_LAYER_high 4)
+  check_edge(user 2 ${CASE})
+  return()
+endif()
+
+foreach(pair "low|0" "level|1" "high|1" "absent|1")
+  string(REPLACE "|" ";" pair "${pair}")
+  list(GET pair 0 dependency)
+  list(GET pair 1 expected)
+  execute_process(COMMAND ${CMAKE_COMMAND} -DCASE=${dependency} -P ${CMAKE_CURRENT_LIST_FILE}
+    RESULT_VARIABLE result ERROR_VARIABLE error OUTPUT_QUIET)
+  if(NOT result EQUAL ${expected})
+    message(FATAL_ERROR "an edge to '${dependency}' gave ${result}, expected ${expected}: ${error}")
+  endif()
+  if(expected AND NOT error MATCHES "${dependency}")
+    message(FATAL_ERROR "the refusal does not name '${dependency}': ${error}")
+  endif()
+endforeach()
