@@ -4,7 +4,9 @@
 
 namespace baton::cluster {
 
-std::string_view Name(Phase phase) { return phase == Phase::kPrefill ? "prefill" : "decode"; }
+std::string_view Name(Phase phase) {
+  return phase == Phase::kPrefill ? "prefill" : "decode";
+}
 
 std::int64_t BlocksFor(std::int64_t tokens, std::int64_t block_tokens) {
   if (block_tokens <= 0) return 0;
@@ -12,8 +14,9 @@ std::int64_t BlocksFor(std::int64_t tokens, std::int64_t block_tokens) {
 }
 
 const WorkerSnapshot* ClusterSnapshot::Find(WorkerId id) const {
-  const auto at = std::lower_bound(workers.begin(), workers.end(), id,
-                                   [](const WorkerSnapshot& w, WorkerId wanted) { return w.about.id < wanted; });
+  const auto at =
+      std::lower_bound(workers.begin(), workers.end(), id,
+                       [](const WorkerSnapshot& w, WorkerId wanted) { return w.about.id < wanted; });
   return at != workers.end() && at->about.id == id ? &*at : nullptr;
 }
 
@@ -22,7 +25,9 @@ void ClusterView::Apply(const ClusterEvent& event) {
   std::visit([this](const auto& what) { On(what); }, event.what);
 }
 
-void ClusterView::On(const WorkerJoined& event) { workers_[event.worker.id] = Worker{.about = event.worker, .load = {}}; }
+void ClusterView::On(const WorkerJoined& event) {
+  workers_[event.worker.id] = Worker{.about = event.worker, .load = {}};
+}
 
 void ClusterView::On(const WorkerLeft& event) {
   if (workers_.erase(event.worker) == 0) return;
@@ -74,7 +79,9 @@ void ClusterView::On(const RequestEnded& event) {
   DropIfDone(event.request);
 }
 
-void ClusterView::On(const DrainBegun& /*event*/) { draining_ = true; }
+void ClusterView::On(const DrainBegun& /*event*/) {
+  draining_ = true;
+}
 
 void ClusterView::DropIfDone(RequestId request) {
   const auto at = requests_.find(request);
@@ -84,8 +91,9 @@ void ClusterView::DropIfDone(RequestId request) {
 bool ClusterView::ReadyBothWays(WorkerId from, WorkerId to) const {
   const auto says_ready = [this](WorkerId who, WorkerId peer) {
     const auto at = workers_.find(who);
-    return at != workers_.end() && std::any_of(at->second.load.links.begin(), at->second.load.links.end(),
-                                               [&](const LinkReport& l) { return l.peer == peer && l.ready; });
+    return at != workers_.end() &&
+           std::any_of(at->second.load.links.begin(), at->second.load.links.end(),
+                       [&](const LinkReport& l) { return l.peer == peer && l.ready; });
   };
   return says_ready(from, to) && says_ready(to, from);
 }
@@ -116,8 +124,8 @@ WorkerSnapshot ClusterView::Look(const Worker& worker) const {
       running += queues ? 0 : 1;
     }
   }
-  // A report lags behind what has been placed since; other routers' requests are in the report alone. The greater of
-  // the two overstates neither.
+  // A report lags behind what has been placed since; other routers' requests are in the report alone. The
+  // greater of the two overstates neither.
   out.queued_requests = std::max(load.queued_requests, queued);
   out.queued_prompt_tokens = std::max(load.queued_prompt_tokens, queued_tokens);
   out.running_requests = std::max(load.running_requests, running);

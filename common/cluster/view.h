@@ -10,7 +10,8 @@
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 
-/// What the router (or the simulator) knows of a cluster: a reducer from events to a value that policies read.
+/// What the router (or the simulator) knows of a cluster: a reducer from events to a value that policies
+/// read.
 namespace baton::cluster {
 
 enum class Phase { kPrefill, kDecode };
@@ -105,14 +106,14 @@ struct ClusterEvent {
 /// A worker as policies see it. Queue and memory account for what has been placed but not reported yet.
 struct WorkerSnapshot {
   WorkerDescription about;
-  bool ready = false;     // takes requests: reported ready, neither draining nor leaving
+  bool ready = false;  // takes requests: reported ready, neither draining nor leaving
   bool draining = false;
   std::int64_t queued_prompt_tokens = 0;
   std::int64_t queued_requests = 0;
   std::int64_t running_requests = 0;
-  std::int64_t placed_tokens = 0;     // prompt and longest answer of every part that it holds
-  std::int64_t kv_blocks_free = 0;    // not promised to anybody
-  std::vector<LinkReport> links;      // by peer id; `ready` only where both ends say so
+  std::int64_t placed_tokens = 0;   // prompt and longest answer of every part that it holds
+  std::int64_t kv_blocks_free = 0;  // not promised to anybody
+  std::vector<LinkReport> links;    // by peer id; `ready` only where both ends say so
 };
 
 /// A value: no pointers, no clock.

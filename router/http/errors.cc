@@ -35,7 +35,9 @@ ApiError UnsupportedParameter(std::string_view param, std::string message) {
   return BadRequest("unsupported_parameter", param, std::move(message));
 }
 
-ApiError InvalidBody(std::string_view code, std::string message) { return BadRequest(code, "", std::move(message)); }
+ApiError InvalidBody(std::string_view code, std::string message) {
+  return BadRequest(code, "", std::move(message));
+}
 
 ApiError ModelNotFound() {
   return {.status = 404,
@@ -46,7 +48,11 @@ ApiError ModelNotFound() {
 }
 
 ApiError RouteNotFound() {
-  return {.status = 404, .type = "not_found_error", .code = "route_not_found", .param = "", .message = "no such path"};
+  return {.status = 404,
+          .type = "not_found_error",
+          .code = "route_not_found",
+          .param = "",
+          .message = "no such path"};
 }
 
 ApiError MethodNotAllowed() {
@@ -58,14 +64,19 @@ ApiError MethodNotAllowed() {
 }
 
 ApiError ContextLengthExceeded(long long context_tokens, long long prompt_tokens, long long max_tokens) {
-  return BadRequest("context_length_exceeded", "",
-                    fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} tokens "
-                                "and {} are requested for the answer; shorten the prompt or ask for fewer.",
-                                context_tokens, prompt_tokens, max_tokens));
+  return BadRequest(
+      "context_length_exceeded", "",
+      fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} tokens "
+                  "and {} are requested for the answer; shorten the prompt or ask for fewer.",
+                  context_tokens, prompt_tokens, max_tokens));
 }
 
 ApiError Refused(Refusal refusal) {
-  ApiError error{.status = 503, .type = "overloaded_error", .code = std::string(Name(refusal)), .param = "", .message = ""};
+  ApiError error{.status = 503,
+                 .type = "overloaded_error",
+                 .code = std::string(Name(refusal)),
+                 .param = "",
+                 .message = ""};
   switch (refusal) {
     case Refusal::kDraining:
       error.message = "this router is shutting down; send the request elsewhere";

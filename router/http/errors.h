@@ -24,7 +24,8 @@ struct ApiError {
 [[nodiscard]] ApiError RouteNotFound();
 [[nodiscard]] ApiError MethodNotAllowed();
 /// With the words that clients look for: "maximum context length is N tokens".
-[[nodiscard]] ApiError ContextLengthExceeded(long long context_tokens, long long prompt_tokens, long long max_tokens);
+[[nodiscard]] ApiError ContextLengthExceeded(long long context_tokens, long long prompt_tokens,
+                                             long long max_tokens);
 [[nodiscard]] ApiError Refused(Refusal refusal);
 /// `code`: worker_lost, kv_transfer, no_memory, internal_error: what broke behind the door.
 [[nodiscard]] ApiError ServerError(std::string_view code);

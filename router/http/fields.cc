@@ -35,13 +35,16 @@ void Fields::Boolean(std::string_view key, bool& out) {
   out = *value->AsBool();
 }
 
-void Fields::Integer(std::string_view key, std::int64_t low, std::int64_t high, std::optional<std::int64_t>& out) {
+void Fields::Integer(std::string_view key, std::int64_t low, std::int64_t high,
+                     std::optional<std::int64_t>& out) {
   const json::Value* value = Take(key);
   if (value == nullptr) return;
   if (value->AsInt() == nullptr) return FailKind(key, "an integer", *value);
   const std::int64_t number = *value->AsInt();
-  if (number < low) return Fail(InvalidValue(Path(key), fmt::format("'{}' must be at least {}", Path(key), low)));
-  if (number > high) return Fail(InvalidValue(Path(key), fmt::format("'{}' must be at most {}", Path(key), high)));
+  if (number < low)
+    return Fail(InvalidValue(Path(key), fmt::format("'{}' must be at least {}", Path(key), low)));
+  if (number > high)
+    return Fail(InvalidValue(Path(key), fmt::format("'{}' must be at most {}", Path(key), high)));
   out = number;
 }
 
@@ -53,8 +56,9 @@ void Fields::Number(std::string_view key, const Range& range, std::optional<doub
   const bool inside = std::isfinite(number) && number <= range.high &&
                       (range.open_low ? number > range.low : number >= range.low);
   if (!inside) {
-    return Fail(InvalidValue(Path(key), fmt::format("'{}' must be {} {} and at most {}", Path(key),
-                                                    range.open_low ? "greater than" : "at least", range.low, range.high)));
+    return Fail(InvalidValue(
+        Path(key), fmt::format("'{}' must be {} {} and at most {}", Path(key),
+                               range.open_low ? "greater than" : "at least", range.low, range.high)));
   }
   out = number;
 }

@@ -11,11 +11,12 @@
 
 namespace baton::router {
 
-/// Reads typed members of a JSON object and keeps the first error. A member that is null counts as absent. Private to
-/// this module's sources; lives no longer than the object.
+/// Reads typed members of a JSON object and keeps the first error. A member that is null counts as absent.
+/// Private to this module's sources; lives no longer than the object.
 class Fields {
  public:
-  explicit Fields(const json::Object& object, std::string prefix = "") : object_(&object), prefix_(std::move(prefix)) {}
+  explicit Fields(const json::Object& object, std::string prefix = "")
+      : object_(&object), prefix_(std::move(prefix)) {}
 
   /// The member, unless it is absent or null; it counts as known.
   [[nodiscard]] const json::Value* Take(std::string_view key);
@@ -45,8 +46,8 @@ class Fields {
   std::optional<ApiError> error_;
 };
 
-/// Refuses every field that would change the answer and is not implemented, unless its value is neutral; marks the
-/// fields that are accepted without effect as known.
+/// Refuses every field that would change the answer and is not implemented, unless its value is neutral;
+/// marks the fields that are accepted without effect as known.
 void CheckUnsupported(Fields& fields);
 
 }  // namespace baton::router

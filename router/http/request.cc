@@ -23,8 +23,8 @@ void ReadIds(Fields& fields, std::string_view key, const json::Array& array, std
   for (const json::Value& item : array) {
     if (item.AsInt() == nullptr) return fields.FailKind(key, "a list of token ids", item);
     if (*item.AsInt() < 0 || *item.AsInt() >= vocabulary) {
-      return fields.Fail(InvalidValue(
-          fields.Path(key), fmt::format("'{}': token ids must be from 0 to {}", fields.Path(key), vocabulary - 1)));
+      return fields.Fail(InvalidValue(fields.Path(key), fmt::format("'{}': token ids must be from 0 to {}",
+                                                                    fields.Path(key), vocabulary - 1)));
     }
     out.push_back(static_cast<TokenId>(*item.AsInt()));
   }
@@ -37,7 +37,8 @@ void ReadPrompt(Fields& fields, const RequestLimits& limits, GenerationRequest& 
   // A list of one prompt is that prompt.
   const bool nested = list != nullptr && !list->empty() && list->front().AsInt() == nullptr;
   if (nested && list->size() > 1) {
-    return fields.Fail(UnsupportedParameter("prompt", "several prompts in one request are not supported: send one each"));
+    return fields.Fail(
+        UnsupportedParameter("prompt", "several prompts in one request are not supported: send one each"));
   }
   if (nested) value = &list->front();
   if (const std::string* text = value->AsString()) {
@@ -60,14 +61,17 @@ std::optional<ApiError> ReadContent(const json::Value& content, const std::strin
     return std::nullopt;
   }
   const json::Array* parts = content.AsArray();
-  if (parts == nullptr) return InvalidValue(path, fmt::format("'{}' must be a string or a list of parts", path));
+  if (parts == nullptr)
+    return InvalidValue(path, fmt::format("'{}' must be a string or a list of parts", path));
   if (parts->empty()) return InvalidValue(path, fmt::format("'{}' must not be an empty list", path));
   for (std::size_t i = 0; i < parts->size(); ++i) {
     const json::Value* type = (*parts)[i].Find("type");
     const json::Value* text = (*parts)[i].Find("text");
     const std::string at = fmt::format("{}.{}", path, i);
-    if (type == nullptr || type->AsString() == nullptr) return InvalidValue(at, fmt::format("'{}' has no type", at));
-    if (*type->AsString() != "text") return UnsupportedParameter(at, "only parts of type 'text' are supported");
+    if (type == nullptr || type->AsString() == nullptr)
+      return InvalidValue(at, fmt::format("'{}' has no type", at));
+    if (*type->AsString() != "text")
+      return UnsupportedParameter(at, "only parts of type 'text' are supported");
     if (text == nullptr || text->AsString() == nullptr) {
       return InvalidValue(at + ".text", fmt::format("'{}.text' must be a string", at));
     }
@@ -78,18 +82,22 @@ std::optional<ApiError> ReadContent(const json::Value& content, const std::strin
 }
 
 std::optional<ApiError> ReadMessage(const json::Value& message, const std::string& path, json::Object& out) {
-  constexpr auto kRoles = std::to_array<std::string_view>({"system", "developer", "user", "assistant", "tool", "function"});
+  constexpr auto kRoles =
+      std::to_array<std::string_view>({"system", "developer", "user", "assistant", "tool", "function"});
   if (message.AsObject() == nullptr) return InvalidValue(path, fmt::format("'{}' must be an object", path));
   const json::Value* role = message.Find("role");
   if (role == nullptr || role->IsNull()) return MissingParameter(path + ".role");
-  if (role->AsString() == nullptr || std::find(kRoles.begin(), kRoles.end(), *role->AsString()) == kRoles.end()) {
-    return InvalidValue(path + ".role",
-                        fmt::format("'{}.role' must be one of {}", path, fmt::join(kRoles.begin(), kRoles.end(), ", ")));
+  if (role->AsString() == nullptr ||
+      std::find(kRoles.begin(), kRoles.end(), *role->AsString()) == kRoles.end()) {
+    return InvalidValue(path + ".role", fmt::format("'{}.role' must be one of {}", path,
+                                                    fmt::join(kRoles.begin(), kRoles.end(), ", ")));
   }
   for (const std::string_view key : {"tool_calls", "function_call", "audio"}) {
     const json::Value* value = message.Find(key);
-    const bool nothing = value == nullptr || value->IsNull() || (value->AsArray() != nullptr && value->AsArray()->empty());
-    if (!nothing) return UnsupportedParameter(fmt::format("{}.{}", path, key), "tool calls and audio are not supported");
+    const bool nothing =
+        value == nullptr || value->IsNull() || (value->AsArray() != nullptr && value->AsArray()->empty());
+    if (!nothing)
+      return UnsupportedParameter(fmt::format("{}.{}", path, key), "tool calls and audio are not supported");
   }
   const json::Value* content = message.Find("content");
   if (content == nullptr || content->IsNull()) return MissingParameter(path + ".content");
@@ -98,7 +106,8 @@ std::optional<ApiError> ReadMessage(const json::Value& message, const std::strin
   out.emplace_back("role", *role->AsString());
   out.emplace_back("content", std::move(text));
   if (const json::Value* name = message.Find("name"); name != nullptr && !name->IsNull()) {
-    if (name->AsString() == nullptr) return InvalidValue(path + ".name", fmt::format("'{}.name' must be a string", path));
+    if (name->AsString() == nullptr)
+      return InvalidValue(path + ".name", fmt::format("'{}.name' must be a string", path));
     out.emplace_back("name", *name->AsString());
   }
   return std::nullopt;
@@ -115,7 +124,8 @@ void ReadMessages(Fields& fields, const RequestLimits& limits, GenerationRequest
   }
   for (std::size_t i = 0; i < list->size(); ++i) {
     json::Object message;
-    if (auto error = ReadMessage((*list)[i], fmt::format("messages.{}", i), message)) return fields.Fail(*std::move(error));
+    if (auto error = ReadMessage((*list)[i], fmt::format("messages.{}", i), message))
+      return fields.Fail(*std::move(error));
     out.messages.emplace_back(std::move(message));
   }
 }
@@ -126,7 +136,8 @@ void ReadStop(Fields& fields, const RequestLimits& limits, GenerationRequest& ou
     if (text == nullptr) return fields.FailKind("stop", "a string or a list of strings", item);
     if (text->empty()) return fields.Fail(InvalidValue("stop", "a stop string must not be empty"));
     if (text->size() > limits.stop_string_bytes_max) {
-      return fields.Fail(InvalidValue("stop", fmt::format("a stop string has at most {} bytes", limits.stop_string_bytes_max)));
+      return fields.Fail(InvalidValue(
+          "stop", fmt::format("a stop string has at most {} bytes", limits.stop_string_bytes_max)));
     }
     out.stop.push_back(*text);
   };
@@ -144,7 +155,8 @@ void ReadStop(Fields& fields, const RequestLimits& limits, GenerationRequest& ou
   if (const json::Value* value = fields.Take("stop_token_ids")) {
     if (value->AsArray() == nullptr) return fields.FailKind("stop_token_ids", "a list of token ids", *value);
     if (value->AsArray()->size() > limits.stop_ids_max) {
-      return fields.Fail(InvalidValue("stop_token_ids", fmt::format("at most {} stop tokens", limits.stop_ids_max)));
+      return fields.Fail(
+          InvalidValue("stop_token_ids", fmt::format("at most {} stop tokens", limits.stop_ids_max)));
     }
     ReadIds(fields, "stop_token_ids", *value->AsArray(), limits.vocabulary, out.stop_token_ids);
   }
@@ -172,11 +184,13 @@ void ReadSampling(Fields& fields, const RequestLimits& limits, GenerationRequest
   fields.Integer("top_k", -1, std::numeric_limits<std::int32_t>::max(), out.top_k);
   if (out.top_k == -1) out.top_k = 0;
   std::optional<std::int64_t> seed;
-  fields.Integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(), seed);
+  fields.Integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(),
+                 seed);
   if (seed) out.seed = static_cast<std::uint64_t>(*seed);
   std::optional<std::int64_t> choices;
   fields.Integer("n", 1, limits.choices_max, choices);
-  if (choices.value_or(1) != 1) fields.Fail(UnsupportedParameter("n", "only one choice a request is supported"));
+  if (choices.value_or(1) != 1)
+    fields.Fail(UnsupportedParameter("n", "only one choice a request is supported"));
 }
 
 void ReadStreaming(Fields& fields, GenerationRequest& out) {
@@ -185,7 +199,8 @@ void ReadStreaming(Fields& fields, GenerationRequest& out) {
   if (options == nullptr) return;
   if (options->AsObject() == nullptr) return fields.FailKind("stream_options", "an object", *options);
   if (!out.stream) {
-    return fields.Fail(InvalidValue("stream_options", "'stream_options' is only allowed with 'stream': true"));
+    return fields.Fail(
+        InvalidValue("stream_options", "'stream_options' is only allowed with 'stream': true"));
   }
   Fields inner(*options->AsObject(), "stream_options");
   inner.Boolean("include_usage", out.include_usage);
@@ -196,7 +211,9 @@ void ReadStreaming(Fields& fields, GenerationRequest& out) {
 
 }  // namespace
 
-std::string_view Name(Endpoint endpoint) { return endpoint == Endpoint::kChat ? "chat" : "completions"; }
+std::string_view Name(Endpoint endpoint) {
+  return endpoint == Endpoint::kChat ? "chat" : "completions";
+}
 
 std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body, const RequestLimits& limits,
                                      GenerationRequest& out) {

@@ -21,7 +21,7 @@ struct GenerationRequest {
   Endpoint endpoint = Endpoint::kCompletions;
   std::string model;
   std::variant<std::string, std::vector<TokenId>> prompt;  // completions
-  json::Array messages;                                    // chat: objects with "role" and "content", a string
+  json::Array messages;  // chat: objects with "role" and "content", a string
 
   std::optional<std::int64_t> max_tokens;
   std::int64_t min_tokens = 0;
@@ -55,9 +55,9 @@ struct RequestLimits {
   json::Limits json;
 };
 
-/// Checks `body` and fills `out`; the first error, or nothing. Null counts as absent for every optional field; a field
-/// that would change the answer and is not implemented is an error, never ignored. Pure.
-[[nodiscard]] std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body, const RequestLimits& limits,
-                                                   GenerationRequest& out);
+/// Checks `body` and fills `out`; the first error, or nothing. Null counts as absent for every optional
+/// field; a field that would change the answer and is not implemented is an error, never ignored. Pure.
+[[nodiscard]] std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body,
+                                                   const RequestLimits& limits, GenerationRequest& out);
 
 }  // namespace baton::router

@@ -9,7 +9,9 @@ using json::Array;
 using json::Object;
 using json::Value;
 
-bool IsChat(const AnswerHead& head) { return head.endpoint == Endpoint::kChat; }
+bool IsChat(const AnswerHead& head) {
+  return head.endpoint == Endpoint::kChat;
+}
 
 Value UsageValue(const Usage& usage) {
   Object details;
@@ -32,7 +34,9 @@ Object Common(const AnswerHead& head, std::string_view object) {
   return out;
 }
 
-std::string Event(const Value& value) { return "data: " + json::Serialize(value) + "\n\n"; }
+std::string Event(const Value& value) {
+  return "data: " + json::Serialize(value) + "\n\n";
+}
 
 std::string Chunk(const AnswerHead& head, Array choices, const std::optional<Value>& usage) {
   Object out = Common(head, IsChat(head) ? "chat.completion.chunk" : "text_completion");
@@ -67,7 +71,8 @@ void AppendEnd(Object& choice, const AnswerEnd& end) {
 
 }  // namespace
 
-std::string TextEvent(const AnswerHead& head, std::string_view text, bool first, UsageStyle style, const Usage& usage) {
+std::string TextEvent(const AnswerHead& head, std::string_view text, bool first, UsageStyle style,
+                      const Usage& usage) {
   Object choice = Choice();
   if (IsChat(head)) {
     Object delta;
@@ -93,11 +98,16 @@ std::string FinishEvent(const AnswerHead& head, const AnswerEnd& end, UsageStyle
   return Chunk(head, Array{std::move(choice)}, UsageOf(style, usage));
 }
 
-std::string UsageEvent(const AnswerHead& head, const Usage& usage) { return Chunk(head, Array{}, UsageValue(usage)); }
+std::string UsageEvent(const AnswerHead& head, const Usage& usage) {
+  return Chunk(head, Array{}, UsageValue(usage));
+}
 
-std::string ErrorEvent(const ApiError& error) { return "data: " + ErrorBody(error) + "\n\n"; }
+std::string ErrorEvent(const ApiError& error) {
+  return "data: " + ErrorBody(error) + "\n\n";
+}
 
-std::string WholeBody(const AnswerHead& head, std::string_view text, const AnswerEnd& end, const Usage& usage) {
+std::string WholeBody(const AnswerHead& head, std::string_view text, const AnswerEnd& end,
+                      const Usage& usage) {
   Object choice = Choice();
   if (IsChat(head)) {
     Object message;

@@ -15,10 +15,10 @@ namespace baton::router {
 /// What every body and event of an answer repeats.
 struct AnswerHead {
   Endpoint endpoint = Endpoint::kCompletions;
-  std::string id;                  // "cmpl-..." or "chatcmpl-..."
+  std::string id;  // "cmpl-..." or "chatcmpl-..."
   std::string model;
   std::string system_fingerprint;
-  std::int64_t created = 0;        // Unix seconds
+  std::int64_t created = 0;  // Unix seconds
 };
 
 struct Usage {
@@ -28,7 +28,8 @@ struct Usage {
 
 struct AnswerEnd {
   std::string finish_reason;  // "stop", "length"
-  json::Value stop_reason;    // the stop string, or the id of a stop token that the client named; null otherwise
+  json::Value
+      stop_reason;  // the stop string, or the id of a stop token that the client named; null otherwise
 };
 
 /// How a stream's events speak of usage.
@@ -39,10 +40,11 @@ enum class UsageStyle {
 };
 
 /// An event with text. The first of a chat also carries the role.
-[[nodiscard]] std::string TextEvent(const AnswerHead& head, std::string_view text, bool first, UsageStyle style,
-                                    const Usage& usage);
+[[nodiscard]] std::string TextEvent(const AnswerHead& head, std::string_view text, bool first,
+                                    UsageStyle style, const Usage& usage);
 /// The event that ends the choice.
-[[nodiscard]] std::string FinishEvent(const AnswerHead& head, const AnswerEnd& end, UsageStyle style, const Usage& usage);
+[[nodiscard]] std::string FinishEvent(const AnswerHead& head, const AnswerEnd& end, UsageStyle style,
+                                      const Usage& usage);
 /// The event between the finish and [DONE] where usage was asked for.
 [[nodiscard]] std::string UsageEvent(const AnswerHead& head, const Usage& usage);
 [[nodiscard]] std::string ErrorEvent(const ApiError& error);

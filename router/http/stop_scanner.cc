@@ -44,6 +44,8 @@ std::size_t StopScanner::HeldBytes() const {
   return longest;
 }
 
-std::string StopScanner::Flush() { return std::exchange(held_, {}); }
+std::string StopScanner::Flush() {
+  return std::exchange(held_, {});
+}
 
 }  // namespace baton::router

@@ -7,8 +7,8 @@
 
 namespace baton::router {
 
-/// Finds stop strings in a text that comes in pieces, and holds back whatever may be the beginning of one. What comes
-/// out does not depend on how the text was cut. One per answer; not thread-safe.
+/// Finds stop strings in a text that comes in pieces, and holds back whatever may be the beginning of one.
+/// What comes out does not depend on how the text was cut. One per answer; not thread-safe.
 class StopScanner {
  public:
   /// With `include`, a stop string that is found belongs to the text.

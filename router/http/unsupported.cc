@@ -5,16 +5,23 @@
 
 #include "router/http/fields.h"
 
-/// What the API knows and this server does not do yet. Each field has values that ask for nothing; anything else is an
-/// error, because an answer that ignored it would be wrong without saying so.
+/// What the API knows and this server does not do yet. Each field has values that ask for nothing; anything
+/// else is an error, because an answer that ignored it would be wrong without saying so.
 namespace baton::router {
 namespace {
 
-bool IsFalse(const json::Value& v) { return v.AsBool() != nullptr && !*v.AsBool(); }
-bool IsZero(const json::Value& v) { return v.IsNumber() && v.Number() == 0; }
-bool IsOne(const json::Value& v) { return v.IsNumber() && v.Number() == 1; }
+bool IsFalse(const json::Value& v) {
+  return v.AsBool() != nullptr && !*v.AsBool();
+}
+bool IsZero(const json::Value& v) {
+  return v.IsNumber() && v.Number() == 0;
+}
+bool IsOne(const json::Value& v) {
+  return v.IsNumber() && v.Number() == 1;
+}
 bool IsEmpty(const json::Value& v) {
-  return (v.AsArray() != nullptr && v.AsArray()->empty()) || (v.AsObject() != nullptr && v.AsObject()->empty()) ||
+  return (v.AsArray() != nullptr && v.AsArray()->empty()) ||
+         (v.AsObject() != nullptr && v.AsObject()->empty()) ||
          (v.AsString() != nullptr && v.AsString()->empty());
 }
 bool IsNoToolChoice(const json::Value& v) {
@@ -28,7 +35,9 @@ bool IsTextAlone(const json::Value& v) {
   return v.AsArray() != nullptr && v.AsArray()->size() == 1 && v.AsArray()->front().AsString() != nullptr &&
          *v.AsArray()->front().AsString() == "text";
 }
-bool Never(const json::Value& /*v*/) { return false; }
+bool Never(const json::Value& /*v*/) {
+  return false;
+}
 
 struct Unsupported {
   std::string_view key;
@@ -85,7 +94,8 @@ void CheckUnsupported(Fields& fields) {
   for (const Unsupported& field : kUnsupported) {
     const json::Value* value = fields.Take(field.key);
     if (value == nullptr || field.neutral(*value)) continue;
-    fields.Fail(UnsupportedParameter(field.key, fmt::format("'{}' is not supported with this value", field.key)));
+    fields.Fail(
+        UnsupportedParameter(field.key, fmt::format("'{}' is not supported with this value", field.key)));
   }
   std::optional<std::int64_t> top_logprobs;
   fields.Integer("top_logprobs", 0, 20, top_logprobs);

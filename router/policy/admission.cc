@@ -47,9 +47,9 @@ std::optional<Refusal> WhyNotReady(const cluster::ClusterSnapshot& snapshot, std
       return w.about.phase == phase && w.ready && w.about.model == model;
     });
   };
-  const bool model_is_here =
-      snapshot.workers.empty() || std::any_of(snapshot.workers.begin(), snapshot.workers.end(),
-                                              [&](const WorkerSnapshot& w) { return w.about.model == model; });
+  const bool model_is_here = snapshot.workers.empty() ||
+                             std::any_of(snapshot.workers.begin(), snapshot.workers.end(),
+                                         [&](const WorkerSnapshot& w) { return w.about.model == model; });
   if (!model_is_here) return Refusal::kModelNotFound;
   if (!ready(Phase::kPrefill)) return Refusal::kNoPrefillWorkers;
   if (!ready(Phase::kDecode)) return Refusal::kNoDecodeWorkers;
@@ -61,9 +61,10 @@ std::optional<Refusal> WhyNotReady(const cluster::ClusterSnapshot& snapshot, std
 std::optional<Refusal> Admit(const cluster::ClusterSnapshot& snapshot, const RequestSize& request,
                              const AdmissionLimits& limits) {
   if (const auto refusal = WhyNotReady(snapshot, request.model)) return refusal;
-  const bool fits_somewhere = AnyPair(snapshot, request.model, [&](const WorkerSnapshot& p, const WorkerSnapshot& d) {
-    return CanHold(p, request) && CanHold(d, request);
-  });
+  const bool fits_somewhere =
+      AnyPair(snapshot, request.model, [&](const WorkerSnapshot& p, const WorkerSnapshot& d) {
+        return CanHold(p, request) && CanHold(d, request);
+      });
   if (!fits_somewhere) return Refusal::kTooLarge;
   // A prompt longer than the whole bound is let in where nothing waits, else it could never be served.
   const bool tokens_fit = snapshot.queued_requests == 0 ||

@@ -24,16 +24,19 @@ enum class Refusal {
   kTooLarge,          // no worker could hold it, even alone
   kQueueFull,
 };
-inline constexpr std::array kRefusals = {Refusal::kDraining,        Refusal::kModelNotFound, Refusal::kNoPrefillWorkers,
-                                         Refusal::kNoDecodeWorkers, Refusal::kTooLarge,      Refusal::kQueueFull};
+inline constexpr std::array kRefusals = {Refusal::kDraining,         Refusal::kModelNotFound,
+                                         Refusal::kNoPrefillWorkers, Refusal::kNoDecodeWorkers,
+                                         Refusal::kTooLarge,         Refusal::kQueueFull};
 /// "draining", "model_not_found", "no_prefill_workers", "no_decode_workers", "too_large", "queue_full".
 [[nodiscard]] std::string_view Name(Refusal refusal);
 
-/// Nothing: the request is admitted, and waits for its placement. Decided before any byte of the answer. Pure.
-[[nodiscard]] std::optional<Refusal> Admit(const cluster::ClusterSnapshot& snapshot, const RequestSize& request,
-                                           const AdmissionLimits& limits);
+/// Nothing: the request is admitted, and waits for its placement. Decided before any byte of the answer.
+/// Pure.
+[[nodiscard]] std::optional<Refusal> Admit(const cluster::ClusterSnapshot& snapshot,
+                                           const RequestSize& request, const AdmissionLimits& limits);
 
 /// Whether some pair of workers serves `model` now: what /ready says.
-[[nodiscard]] std::optional<Refusal> WhyNotReady(const cluster::ClusterSnapshot& snapshot, std::string_view model);
+[[nodiscard]] std::optional<Refusal> WhyNotReady(const cluster::ClusterSnapshot& snapshot,
+                                                 std::string_view model);
 
 }  // namespace baton::router

@@ -9,14 +9,18 @@ namespace {
 using cluster::Phase;
 using cluster::WorkerSnapshot;
 
-std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& decode, const RequestSize& request) {
+std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& decode,
+                        const RequestSize& request) {
   if (!Linked(prefill, decode)) return "link not ready";
   if (!CanHold(prefill, request) || !CanHold(decode, request)) return "too large";
-  if (decode.kv_blocks_free < cluster::BlocksFor(request.tokens_max, decode.about.block_tokens)) return "no memory now";
+  if (decode.kv_blocks_free < cluster::BlocksFor(request.tokens_max, decode.about.block_tokens))
+    return "no memory now";
   return "";
 }
 
-auto Order(const PairScore& s) { return std::tuple(s.queued_prompt_tokens, s.decode_tokens, s.prefill, s.decode); }
+auto Order(const PairScore& s) {
+  return std::tuple(s.queued_prompt_tokens, s.decode_tokens, s.prefill, s.decode);
+}
 
 }  // namespace
 
@@ -28,7 +32,8 @@ bool CanHold(const WorkerSnapshot& worker, const RequestSize& request) {
 }
 
 bool Linked(const WorkerSnapshot& prefill, const WorkerSnapshot& decode) {
-  return prefill.about.model == decode.about.model && prefill.about.numerics_class == decode.about.numerics_class &&
+  return prefill.about.model == decode.about.model &&
+         prefill.about.numerics_class == decode.about.numerics_class &&
          std::any_of(prefill.links.begin(), prefill.links.end(), [&](const cluster::LinkReport& link) {
            return link.peer == decode.about.id && link.ready;
          });
@@ -37,9 +42,11 @@ bool Linked(const WorkerSnapshot& prefill, const WorkerSnapshot& decode) {
 PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSize& request) {
   PlacementResult result;
   for (const WorkerSnapshot& prefill : snapshot.workers) {
-    if (prefill.about.phase != Phase::kPrefill || !prefill.ready || prefill.about.model != request.model) continue;
+    if (prefill.about.phase != Phase::kPrefill || !prefill.ready || prefill.about.model != request.model)
+      continue;
     for (const WorkerSnapshot& decode : snapshot.workers) {
-      if (decode.about.phase != Phase::kDecode || !decode.ready || decode.about.model != request.model) continue;
+      if (decode.about.phase != Phase::kDecode || !decode.ready || decode.about.model != request.model)
+        continue;
       const std::string_view why = WhyNot(prefill, decode, request);
       result.scores.push_back({.prefill = prefill.about.id,
                                .decode = decode.about.id,

@@ -23,7 +23,7 @@ struct PairScore {
   WorkerId prefill;
   WorkerId decode;
   bool eligible = false;
-  std::string_view why;                // of a pair that is not: "link not ready", "no memory now", ...
+  std::string_view why;  // of a pair that is not: "link not ready", "no memory now", ...
   std::int64_t queued_prompt_tokens = 0;
   std::int64_t decode_tokens = 0;
 };
@@ -38,10 +38,10 @@ struct PlacementResult {
   std::vector<PairScore> scores;       // every ready pair, by ids
 };
 
-/// Chooses the prefill and the decode worker together, joining the shortest queue by tokens: the pair whose prefill
-/// worker has the fewest prompt tokens queued, then whose decode worker holds the fewest tokens, then the lowest ids.
-/// Only ready pairs of the model with a link that is ready, of one numerics class, whose decode worker has free blocks
-/// for the longest answer. Pure.
+/// Chooses the prefill and the decode worker together, joining the shortest queue by tokens: the pair whose
+/// prefill worker has the fewest prompt tokens queued, then whose decode worker holds the fewest tokens, then
+/// the lowest ids. Only ready pairs of the model with a link that is ready, of one numerics class, whose
+/// decode worker has free blocks for the longest answer. Pure.
 [[nodiscard]] PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSize& request);
 
 /// Whether the workers could ever hold the request with nothing else running.

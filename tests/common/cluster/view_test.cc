@@ -15,8 +15,17 @@ constexpr RequestId kRequest{77};
 constexpr RequestKey kFirst{kRequest, Attempt{1}};
 
 WorkerDescription About(WorkerId id, Phase phase) {
-  return {.id = id, .name = "w", .phase = phase, .incarnation = Incarnation{9}, .model = "m", .numerics_class = "c",
-          .kv_blocks = 100, .block_tokens = 16, .context_tokens = 512, .batch_tokens = 512, .batch_sequences = 64};
+  return {.id = id,
+          .name = "w",
+          .phase = phase,
+          .incarnation = Incarnation{9},
+          .model = "m",
+          .numerics_class = "c",
+          .kv_blocks = 100,
+          .block_tokens = 16,
+          .context_tokens = 512,
+          .batch_tokens = 512,
+          .batch_sequences = 64};
 }
 
 LoadReport Ready(WorkerId peer, std::int64_t free = 100) {
@@ -58,7 +67,8 @@ TEST_CASE("blocks are counted up to the next whole one") {
 
 TEST_CASE("workers are sorted by id whatever the order in which they joined") {
   ClusterView view;
-  for (const unsigned id : {5U, 2U, 9U}) view.Apply({TimePoint(), WorkerJoined{About(WorkerId{id}, Phase::kDecode)}});
+  for (const unsigned id : {5U, 2U, 9U})
+    view.Apply({TimePoint(), WorkerJoined{About(WorkerId{id}, Phase::kDecode)}});
   const ClusterSnapshot snapshot = view.Snapshot();
   REQUIRE(snapshot.workers.size() == 3);
   CHECK(snapshot.workers[0].about.id == WorkerId{2});

@@ -10,7 +10,9 @@ namespace {
 constexpr RequestSize kRequest{.model = "m", .prompt_tokens = 100, .tokens_max = 200};
 constexpr AdmissionLimits kLimits{.queue_requests = 4, .queue_prompt_tokens = 1000};
 
-TEST_CASE("a request is admitted where a linked pair is ready") { CHECK_FALSE(Admit(Cluster(1, 1), kRequest, kLimits)); }
+TEST_CASE("a request is admitted where a linked pair is ready") {
+  CHECK_FALSE(Admit(Cluster(1, 1), kRequest, kLimits));
+}
 
 TEST_CASE("a draining router refuses before it looks at anything else") {
   cluster::ClusterSnapshot cluster;
@@ -31,7 +33,8 @@ TEST_CASE("a decode worker that no prefill worker reaches does not count") {
 }
 
 TEST_CASE("another model than the workers' is not found") {
-  CHECK(Admit(Cluster(1, 1), {.model = "n", .prompt_tokens = 1, .tokens_max = 2}, kLimits) == Refusal::kModelNotFound);
+  CHECK(Admit(Cluster(1, 1), {.model = "n", .prompt_tokens = 1, .tokens_max = 2}, kLimits) ==
+        Refusal::kModelNotFound);
 }
 
 TEST_CASE("a request that no worker can ever hold is too large, one that must wait is not") {

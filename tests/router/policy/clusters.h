@@ -29,7 +29,8 @@ inline cluster::ClusterSnapshot Cluster(unsigned prefill, unsigned decode) {
   }
   for (unsigned d = 101; d <= 100 + decode; ++d) {
     snapshot.workers.push_back(Worker(d, cluster::Phase::kDecode));
-    for (unsigned p = 1; p <= prefill; ++p) snapshot.workers.back().links.push_back({WorkerId{p}, true, "tcp", 1e9});
+    for (unsigned p = 1; p <= prefill; ++p)
+      snapshot.workers.back().links.push_back({WorkerId{p}, true, "tcp", 1e9});
   }
   return snapshot;
 }

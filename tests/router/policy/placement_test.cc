@@ -71,7 +71,8 @@ TEST_CASE("numerics classes and models are never mixed") {
   auto cluster = Cluster(1, 1);
   cluster.workers[1].about.numerics_class = "cpu-bf16";
   CHECK_FALSE(Place(cluster, kRequest).placement.has_value());
-  CHECK_FALSE(Place(Cluster(1, 1), {.model = "other", .prompt_tokens = 1, .tokens_max = 2}).placement.has_value());
+  CHECK_FALSE(
+      Place(Cluster(1, 1), {.model = "other", .prompt_tokens = 1, .tokens_max = 2}).placement.has_value());
 }
 
 TEST_CASE("the same snapshot gives the same placement") {

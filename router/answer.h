@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/text/tokenizer.h"
+#include "router/http/response.h"
+#include "router/http/stop_scanner.h"
+
+namespace baton::router {
+
+/// Turns token reports, in whatever order and number they come, into the answer's text: puts them in order,
+/// drops repeats, decodes, looks for stop strings. One per request; not thread-safe.
+class Answer {
+ public:
+  struct Options {
+    std::int64_t tokens_max = 0;
+    bool skip_special_tokens = true;
+    std::vector<std::string> stop;
+    bool include_stop_text = false;
+    std::vector<TokenId> client_stop_ids;  // named as stop_reason when one ends the answer
+  };
+  Answer(const text::Tokenizer& tokenizer, Options options);
+
+  struct Step {
+    std::string text;              // may be shown now
+    std::int64_t tokens = 0;       // that came into order by this report
+    std::optional<AnswerEnd> end;  // set once; nothing counts after it
+  };
+  /// A report of the token at `index`, from 0. A finish ends the answer after that token; a token that stops
+  /// it is counted, and is text only with include_stop_text. What lies outside [0, tokens_max) is ignored.
+  [[nodiscard]] Step Take(std::int64_t index, TokenId token, const std::string& finish);
+
+  /// Tokens of the answer so far.
+  [[nodiscard]] std::int64_t Count() const { return count_; }
+  [[nodiscard]] bool Ended() const { return ended_; }
+
+ private:
+  struct Early {
+    TokenId token = 0;
+    std::string finish;
+  };
+  void Append(TokenId token, const std::string& finish, Step& step);
+  void End(TokenId token, const std::string& finish, Step& step);
+
+  Options options_;
+  text::StreamDecoder decoder_;
+  StopScanner scanner_;
+  std::map<std::int64_t, Early> early_;  // reports ahead of their turn; at most tokens_max
+  std::int64_t count_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace baton::router

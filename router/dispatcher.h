@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/cluster/view.h"
+#include "common/text/tokenizer.h"
+#include "router/answer.h"
+#include "router/http/errors.h"
+#include "router/http/response.h"
+#include "router/messages.h"
+#include "router/policy/admission.h"
+#include "router/probe.h"
+
+namespace baton::router {
+
+/// Where an answer goes. Called on the control loop: text, then one of Finish and Fail; after a false nothing
+/// more.
+class AnswerSink {
+ public:
+  virtual ~AnswerSink() = default;
+  /// The answer grows. False where the client is gone or too slow.
+  [[nodiscard]] virtual bool Text(std::string_view text, const Usage& usage) = 0;
+  virtual void Finish(const AnswerEnd& end, const Usage& usage) = 0;
+  virtual void Fail(const ApiError& error) = 0;
+  /// Called now and then, for signs of life. False as with Text.
+  [[nodiscard]] virtual bool Tick(TimePoint now) = 0;
+};
+
+/// A request that has been read, checked and tokenized.
+struct Job {
+  RequestId id;
+  Endpoint endpoint = Endpoint::kCompletions;
+  std::shared_ptr<const std::vector<TokenId>> prompt;
+  SamplingParameters sampling;
+  std::int64_t max_tokens = 0;
+  std::int64_t min_tokens = 0;
+  std::vector<TokenId> stop_ids;
+  Answer::Options answer;
+  TimePoint arrived;
+  TimePoint deadline;
+  std::unique_ptr<AnswerSink> sink;
+};
+
+/// Admits, places, follows and ends requests: the one place where the router decides. All state is here, on
+/// the control loop; no locks, no I/O but through WorkerPort and the sinks.
+class Dispatcher {
+ public:
+  struct Options {
+    std::string model_name;
+    AdmissionLimits limits;
+    /// For how long after a request's end its workers may take to free it before they are no longer asked.
+    Duration release_timeout = std::chrono::seconds(60);
+  };
+  Dispatcher(const Clock& clock, WorkerPort& workers, const text::Tokenizer& tokenizer, Probe& probe,
+             Options options);
+
+  /// Takes the request, or fails its sink at once.
+  void Submit(Job job);
+  /// Its client is gone.
+  void ClientGone(RequestId id);
+
+  void OnJoined(const cluster::WorkerDescription& worker);
+  void OnLoad(WorkerId worker, const cluster::LoadReport& load);
+  void OnLeaving(WorkerId worker);
+  void OnLost(WorkerId worker);
+  void OnToken(WorkerId worker, const TokenReport& token);
+  void OnReleased(WorkerId worker, const ReleaseReport& release);
+
+  /// Deadlines and signs of life; to be called several times a second.
+  void Tick();
+  /// Refuses what comes from now on.
+  void BeginDrain();
+  /// Fails everything that is not answered yet.
+  void FailAll(const ApiError& error);
+  /// Requests that are not yet answered and released.
+  [[nodiscard]] std::size_t Live() const { return requests_.size(); }
+  [[nodiscard]] std::optional<Refusal> NotReady() const;
+  /// The longest context that every registered worker offers; nothing where none is registered.
+  [[nodiscard]] std::optional<std::int64_t> ContextTokens() const;
+
+ private:
+  struct Part {
+    WorkerId worker;
+    cluster::Phase phase = cluster::Phase::kPrefill;
+    RequestKey key;
+    bool cancelled = false;
+  };
+  struct Request {
+    Job job;
+    Answer answer;
+    Attempt attempt{0};      // 0: waits for its placement
+    std::vector<Part> held;  // by workers, not yet released
+    bool answered = false;
+    std::string_view outcome;
+    TimePoint placed_at;
+    TimePoint last_token_at;
+    Duration first_token_after{};
+    TimePoint answered_at;
+    ReleaseReport prefill;  // as the prefill worker reported it
+  };
+
+  template <typename T>
+  void Apply(T what);
+  void PlaceWaiting();
+  [[nodiscard]] bool TryPlace(Request& request);
+  void FailWaitingIfHopeless();
+  void AttemptFailed(Request& request, std::string_view code, std::string_view message);
+  void Fail(Request& request, const ApiError& error, std::string_view reason);
+  void End(Request& request, std::string_view outcome, bool cancel);
+  void CancelParts(Request& request);
+  void DropPart(Request& request, WorkerId worker, RequestKey key);
+  void ForgetIfDone(RequestId id);
+  void Record(const Request& request) const;
+  void Observe();
+  [[nodiscard]] Request* Find(RequestId id);
+  [[nodiscard]] static Usage UsageOf(const Request& request);
+
+  const Clock& clock_;
+  WorkerPort& workers_;
+  const text::Tokenizer& tokenizer_;
+  Probe& probe_;
+  const Options options_;
+  cluster::ClusterView view_;
+  std::map<RequestId, Request> requests_;
+  std::deque<RequestId> waiting_;  // admitted, not placed; first in, first out
+};
+
+}  // namespace baton::router

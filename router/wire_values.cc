@@ -1,0 +1,182 @@
+#include "router/wire_values.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "common/base/error.h"
+#include "common/cluster/wire.h"
+#include "common/cluster/wire.pb.h"
+#include "common/net/connection.h"
+
+namespace baton::router {
+namespace {
+
+// Names and texts end up in labels and log lines; links are one a peer.
+constexpr int kNameBytesMax = 128;
+constexpr std::size_t kTextBytesMax = 512;
+constexpr int kLinksMax = 4096;
+// Beyond any machine, and small enough that sums of counts stay inside int64.
+constexpr std::int64_t kCountMax = std::int64_t{1} << 48;
+
+RequestKey Key(std::uint64_t request, std::uint32_t attempt) {
+  return {RequestId{request}, Attempt{attempt}};
+}
+
+/// Saturates: what a worker says must not overflow a duration.
+Duration Nanoseconds(std::uint64_t value) {
+  constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  return Duration(static_cast<std::int64_t>(std::min(value, kMax)));
+}
+
+template <typename Message>
+void FillCommon(const Order& order, Message& out) {
+  out.set_request(order.key.request.value);
+  out.set_attempt(order.key.attempt.value);
+  out.mutable_tokens()->Add(order.tokens->begin(), order.tokens->end());
+  wire::Sampling& sampling = *out.mutable_sampling();
+  sampling.set_temperature(order.sampling.temperature);
+  sampling.set_top_p(order.sampling.top_p);
+  sampling.set_top_k(order.sampling.top_k);
+  sampling.set_min_p(order.sampling.min_p);
+  sampling.set_seed(order.sampling.seed);
+  wire::Stop& stop = *out.mutable_stop();
+  stop.set_max_tokens(order.max_tokens);
+  stop.set_min_tokens(order.min_tokens);
+  stop.mutable_stop_ids()->Add(order.stop_ids.begin(), order.stop_ids.end());
+  const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(order.remaining).count();
+  out.set_deadline_ms(static_cast<std::uint32_t>(std::clamp<std::int64_t>(milliseconds, 1, 1U << 31)));
+}
+
+}  // namespace
+
+void FillPrefill(const Order& order, wire::Envelope& out) {
+  wire::Prefill& message = *out.mutable_prefill();
+  FillCommon(order, message);
+  message.set_decode_worker(order.peer.value);
+  message.set_decode_incarnation(order.peer_incarnation.value);
+}
+
+void FillReserve(const Order& order, wire::Envelope& out) {
+  wire::Reserve& message = *out.mutable_reserve();
+  FillCommon(order, message);
+  message.set_prefill_worker(order.peer.value);
+  message.set_prefill_incarnation(order.peer_incarnation.value);
+}
+
+absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message) {
+  for (const std::int64_t count :
+       {message.queued_requests(), message.queued_prompt_tokens(), message.running_requests(),
+        message.kv_blocks_free(), message.kv_blocks_used(), message.kv_blocks_quarantined(),
+        message.grants()}) {
+    if (count < 0 || count > kCountMax) return Error(kInvalidArgument, "Load with an impossible count");
+  }
+  if (message.links_size() > kLinksMax)
+    return Error(kInvalidArgument, "Load with {} links", message.links_size());
+  cluster::LoadReport out{.ready = message.ready(),
+                          .draining = message.draining(),
+                          .queued_requests = message.queued_requests(),
+                          .queued_prompt_tokens = message.queued_prompt_tokens(),
+                          .running_requests = message.running_requests(),
+                          .kv_blocks_free = message.kv_blocks_free(),
+                          .kv_blocks_used = message.kv_blocks_used(),
+                          .kv_blocks_quarantined = message.kv_blocks_quarantined(),
+                          .grants = message.grants(),
+                          .links = {}};
+  for (const wire::Link& link : message.links()) {
+    const double speed =
+        std::isfinite(link.bytes_per_second()) ? std::max(0.0, link.bytes_per_second()) : 0.0;
+    out.links.push_back(
+        {WorkerId{link.peer()}, link.ready(), link.transport().substr(0, kNameBytesMax), speed});
+  }
+  return out;
+}
+
+absl::StatusOr<TokenReport> ReadToken(const wire::Token& message) {
+  if (message.index() < 0 || message.token() < 0)
+    return Error(kInvalidArgument, "Token with a negative index or id");
+  if (!message.finish().empty() && message.finish() != "stop" && message.finish() != "length") {
+    return Error(kInvalidArgument, "Token with an unknown finish");
+  }
+  return TokenReport{.key = Key(message.request(), message.attempt()),
+                     .index = message.index(),
+                     .token = message.token(),
+                     .finish = message.finish()};
+}
+
+absl::StatusOr<ReleaseReport> ReadReleased(const wire::Released& message) {
+  ReleaseReport out{.key = Key(message.request(), message.attempt()),
+                    .outcome = message.outcome(),
+                    .error_code = message.error_code().substr(0, kNameBytesMax),
+                    .error_message = message.error_message().substr(0, kTextBytesMax),
+                    .has_transfer = message.has_transfer(),
+                    .transfer = {},
+                    .queue = Nanoseconds(message.timing().queue_ns()),
+                    .compute = Nanoseconds(message.timing().compute_ns())};
+  if (out.outcome != "done" && out.outcome != "cancelled" && out.outcome != "failed") {
+    return Error(kInvalidArgument, "Released with an unknown outcome");
+  }
+  const wire::TransferReport& transfer = message.transfer();
+  out.transfer = {.transport = transfer.transport().substr(0, kNameBytesMax),
+                  .bytes = transfer.bytes(),
+                  .messages = transfer.messages(),
+                  .wire = Nanoseconds(transfer.wire_ns()),
+                  .exposed = Nanoseconds(transfer.exposed_ns()),
+                  .handoff = Nanoseconds(transfer.handoff_ns()),
+                  .layer_wise = transfer.layer_wise()};
+  return out;
+}
+
+absl::StatusOr<cluster::WorkerDescription> ReadRegister(const wire::Register& m, const Expected& expected) {
+  if (m.protocol_version() != wire::kProtocolVersion) {
+    return Error(kFailedPrecondition, "protocol version {} is not {}, which this router speaks",
+                 m.protocol_version(), wire::kProtocolVersion);
+  }
+  if (m.name().empty() || m.name().size() > kNameBytesMax) {
+    return Error(kInvalidArgument, "the worker's name must have 1 to {} bytes", kNameBytesMax);
+  }
+  if (m.phase() != wire::PREFILL && m.phase() != wire::DECODE) {
+    return Error(kInvalidArgument, "phase {} is neither prefill nor decode", static_cast<int>(m.phase()));
+  }
+  if (m.incarnation() == 0) return Error(kInvalidArgument, "incarnation 0 is none");
+  if (m.model() != expected.model_name) {
+    return Error(kFailedPrecondition, "the worker serves another model than '{}'; set model_name alike",
+                 expected.model_name);
+  }
+  if (m.tokenizer_fingerprint() != expected.tokenizer_fingerprint) {
+    return Error(kFailedPrecondition,
+                 "tokenizer {:016x} differs from the router's {:016x}; give both the same model directory",
+                 m.tokenizer_fingerprint(), expected.tokenizer_fingerprint);
+  }
+  if (expected.model_fingerprint != 0 && m.model_fingerprint() != expected.model_fingerprint) {
+    return Error(kFailedPrecondition,
+                 "weights {:016x} differ from those of the workers that are here, {:016x}",
+                 m.model_fingerprint(), expected.model_fingerprint);
+  }
+  if (m.vocabulary() < expected.vocabulary) {
+    return Error(kFailedPrecondition, "the model's vocabulary of {} is smaller than the tokenizer's {}",
+                 m.vocabulary(), expected.vocabulary);
+  }
+  for (const std::int64_t count : {m.kv_blocks(), m.context_tokens(), std::int64_t{m.kv().block_tokens()}}) {
+    if (count <= 0 || count > kCountMax) {
+      return Error(kInvalidArgument, "KV blocks, block size and context length must be positive");
+    }
+  }
+  if (const auto address = net::Address::Parse(m.peer_address()); !address.ok()) {
+    return Error(kInvalidArgument, "peer_address: {}", Message(address.status()));
+  }
+  return cluster::WorkerDescription{
+      .id = WorkerId{},
+      .name = m.name(),
+      .phase = m.phase() == wire::PREFILL ? cluster::Phase::kPrefill : cluster::Phase::kDecode,
+      .incarnation = Incarnation{m.incarnation()},
+      .model = m.model(),
+      .numerics_class = m.numerics_class().substr(0, kNameBytesMax),
+      .kv_blocks = m.kv_blocks(),
+      .block_tokens = m.kv().block_tokens(),
+      .context_tokens = m.context_tokens(),
+      .batch_tokens = m.batch_tokens(),
+      .batch_sequences = m.batch_sequences()};
+}
+
+}  // namespace baton::router
