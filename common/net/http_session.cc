@@ -190,7 +190,7 @@ class HttpSession final : public AnswerSink, public std::enable_shared_from_this
     site_.options.handler(std::move(request), std::move(responder));
   }
 
-  void RefuseAndRead(const Refusal& refusal) {
+  void RefuseAndRead(Refusal refusal) {  // by value: the parser that found it goes
     refused_ = true;
     keep_alive_ = false;
     parser_.reset();
