@@ -34,6 +34,7 @@ struct ModelConfig {
   float rms_epsilon = 1e-5F;
   double rope_theta = 10000;
   std::optional<RopeScalingLlama3> rope_scaling;
+  double rope_linear_factor = 1;  // `rope_scaling` of rope_type "linear": all angles divided by this
   bool tied_embeddings = false;
   std::vector<TokenId> eos;  // generation_config.json over config.json
   std::optional<TokenId> bos;

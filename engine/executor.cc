@@ -1,0 +1,302 @@
+#include "engine/executor.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "common/base/check.h"
+#include "common/base/mutex.h"
+
+namespace baton::engine {
+namespace {
+
+/// A sequence inside the executor. Engine thread only.
+struct Sequence {
+  explicit Sequence(SequenceSpec from)
+      : spec(std::move(from)), computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : 0),
+        answered(spec.phase == Phase::kDecode ? 1 : 0), decoding(spec.phase == Phase::kDecode) {}
+
+  [[nodiscard]] std::int64_t PromptLeft() const { return decoding ? 0 : std::ssize(spec.tokens) - computed; }
+
+  SequenceSpec spec;           // `tokens` grows with the answer
+  std::int64_t computed = 0;   // positions whose KV is in the arena
+  std::int64_t answered = 0;   // tokens of the answer so far
+  bool decoding = false;
+  std::optional<FinishReason> finish;
+};
+
+/// Positions that the sequence will write KV to.
+std::int64_t PositionsOf(const SequenceSpec& spec) {
+  const std::int64_t tokens = std::ssize(spec.tokens);
+  switch (spec.phase) {
+    case Phase::kWhole: return tokens + spec.stop.max_tokens - 1;
+    case Phase::kPrefill: return tokens;
+    case Phase::kDecode: return tokens + spec.stop.max_tokens - 2;
+  }
+  return tokens;
+}
+
+bool Contains(const std::vector<TokenId>& ids, TokenId token) {
+  return std::find(ids.begin(), ids.end(), token) != ids.end();
+}
+
+std::optional<FinishReason> FinishAfter(const Sequence& sequence, TokenId token) {
+  if (Contains(sequence.spec.stop.stop_ids, token)) return FinishReason::kStop;
+  if (sequence.answered >= sequence.spec.stop.max_tokens) return FinishReason::kLength;
+  if (sequence.spec.phase == Phase::kPrefill) return FinishReason::kPrefilled;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view Name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop: return "stop";
+    case FinishReason::kLength: return "length";
+    case FinishReason::kCancelled: return "cancelled";
+    case FinishReason::kPrefilled: return "prefilled";
+  }
+  return "unknown";
+}
+
+/// What both sides share is guarded by `mutex`; the rest belongs to the engine thread.
+struct Executor::State {
+  using Command = std::variant<SequenceSpec, RequestKey>;  // submit, cancel; in order of arrival
+
+  State(Model& m, const KvArena& a, const PlannerLimits& l, ExecutorEvents& e)
+      : model(m), arena(a), limits(l), events(e), sampler(m.Config().vocabulary) {}
+
+  void Run();
+  void Obey(std::vector<Command>& taken);
+  void CancelAll(std::optional<RequestKey> key);
+  void Step();
+  void Build(const BatchPlan& plan);
+  void ReportLayer(const BatchPlan& plan, int layer);
+  void Publish(const BatchPlan& plan, const kernels::Rows& logits);
+  TokenId Choose(Sequence& sequence, const kernels::Rows& logits, std::int64_t row);
+  void Retire();
+  void PublishLoad();
+
+  Model& model;
+  const KvArena& arena;
+  const PlannerLimits limits;
+  ExecutorEvents& events;
+  const SteadyClock clock;
+
+  mutable Mutex mutex;
+  std::condition_variable wake;
+  std::vector<Command> commands;
+  ExecutorLoad load;
+  TimePoint progress = clock.Now();
+  bool idle = false;
+  bool stopping = false;
+
+  std::vector<Sequence> running;  // in order of arrival
+  QueueView queue;
+  StepBatch batch;
+  Sampler sampler;
+
+  std::thread thread;  // last: started when all else is there
+};
+
+Executor::Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events)
+    : state_(std::make_unique<State>(model, arena, limits, events)) {
+  state_->thread = std::thread([state = state_.get()] { state->Run(); });
+}
+
+Executor::~Executor() {
+  {
+    const MutexLock lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_one();
+  state_->thread.join();
+}
+
+void Executor::Submit(SequenceSpec spec) {
+  BATON_CHECK(!spec.tokens.empty() && spec.stop.max_tokens > 0, "request {}: {} tokens, max_tokens {}", spec.key,
+              spec.tokens.size(), spec.stop.max_tokens);
+  BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsOf(spec)), "request {}: {} blocks for {} positions",
+              spec.key, spec.blocks.size(), PositionsOf(spec));
+  const std::int64_t prompt = spec.phase == Phase::kDecode ? 0 : std::ssize(spec.tokens);
+  {
+    const MutexLock lock(state_->mutex);
+    if (state_->idle && state_->commands.empty()) state_->progress = state_->clock.Now();
+    ++state_->load.sequences;
+    state_->load.prompt_tokens_left += prompt;
+    state_->load.decoding += prompt == 0 ? 1 : 0;
+    state_->commands.emplace_back(std::move(spec));
+  }
+  state_->wake.notify_one();
+}
+
+void Executor::Cancel(RequestKey key) {
+  {
+    const MutexLock lock(state_->mutex);
+    if (state_->idle && state_->commands.empty()) state_->progress = state_->clock.Now();
+    state_->commands.emplace_back(key);
+  }
+  state_->wake.notify_one();
+}
+
+ExecutorLoad Executor::Load() const {
+  const MutexLock lock(state_->mutex);
+  return state_->load;
+}
+
+TimePoint Executor::LastProgress() const {
+  const MutexLock lock(state_->mutex);
+  // An idle executor has nothing to be late with.
+  return state_->idle && state_->commands.empty() ? state_->clock.Now() : state_->progress;
+}
+
+void Executor::State::Run() {
+  std::vector<Command> taken;
+  for (;;) {
+    bool stop = false;
+    {
+      std::unique_lock lock(mutex);
+      idle = running.empty();
+      wake.wait(lock, [&] { return !running.empty() || !commands.empty() || stopping; });
+      idle = false;
+      taken.swap(commands);
+      stop = stopping;
+    }
+    Obey(taken);
+    if (stop) CancelAll(std::nullopt);
+    Retire();
+    PublishLoad();
+    if (stop) return;
+    if (running.empty()) continue;
+    Step();
+    Retire();
+    PublishLoad();
+  }
+}
+
+void Executor::State::Obey(std::vector<Command>& taken) {
+  for (Command& command : taken) {
+    if (const RequestKey* key = std::get_if<RequestKey>(&command)) {
+      CancelAll(*key);
+      continue;
+    }
+    Sequence& sequence = running.emplace_back(std::get<SequenceSpec>(std::move(command)));
+    if (sequence.answered >= sequence.spec.stop.max_tokens) sequence.finish = FinishReason::kLength;
+  }
+  taken.clear();
+}
+
+/// Ends the sequences of `key`, or all.
+void Executor::State::CancelAll(std::optional<RequestKey> key) {
+  for (Sequence& sequence : running) {
+    if (!sequence.finish.has_value() && (!key.has_value() || sequence.spec.key == *key)) {
+      sequence.finish = FinishReason::kCancelled;
+    }
+  }
+}
+
+void Executor::State::Step() {
+  const TimePoint begin = clock.Now();
+  queue.sequences.clear();
+  for (const Sequence& sequence : running) {
+    queue.sequences.push_back({.key = sequence.spec.key, .prompt_tokens_left = sequence.PromptLeft()});
+  }
+  const BatchPlan plan = Plan(queue, limits);
+  Build(plan);
+  StepReport report;
+  bool report_layers = false;
+  for (const PlannedSlice& slice : plan.slices) {
+    const Sequence& sequence = running[slice.sequence];
+    (sequence.decoding ? report.decode_tokens : report.prompt_tokens) += slice.tokens;
+    report_layers |= sequence.spec.report_layers && !sequence.decoding;
+  }
+  const LayerDone layer_done = [&](int layer) { ReportLayer(plan, layer); };
+  const kernels::Rows logits = model.Forward(batch, arena, report_layers ? layer_done : LayerDone());
+  Publish(plan, logits);
+  report.duration = clock.Now() - begin;
+  events.OnStep(report);
+}
+
+void Executor::State::Build(const BatchPlan& plan) {
+  batch.tokens.clear();
+  batch.positions.clear();
+  batch.slices.clear();
+  batch.logit_rows.clear();
+  for (const PlannedSlice& slice : plan.slices) {
+    const Sequence& sequence = running[slice.sequence];
+    const auto first_row = static_cast<std::int64_t>(batch.tokens.size());
+    batch.slices.push_back({.blocks = sequence.spec.blocks, .first_row = first_row, .tokens = slice.tokens,
+                            .first_position = sequence.computed});
+    for (std::int64_t i = sequence.computed; i < sequence.computed + slice.tokens; ++i) {
+      batch.tokens.push_back(sequence.spec.tokens[static_cast<std::size_t>(i)]);
+      batch.positions.push_back(static_cast<std::int32_t>(i));
+    }
+    const bool samples = sequence.computed + slice.tokens == std::ssize(sequence.spec.tokens);
+    if (samples) batch.logit_rows.push_back(first_row + slice.tokens - 1);
+  }
+}
+
+void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
+  for (const PlannedSlice& slice : plan.slices) {
+    const Sequence& sequence = running[slice.sequence];
+    if (sequence.decoding || !sequence.spec.report_layers) continue;
+    events.OnLayerDone({.key = sequence.spec.key, .layer = layer, .first_position = sequence.computed,
+                        .tokens = slice.tokens, .last = slice.tokens == sequence.PromptLeft()});
+  }
+}
+
+void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits) {
+  std::int64_t row = 0;
+  for (const PlannedSlice& slice : plan.slices) {
+    Sequence& sequence = running[slice.sequence];
+    sequence.computed += slice.tokens;
+    if (sequence.computed < std::ssize(sequence.spec.tokens)) continue;
+    const TokenId token = Choose(sequence, logits, row++);
+    sequence.decoding = true;
+    sequence.spec.tokens.push_back(token);
+    ++sequence.answered;
+    sequence.finish = FinishAfter(sequence, token);
+    events.OnToken({.key = sequence.spec.key, .index = sequence.answered - 1, .token = token,
+                    .finish = sequence.finish, .at = clock.Now()});
+  }
+}
+
+TokenId Executor::State::Choose(Sequence& sequence, const kernels::Rows& logits, std::int64_t row) {
+  const std::span<float> values(logits.data + row * logits.stride, static_cast<std::size_t>(logits.columns));
+  if (sequence.answered < sequence.spec.stop.min_tokens) {
+    for (const TokenId id : sequence.spec.stop.stop_ids) {
+      if (id >= 0 && id < logits.columns) values[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+    }
+  }
+  return sampler.Sample(values, sequence.spec.sampling, std::ssize(sequence.spec.tokens));
+}
+
+/// Lets go of what has finished.
+void Executor::State::Retire() {
+  for (const Sequence& sequence : running) {
+    if (sequence.finish.has_value()) events.OnReleased(sequence.spec.key, *sequence.finish);
+  }
+  std::erase_if(running, [](const Sequence& sequence) { return sequence.finish.has_value(); });
+}
+
+void Executor::State::PublishLoad() {
+  const MutexLock lock(mutex);
+  load = {};
+  const auto count = [&](std::int64_t prompt_left) {
+    ++load.sequences;
+    load.prompt_tokens_left += prompt_left;
+    load.decoding += prompt_left == 0 ? 1 : 0;
+  };
+  for (const Sequence& sequence : running) count(sequence.PromptLeft());
+  for (const Command& command : commands) {
+    const auto* spec = std::get_if<SequenceSpec>(&command);
+    if (spec != nullptr) count(spec->phase == Phase::kDecode ? 0 : std::ssize(spec->tokens));
+  }
+  progress = clock.Now();
+}
+
+}  // namespace baton::engine

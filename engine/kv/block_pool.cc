@@ -1,0 +1,124 @@
+#include "engine/kv/block_pool.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+
+namespace baton::engine {
+namespace {
+
+constexpr std::int32_t kFree = 0;
+constexpr std::int32_t kQuarantined = -1;
+
+}  // namespace
+
+BlockPool::BlockPool(std::int64_t block_count) : references_(static_cast<std::size_t>(block_count), kFree) {
+  if (block_count > 0) AddFreeRun(0, static_cast<std::uint32_t>(block_count));
+}
+
+absl::StatusOr<BlockTable> BlockPool::Allocate(std::int64_t count) {
+  BATON_CHECK(count >= 0, "{} blocks wanted", count);
+  if (count > free_) return Error(kResourceExhausted, "{} KV blocks wanted, {} free", count, free_);
+  BlockTable blocks;
+  blocks.reserve(static_cast<std::size_t>(count));
+  auto left = static_cast<std::uint32_t>(count);
+  while (left > 0) {
+    auto fitting = free_runs_.end();  // the smallest run that holds all that is left
+    auto largest = free_runs_.begin();
+    for (auto run = free_runs_.begin(); run != free_runs_.end(); ++run) {
+      if (run->second > largest->second) largest = run;
+      if (run->second >= left && (fitting == free_runs_.end() || run->second < fitting->second)) fitting = run;
+    }
+    const auto [first, length] = fitting != free_runs_.end() ? *fitting : *largest;
+    const std::uint32_t taken = std::min(length, left);
+    TakeFreeRun(first, taken, blocks);
+    left -= taken;
+  }
+  return blocks;
+}
+
+void BlockPool::Retain(const BlockTable& blocks) {
+  for (const BlockIndex block : blocks) {
+    std::int32_t& references = references_.at(block.value);
+    BATON_CHECK(references > 0, "block {} is retained, but not in use", block);
+    ++references;
+  }
+}
+
+void BlockPool::Release(const BlockTable& blocks) {
+  for (const BlockIndex block : blocks) {
+    std::int32_t& references = references_.at(block.value);
+    BATON_CHECK(references > 0, "block {} is released, but not in use", block);
+    if (--references == 0) AddFreeRun(block.value, 1);
+  }
+}
+
+void BlockPool::Quarantine(const BlockTable& blocks) {
+  for (const BlockIndex block : blocks) {
+    std::int32_t& references = references_.at(block.value);
+    BATON_CHECK(references == 1, "block {} has {} references at quarantine", block, references);
+    references = kQuarantined;
+    ++quarantined_;
+  }
+}
+
+void BlockPool::EndQuarantine(const BlockTable& blocks) {
+  for (const BlockIndex block : blocks) {
+    std::int32_t& references = references_.at(block.value);
+    BATON_CHECK(references == kQuarantined, "block {} is not in quarantine", block);
+    references = kFree;
+    --quarantined_;
+    AddFreeRun(block.value, 1);
+  }
+}
+
+PoolCounts BlockPool::Counts() const {
+  const auto total = static_cast<std::int64_t>(references_.size());
+  return {.total = total, .free = free_, .used = total - free_ - quarantined_, .quarantined = quarantined_};
+}
+
+void BlockPool::AddFreeRun(std::uint32_t first, std::uint32_t count) {
+  free_ += count;
+  const auto next = free_runs_.lower_bound(first);
+  if (next != free_runs_.end() && next->first == first + count) {
+    count += next->second;
+    free_runs_.erase(next);
+  }
+  const auto after = free_runs_.lower_bound(first);
+  if (after != free_runs_.begin()) {
+    const auto before = std::prev(after);
+    if (before->first + before->second == first) {
+      before->second += count;
+      return;
+    }
+  }
+  free_runs_.emplace(first, count);
+}
+
+void BlockPool::TakeFreeRun(std::uint32_t first, std::uint32_t count, BlockTable& out) {
+  const auto run = free_runs_.find(first);
+  const std::uint32_t length = run->second;
+  free_runs_.erase(run);
+  if (length > count) free_runs_.emplace(first + count, length - count);
+  for (std::uint32_t block = first; block < first + count; ++block) {
+    references_[block] = 1;
+    out.emplace_back(block);
+  }
+  free_ -= count;
+}
+
+std::vector<BlockRun> Runs(const BlockTable& blocks) {
+  std::vector<BlockRun> runs;
+  for (const BlockIndex block : blocks) {
+    if (!runs.empty() && runs.back().first.value + runs.back().count == block.value) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({.first = block, .count = 1});
+    }
+  }
+  return runs;
+}
+
+}  // namespace baton::engine

@@ -1,0 +1,204 @@
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/base/crc32c.h"
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "engine/model/decoder_weights.h"
+#include "engine/model/model.h"
+#include "engine/model/model_files.h"
+
+namespace baton::engine {
+namespace {
+
+using kernels::Rows;
+
+/// The first `rows` rows of `all`.
+Rows Top(const Rows& all, std::int64_t rows) { return {all.data, rows, all.columns, all.stride}; }
+/// Columns [first, first + count) of `all`.
+Rows Columns(const Rows& all, std::int64_t first, std::int64_t count) {
+  return {all.data + first, all.rows, count, all.stride};
+}
+
+/// Activations of a step of at most `max_rows` rows; allocated once. The logits' pages are touched only as far as used.
+struct Activations {
+  kernels::Buffer buffer;
+  Rows state;    // the residual stream, [rows, hidden]
+  Rows normed;   // [rows, hidden]
+  Rows qkv;      // [rows, (heads + 2 kv_heads) * head_dim]
+  Rows mixed;    // attention's result, [rows, heads * head_dim]
+  Rows gate_up;  // [rows, 2 * intermediate]
+  Rows inner;    // [rows, intermediate]
+  Rows tail_state;  // the last layer's rows that get logits, [rows, hidden]
+  Rows tail_mixed;  // [rows, heads * head_dim]
+  Rows logits;   // [rows, vocabulary]
+
+  static absl::StatusOr<Activations> Create(const ModelConfig& config, std::int64_t max_rows,
+                                            kernels::Backend& backend) {
+    const std::int64_t queries = std::int64_t{config.heads} * config.head_dim;
+    const std::int64_t keys = std::int64_t{config.kv_heads} * config.head_dim;
+    Activations all;
+    const std::pair<Rows*, std::int64_t> widths[] = {
+        {&all.state, config.hidden},          {&all.normed, config.hidden},      {&all.qkv, queries + 2 * keys},
+        {&all.mixed, queries},                {&all.gate_up, 2 * config.intermediate},
+        {&all.inner, config.intermediate},    {&all.tail_state, config.hidden},  {&all.tail_mixed, queries},
+        {&all.logits, config.vocabulary}};
+    std::int64_t floats = 0;
+    for (const auto& [rows, columns] : widths) floats += Stride(columns) * max_rows;
+    auto buffer = backend.Allocate(static_cast<std::size_t>(floats) * sizeof(float));
+    if (!buffer.ok()) return Annotate(buffer.status(), "activations");
+    all.buffer = *std::move(buffer);
+    float* next = all.buffer.As<float>();
+    for (const auto& [rows, columns] : widths) {
+      *rows = {.data = next, .rows = max_rows, .columns = columns, .stride = Stride(columns)};
+      next += Stride(columns) * max_rows;
+    }
+    return all;
+  }
+
+ private:
+  // Rows begin on cache lines (16 floats).
+  static std::int64_t Stride(std::int64_t columns) { return (columns + 15) / 16 * 16; }
+};
+
+/// Llama on any backend.
+class LlamaModel final : public Model {
+ public:
+  LlamaModel(ModelConfig config, DecoderWeights weights, Activations activations, std::uint64_t fingerprint,
+             kernels::Backend& backend)
+      : config_(std::move(config)), weights_(std::move(weights)), activations_(std::move(activations)),
+        frequencies_(InverseFrequencies(config_)), fingerprint_(fingerprint), backend_(backend),
+        attention_{.heads = config_.heads, .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim))} {}
+
+  [[nodiscard]] const ModelConfig& Config() const override { return config_; }
+  [[nodiscard]] std::uint64_t Fingerprint() const override { return fingerprint_; }
+  [[nodiscard]] std::string NumericsClass() const override {
+    return fmt::format("{}/weights-{}/kv-{}/k{}t{}", backend_.Name(), kernels::Name(weights_.embedding.dtype),
+                       kernels::Name(backend_.KvType()), kernels::kReductionSegments, kernels::kAttentionTile);
+  }
+
+  Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) override {
+    Check(batch, arena);
+    const auto rows = static_cast<std::int64_t>(batch.tokens.size());
+    Rows state = Top(activations_.state, rows);
+    Rows mixed = Top(activations_.mixed, rows);
+    backend_.Embed(weights_.embedding, batch.tokens, state);
+    for (int layer = 0; layer < config_.layers; ++layer) {
+      const LayerWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
+      const bool last = layer + 1 == config_.layers;
+      const Rows qkv = ProjectQkv(weights, batch, state);
+      WriteKv(arena.Layer(layer), batch, qkv);
+      if (layer_done) {
+        backend_.Synchronize();
+        layer_done(layer);
+      }
+      if (last && batch.logit_rows.empty()) break;  // nothing past this layer's KV is wanted
+      backend_.Attention(arena.Layer(layer), batch.slices, attention_, Columns(qkv, 0, mixed.columns), mixed);
+      if (last) KeepLogitRows(batch, state, mixed);
+      AddOutput(weights, mixed, state);
+      AddMlp(weights, state);
+    }
+    return Logits(batch, state);
+  }
+
+ private:
+  void Check(const StepBatch& batch, const KvArena& arena) const {
+    BATON_CHECK(static_cast<std::int64_t>(batch.tokens.size()) <= activations_.state.rows, "{} rows, room for {}",
+                batch.tokens.size(), activations_.state.rows);
+    BATON_CHECK(batch.positions.size() == batch.tokens.size());
+    const KvGeometry& geometry = arena.Geometry();
+    BATON_CHECK(geometry.layers == config_.layers && geometry.kv_heads == config_.kv_heads &&
+                    geometry.head_dim == config_.head_dim && geometry.dtype == backend_.KvType(),
+                "the KV arena has another shape than the model");
+  }
+
+  /// Queries, keys and values of `state`, positions rotated in.
+  Rows ProjectQkv(const LayerWeights& weights, const StepBatch& batch, const Rows& state) {
+    const Rows normed = Top(activations_.normed, state.rows);
+    const Rows qkv = Top(activations_.qkv, state.rows);
+    backend_.RmsNorm(state, weights.attention_norm, config_.rms_epsilon, normed);
+    backend_.MatMul(*weights.qkv, normed, qkv);
+    // Queries and keys lie side by side and turn alike: one call for both.
+    backend_.Rope(Columns(qkv, 0, activations_.mixed.columns + KeyWidth()), config_.head_dim, batch.positions,
+                  frequencies_);
+    return qkv;
+  }
+
+  void WriteKv(const kernels::KvLayer& layer, const StepBatch& batch, const Rows& qkv) {
+    const std::int64_t queries = activations_.mixed.columns;
+    backend_.WriteKv(layer, batch.slices, Columns(qkv, queries, KeyWidth()),
+                     Columns(qkv, queries + KeyWidth(), KeyWidth()));
+  }
+
+  /// After the last attention only the rows that get logits go on.
+  void KeepLogitRows(const StepBatch& batch, Rows& state, Rows& mixed) {
+    const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
+    if (rows == state.rows) return;
+    const Rows tail_state = Top(activations_.tail_state, rows);
+    const Rows tail_mixed = Top(activations_.tail_mixed, rows);
+    backend_.GatherRows(state, batch.logit_rows, tail_state);
+    backend_.GatherRows(mixed, batch.logit_rows, tail_mixed);
+    state = tail_state;
+    mixed = tail_mixed;
+  }
+
+  void AddOutput(const LayerWeights& weights, const Rows& mixed, const Rows& state) {
+    const Rows projected = Top(activations_.normed, state.rows);
+    backend_.MatMul(*weights.output, mixed, projected);
+    backend_.Add(state, projected);
+  }
+
+  void AddMlp(const LayerWeights& weights, const Rows& state) {
+    const Rows normed = Top(activations_.normed, state.rows);
+    const Rows gate_up = Top(activations_.gate_up, state.rows);
+    const Rows inner = Top(activations_.inner, state.rows);
+    backend_.RmsNorm(state, weights.mlp_norm, config_.rms_epsilon, normed);
+    backend_.MatMul(*weights.gate_up, normed, gate_up);
+    backend_.SwiGlu(gate_up, inner);
+    backend_.MatMul(*weights.down, inner, normed);
+    backend_.Add(state, normed);
+  }
+
+  Rows Logits(const StepBatch& batch, const Rows& state) {
+    const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
+    const Rows logits = Top(activations_.logits, rows);
+    if (rows > 0) {
+      const Rows normed = Top(activations_.normed, rows);
+      backend_.RmsNorm(state, weights_.final_norm, config_.rms_epsilon, normed);
+      backend_.MatMul(*weights_.head, normed, logits);
+    }
+    backend_.Synchronize();
+    return logits;
+  }
+
+  [[nodiscard]] std::int64_t KeyWidth() const { return std::int64_t{config_.kv_heads} * config_.head_dim; }
+
+  ModelConfig config_;
+  DecoderWeights weights_;
+  Activations activations_;
+  std::vector<double> frequencies_;
+  std::uint64_t fingerprint_;
+  kernels::Backend& backend_;
+  kernels::AttentionShape attention_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory, kernels::Backend& backend,
+                                                 std::int64_t max_rows) {
+  BATON_CHECK(max_rows > 0);
+  BATON_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(directory));
+  BATON_ASSIGN_OR_RETURN(const std::string config_text, ReadSmallFile(directory + "/config.json"));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
+  auto weights = LoadDecoderWeights(config, checkpoint, backend);
+  if (!weights.ok()) return weights.status();
+  BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, max_rows, backend));
+  const std::uint64_t fingerprint =
+      Mix64(checkpoint.Fingerprint() ^ Mix64(Crc32c(std::as_bytes(std::span(config_text)))));
+  return std::make_unique<LlamaModel>(std::move(config), *std::move(weights), std::move(activations), fingerprint,
+                                      backend);
+}
+
+}  // namespace baton::engine

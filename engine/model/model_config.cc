@@ -1,0 +1,269 @@
+#include "engine/model/model_config.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "common/base/error.h"
+#include "common/json/value.h"
+#include "engine/model/model_files.h"
+
+namespace baton::engine {
+namespace {
+
+// Bounds far above any published model, so that products of them stay within 64 bits.
+constexpr std::int64_t kMaxWidth = 1 << 20;
+constexpr std::int64_t kMaxLayers = 1 << 12;
+constexpr std::int64_t kMaxHeads = 1 << 12;
+constexpr std::int64_t kMaxHeadDim = 1 << 10;
+constexpr std::int64_t kMaxVocabulary = 1 << 24;
+constexpr std::int64_t kMaxContext = 1 << 24;
+constexpr std::size_t kMaxEosIds = 64;
+
+/// Reads the members of one object and names it in errors.
+class Fields {
+ public:
+  Fields(const json::Value& object, std::string_view name) : object_(object), name_(name) {}
+
+  /// The member, or null where it is absent or null, which mean the same here.
+  [[nodiscard]] const json::Value* Find(std::string_view key) const {
+    const json::Value* value = object_.Find(key);
+    return value == nullptr || value->IsNull() ? nullptr : value;
+  }
+  [[nodiscard]] absl::StatusOr<std::int64_t> Int(std::string_view key, std::int64_t highest,
+                                                 std::optional<std::int64_t> absent = std::nullopt) const {
+    const json::Value* value = Find(key);
+    if (value == nullptr && absent.has_value()) return *absent;
+    if (value == nullptr) return Error(kInvalidArgument, "{}: {} is missing", name_, key);
+    const std::int64_t* number = value->AsInt();
+    if (number == nullptr) {
+      return Error(kInvalidArgument, "{}: {} must be an integer, not {}", name_, key, value->KindName());
+    }
+    if (*number < 1 || *number > highest) {
+      return Error(kInvalidArgument, "{}: {} must be between 1 and {}, not {}", name_, key, highest, *number);
+    }
+    return *number;
+  }
+  /// A number above 0, up to `highest`.
+  [[nodiscard]] absl::StatusOr<double> Positive(std::string_view key, double highest,
+                                                std::optional<double> absent = std::nullopt) const {
+    const json::Value* value = Find(key);
+    if (value == nullptr && absent.has_value()) return *absent;
+    if (value == nullptr) return Error(kInvalidArgument, "{}: {} is missing", name_, key);
+    if (!value->IsNumber() || !(value->Number() > 0 && value->Number() <= highest)) {
+      return Error(kInvalidArgument, "{}: {} must be a number above 0 and at most {}", name_, key, highest);
+    }
+    return value->Number();
+  }
+  [[nodiscard]] absl::StatusOr<bool> Bool(std::string_view key, bool absent) const {
+    const json::Value* value = Find(key);
+    if (value == nullptr) return absent;
+    if (value->AsBool() == nullptr) {
+      return Error(kInvalidArgument, "{}: {} must be true or false, not {}", name_, key, value->KindName());
+    }
+    return *value->AsBool();
+  }
+  [[nodiscard]] const std::string& Name() const { return name_; }
+
+ private:
+  const json::Value& object_;
+  std::string name_;
+};
+
+absl::StatusOr<json::Value> ParseObject(std::string_view text, std::string_view file) {
+  auto value = json::Parse(text, {.bytes = kMaxConfigBytes, .depth = 32, .nodes = 100'000});
+  if (!value.ok()) return Annotate(value.status(), file);
+  if (value->AsObject() == nullptr) {
+    return Error(kInvalidArgument, "{}: must be a JSON object, not {}", file, value->KindName());
+  }
+  return value;
+}
+
+absl::StatusOr<std::string> Architecture(const Fields& fields) {
+  const json::Value* value = fields.Find("architectures");
+  if (value == nullptr) return Error(kInvalidArgument, "{}: architectures is missing", fields.Name());
+  const json::Array* names = value->AsArray();
+  if (names == nullptr || names->size() != 1 || names->front().AsString() == nullptr) {
+    return Error(kInvalidArgument, "{}: architectures must be a list of one name", fields.Name());
+  }
+  const std::string& name = *names->front().AsString();
+  if (name != "LlamaForCausalLM") {
+    return Error(kUnimplemented, "{}: architecture {} is not supported; LlamaForCausalLM is", fields.Name(), name);
+  }
+  return name;
+}
+
+/// Refuses, by its name, each feature that would change the result and that the forward pass does not have.
+absl::Status RefuseUnsupported(const Fields& fields) {
+  for (const std::string_view key : {"attention_bias", "mlp_bias", "use_sliding_window"}) {
+    BATON_ASSIGN_OR_RETURN(const bool on, fields.Bool(key, false));
+    if (on) return Error(kUnimplemented, "{}: {} true is not supported", fields.Name(), key);
+  }
+  for (const std::string_view key : {"quantization_config", "sliding_window", "layer_types", "num_local_experts"}) {
+    if (fields.Find(key) != nullptr) return Error(kUnimplemented, "{}: {} is not supported", fields.Name(), key);
+  }
+  if (const json::Value* act = fields.Find("hidden_act"); act != nullptr) {
+    if (act->AsString() == nullptr || *act->AsString() != "silu") {
+      return Error(kUnimplemented, "{}: hidden_act {} is not supported; silu is", fields.Name(), json::Serialize(*act));
+    }
+  }
+  if (const json::Value* part = fields.Find("partial_rotary_factor"); part != nullptr && part->Number() != 1) {
+    return Error(kUnimplemented, "{}: partial_rotary_factor {} is not supported", fields.Name(), json::Serialize(*part));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadShape(const Fields& fields, ModelConfig& config) {
+  BATON_ASSIGN_OR_RETURN(config.hidden, fields.Int("hidden_size", kMaxWidth));
+  BATON_ASSIGN_OR_RETURN(config.intermediate, fields.Int("intermediate_size", kMaxWidth));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t layers, fields.Int("num_hidden_layers", kMaxLayers));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t heads, fields.Int("num_attention_heads", kMaxHeads));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t kv_heads, fields.Int("num_key_value_heads", kMaxHeads, heads));
+  if (heads % kv_heads != 0) {
+    return Error(kInvalidArgument, "{}: num_key_value_heads {} does not divide num_attention_heads {}", fields.Name(),
+                 kv_heads, heads);
+  }
+  if (fields.Find("head_dim") == nullptr && config.hidden % heads != 0) {
+    return Error(kInvalidArgument, "{}: num_attention_heads {} does not divide hidden_size {} and there is no head_dim",
+                 fields.Name(), heads, config.hidden);
+  }
+  BATON_ASSIGN_OR_RETURN(const std::int64_t head_dim, fields.Int("head_dim", kMaxHeadDim, config.hidden / heads));
+  if (head_dim < 2 || head_dim > kMaxHeadDim || head_dim % 2 != 0) {
+    return Error(kInvalidArgument, "{}: head_dim {} must be even and between 2 and {}", fields.Name(), head_dim,
+                 kMaxHeadDim);
+  }
+  BATON_ASSIGN_OR_RETURN(const std::int64_t vocabulary, fields.Int("vocab_size", kMaxVocabulary));
+  BATON_ASSIGN_OR_RETURN(config.context, fields.Int("max_position_embeddings", kMaxContext, 2048));
+  config.layers = static_cast<int>(layers);
+  config.heads = static_cast<int>(heads);
+  config.kv_heads = static_cast<int>(kv_heads);
+  config.head_dim = static_cast<int>(head_dim);
+  config.vocabulary = static_cast<std::int32_t>(vocabulary);
+  return absl::OkStatus();
+}
+
+absl::Status ReadLlama3Scaling(const Fields& fields, ModelConfig& config) {
+  RopeScalingLlama3 scaling;
+  BATON_ASSIGN_OR_RETURN(scaling.factor, fields.Positive("factor", 1e6));
+  BATON_ASSIGN_OR_RETURN(scaling.low_frequency_factor, fields.Positive("low_freq_factor", 1e6));
+  BATON_ASSIGN_OR_RETURN(scaling.high_frequency_factor, fields.Positive("high_freq_factor", 1e6));
+  BATON_ASSIGN_OR_RETURN(scaling.original_context, fields.Int("original_max_position_embeddings", kMaxContext));
+  if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
+    return Error(kInvalidArgument, "{}: high_freq_factor {} must be above low_freq_factor {}", fields.Name(),
+                 scaling.high_frequency_factor, scaling.low_frequency_factor);
+  }
+  config.rope_scaling = scaling;
+  return absl::OkStatus();
+}
+
+/// `rope_theta` and `rope_scaling`, or both in `rope_parameters` as newer files have them.
+absl::Status ReadRope(const Fields& fields, ModelConfig& config) {
+  constexpr double kMaxTheta = 1e12;
+  BATON_ASSIGN_OR_RETURN(config.rope_theta, fields.Positive("rope_theta", kMaxTheta, 10000));
+  const std::string_view key = fields.Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
+  const json::Value* value = fields.Find(key);
+  if (value == nullptr) return absl::OkStatus();
+  const std::string name = fields.Name() + ": " + std::string(key);
+  if (value->AsObject() == nullptr) {
+    return Error(kInvalidArgument, "{} must be an object, not {}", name, value->KindName());
+  }
+  const Fields scaling(*value, name);
+  BATON_ASSIGN_OR_RETURN(config.rope_theta, scaling.Positive("rope_theta", kMaxTheta, config.rope_theta));
+  const json::Value* type = scaling.Find("rope_type");
+  if (type == nullptr) type = scaling.Find("type");  // the name that older files use
+  if (type == nullptr || type->AsString() == nullptr) {
+    return Error(kInvalidArgument, "{}: rope_type is missing", name);
+  }
+  if (*type->AsString() == "default") return absl::OkStatus();
+  if (*type->AsString() == "llama3") return ReadLlama3Scaling(scaling, config);
+  if (*type->AsString() == "linear") {
+    BATON_ASSIGN_OR_RETURN(config.rope_linear_factor, scaling.Positive("factor", 1e6));
+    return absl::OkStatus();
+  }
+  return Error(kUnimplemented, "{}: rope_type {} is not supported; llama3, linear and default are", name,
+               json::Serialize(*type));
+}
+
+absl::StatusOr<TokenId> ReadToken(const Fields& fields, std::string_view key, const json::Value& value,
+                                  std::int32_t vocabulary) {
+  const std::int64_t* id = value.AsInt();
+  if (id == nullptr) {
+    return Error(kInvalidArgument, "{}: {} must be a token id, not {}", fields.Name(), key, value.KindName());
+  }
+  if (*id < 0 || *id >= vocabulary) {
+    return Error(kInvalidArgument, "{}: {} {} is outside the vocabulary of {}", fields.Name(), key, *id, vocabulary);
+  }
+  return static_cast<TokenId>(*id);
+}
+
+/// `eos_token_id`, one id or a list, and `bos_token_id`; what is absent leaves `config` as it is.
+absl::Status ReadSpecialTokens(const Fields& fields, ModelConfig& config) {
+  if (const json::Value* bos = fields.Find("bos_token_id"); bos != nullptr) {
+    BATON_ASSIGN_OR_RETURN(config.bos, ReadToken(fields, "bos_token_id", *bos, config.vocabulary));
+  }
+  const json::Value* eos = fields.Find("eos_token_id");
+  if (eos == nullptr) return absl::OkStatus();
+  config.eos.clear();
+  const json::Array* list = eos->AsArray();
+  if (list != nullptr && list->size() > kMaxEosIds) {
+    return Error(kInvalidArgument, "{}: eos_token_id lists {} ids; at most {} are supported", fields.Name(),
+                 list->size(), kMaxEosIds);
+  }
+  const std::span<const json::Value> ids = list != nullptr ? std::span(*list) : std::span(eos, 1);
+  for (const json::Value& value : ids) {
+    BATON_ASSIGN_OR_RETURN(const TokenId id, ReadToken(fields, "eos_token_id", value, config.vocabulary));
+    config.eos.push_back(id);
+  }
+  return absl::OkStatus();
+}
+
+/// The rule of Llama 3.1: long waves are stretched by `factor`, short ones stay, between them a straight line.
+double ScaleLlama3(double frequency, const RopeScalingLlama3& scaling) {
+  const double waves = static_cast<double>(scaling.original_context) * frequency / (2 * std::numbers::pi);
+  if (waves < scaling.low_frequency_factor) return frequency / scaling.factor;
+  if (waves > scaling.high_frequency_factor) return frequency;
+  const double share =
+      (waves - scaling.low_frequency_factor) / (scaling.high_frequency_factor - scaling.low_frequency_factor);
+  return (1 - share) * frequency / scaling.factor + share * frequency;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_text, std::string_view generation_config) {
+  BATON_ASSIGN_OR_RETURN(const json::Value root, ParseObject(config_text, "config.json"));
+  const Fields fields(root, "config.json");
+  ModelConfig config;
+  BATON_ASSIGN_OR_RETURN(config.architecture, Architecture(fields));
+  BATON_RETURN_IF_ERROR(RefuseUnsupported(fields));
+  BATON_RETURN_IF_ERROR(ReadShape(fields, config));
+  BATON_ASSIGN_OR_RETURN(const double epsilon, fields.Positive("rms_norm_eps", 1, 1e-6));
+  config.rms_epsilon = static_cast<float>(epsilon);
+  BATON_RETURN_IF_ERROR(ReadRope(fields, config));
+  BATON_ASSIGN_OR_RETURN(config.tied_embeddings, fields.Bool("tie_word_embeddings", false));
+  BATON_RETURN_IF_ERROR(ReadSpecialTokens(fields, config));
+  if (!generation_config.empty()) {
+    BATON_ASSIGN_OR_RETURN(const json::Value generation, ParseObject(generation_config, "generation_config.json"));
+    BATON_RETURN_IF_ERROR(ReadSpecialTokens(Fields(generation, "generation_config.json"), config));
+  }
+  return config;
+}
+
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory) {
+  BATON_ASSIGN_OR_RETURN(const std::string config, ReadSmallFile(directory + "/config.json"));
+  auto generation = ReadSmallFile(directory + "/generation_config.json");
+  if (!generation.ok() && generation.status().code() != kNotFound) return generation.status();
+  auto parsed = ParseModelConfig(config, generation.ok() ? *generation : std::string());
+  if (!parsed.ok()) return Annotate(parsed.status(), directory);
+  return parsed;
+}
+
+std::vector<double> InverseFrequencies(const ModelConfig& config) {
+  std::vector<double> frequencies(static_cast<std::size_t>(config.head_dim / 2));
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const double exponent = 2.0 * static_cast<double>(i) / config.head_dim;
+    const double frequency = 1 / std::pow(config.rope_theta, exponent) / config.rope_linear_factor;
+    frequencies[i] = config.rope_scaling.has_value() ? ScaleLlama3(frequency, *config.rope_scaling) : frequency;
+  }
+  return frequencies;
+}
+
+}  // namespace baton::engine

@@ -1,0 +1,125 @@
+#include "engine/sample/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+#include "common/base/random.h"
+
+namespace baton::engine {
+namespace {
+
+constexpr float kExcluded = -std::numeric_limits<float>::infinity();
+constexpr double kMaxTemperature = 2;     // the bound of the OpenAI API
+constexpr std::size_t kFirstSorted = 64;  // candidates that top-p sorts at first; most nuclei are smaller
+
+TokenId Greedy(std::span<const float> logits) {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < logits.size(); ++i) {
+    if (logits[i] > logits[best]) best = i;
+  }
+  return static_cast<TokenId>(best);
+}
+
+/// By falling logit; ties by rising id.
+struct Likelier {
+  std::span<const float> logits;
+  bool operator()(std::int32_t a, std::int32_t b) const {
+    const float left = logits[static_cast<std::size_t>(a)];
+    const float right = logits[static_cast<std::size_t>(b)];
+    return left != right ? left > right : a < b;
+  }
+};
+
+/// Keeps the `count` likeliest, in order.
+void KeepTopK(std::vector<std::int32_t>& order, std::size_t count, const Likelier& likelier) {
+  if (count < order.size()) {
+    std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), likelier);
+    order.resize(count);
+  }
+  std::sort(order.begin(), order.end(), likelier);
+}
+
+/// Keeps the fewest likeliest whose weights reach `mass`, in order. Sorts no more than it has to.
+void KeepMass(std::vector<std::int32_t>& order, const std::vector<double>& weights, double mass,
+              const Likelier& likelier) {
+  double reached = 0;
+  std::size_t kept = 0;
+  for (std::size_t sorted = 0; sorted < order.size();) {
+    const std::size_t end = std::min(order.size(), std::max(kFirstSorted, sorted * 4));
+    std::partial_sort(order.begin() + static_cast<std::ptrdiff_t>(sorted),
+                      order.begin() + static_cast<std::ptrdiff_t>(end), order.end(), likelier);
+    for (; kept < end && (kept == 0 || reached < mass); ++kept) {
+      reached += weights[static_cast<std::size_t>(order[kept])];
+    }
+    if (reached >= mass) break;
+    sorted = end;
+  }
+  order.resize(kept);
+}
+
+double Total(const std::vector<std::int32_t>& order, const std::vector<double>& weights) {
+  double total = 0;
+  for (const std::int32_t id : order) total += weights[static_cast<std::size_t>(id)];
+  return total;
+}
+
+}  // namespace
+
+absl::Status Validate(const SamplingParams& params) {
+  if (!(params.temperature >= 0 && params.temperature <= kMaxTemperature)) {
+    return Error(kInvalidArgument, "temperature must be between 0 and {}, not {}", kMaxTemperature,
+                 params.temperature);
+  }
+  if (!(params.top_p > 0 && params.top_p <= 1)) {
+    return Error(kInvalidArgument, "top_p must be above 0 and at most 1, not {}", params.top_p);
+  }
+  if (params.top_k < 0) return Error(kInvalidArgument, "top_k must be 0 (off) or more, not {}", params.top_k);
+  if (!(params.min_p >= 0 && params.min_p <= 1)) {
+    return Error(kInvalidArgument, "min_p must be between 0 and 1, not {}", params.min_p);
+  }
+  return absl::OkStatus();
+}
+
+Sampler::Sampler(std::int32_t vocabulary_size) : probabilities_(static_cast<std::size_t>(vocabulary_size)) {
+  order_.reserve(probabilities_.size());
+}
+
+TokenId Sampler::Sample(std::span<const float> logits, const SamplingParams& params, std::int64_t position) {
+  BATON_CHECK(logits.size() == probabilities_.size(), "{} logits, vocabulary {}", logits.size(),
+              probabilities_.size());
+  const TokenId best = Greedy(logits);
+  const float highest = logits[static_cast<std::size_t>(best)];
+  if (params.temperature <= 0 || params.top_k == 1 || !std::isfinite(highest)) return best;
+
+  const Likelier likelier{logits};
+  order_.clear();
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] > kExcluded) order_.push_back(static_cast<std::int32_t>(i));
+  }
+  if (params.top_k > 0) KeepTopK(order_, static_cast<std::size_t>(params.top_k), likelier);
+  for (const std::int32_t id : order_) {  // weights relative to the likeliest, which has 1
+    const auto i = static_cast<std::size_t>(id);
+    probabilities_[i] = std::exp((static_cast<double>(logits[i]) - highest) / params.temperature);
+  }
+  if (params.min_p > 0) {
+    std::erase_if(order_, [&](std::int32_t id) { return probabilities_[static_cast<std::size_t>(id)] < params.min_p; });
+  }
+  if (params.top_p < 1) KeepMass(order_, probabilities_, params.top_p * Total(order_, probabilities_), likelier);
+
+  const double target = CounterUniform(params.seed, static_cast<std::uint64_t>(position)) * Total(order_, probabilities_);
+  double reached = 0;
+  TokenId chosen = best;
+  for (const std::int32_t id : order_) {
+    const double weight = probabilities_[static_cast<std::size_t>(id)];
+    if (weight <= 0) continue;  // underflow: no chance, and not the fall-back for rounding either
+    chosen = id;
+    reached += weight;
+    if (reached > target) break;
+  }
+  return chosen;
+}
+
+}  // namespace baton::engine
