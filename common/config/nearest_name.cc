@@ -6,7 +6,8 @@
 namespace baton::config {
 namespace {
 
-constexpr std::size_t kNameBytesMax = 64;  // no key of ours is as long; the distance costs the product of the lengths
+constexpr std::size_t kNameBytesMax =
+    64;  // no key of ours is as long; the distance costs the product of the lengths
 
 /// Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
 std::size_t Distance(std::string_view a, std::string_view b) {

@@ -73,7 +73,8 @@ struct Document::State {
   std::string name;
   Tree tree;
   std::vector<Problem> problems;
-  std::unordered_map<const Value*, std::set<std::string>> read;  // the mappings that were read, and which keys
+  std::unordered_map<const Value*, std::set<std::string>>
+      read;  // the mappings that were read, and which keys
 };
 
 /// `value` is null where the mapping is absent from the file.
@@ -116,13 +117,16 @@ struct Section::Node {
     const bool mapping = entry.value.kind == Value::Kind::kMap;
     if (mapping) {
       document->read[&entry.value];
-    } else if (entry.value.kind != Value::Kind::kNull) {  // a mapping whose lines are all comments is an empty one
+    } else if (entry.value.kind !=
+               Value::Kind::kNull) {  // a mapping whose lines are all comments is an empty one
       document->problems.push_back({.place = entry.value.place,
                                     .field = child_path,
                                     .what = Shown(entry.value) + "; write a mapping (key: value)"});
     }
-    return std::make_shared<Node>(
-        Node{.document = document, .value = mapping ? &entry.value : nullptr, .place = entry.place, .path = child_path});
+    return std::make_shared<Node>(Node{.document = document,
+                                       .value = mapping ? &entry.value : nullptr,
+                                       .place = entry.place,
+                                       .path = child_path});
   }
 };
 
@@ -134,7 +138,8 @@ void Section::String(std::string_view key, std::string& out, Need need) const {
               });
 }
 
-void Section::Integer(std::string_view key, std::int64_t& out, std::int64_t low, std::int64_t high, Need need) const {
+void Section::Integer(std::string_view key, std::int64_t& out, std::int64_t low, std::int64_t high,
+                      Need need) const {
   node_->Read(key, out, need, fmt::format("a whole number{}, in plain digits", Range(low, high)),
               [&](const Value& value) {
                 std::optional<std::int64_t> number = ParseNumber<std::int64_t>(value);
@@ -182,10 +187,10 @@ void Section::Bytes(std::string_view key, std::uint64_t& out, std::uint64_t low,
 
 void Section::Duration(std::string_view key, baton::Duration& out, baton::Duration low, baton::Duration high,
                        Need need) const {
-  const std::string expected = high != baton::Duration::max()
-                                   ? fmt::format("a duration from {} to {}, as 250ms", FormatDuration(low),
-                                                 FormatDuration(high))
-                                   : fmt::format("a duration of at least {}, as 250ms", FormatDuration(low));
+  const std::string expected =
+      high != baton::Duration::max()
+          ? fmt::format("a duration from {} to {}, as 250ms", FormatDuration(low), FormatDuration(high))
+          : fmt::format("a duration of at least {}, as 250ms", FormatDuration(low));
   node_->Read(key, out, need, expected, [&](const Value& value) -> std::optional<baton::Duration> {
     if (value.kind != Value::Kind::kScalar) return std::nullopt;
     const absl::StatusOr<baton::Duration> duration = ParseDuration(value.text);
@@ -233,12 +238,15 @@ std::vector<Section> Section::SubList(std::string_view key) const {
   }
   std::vector<Section> sections;
   for (const Entry& element : entry->value.entries) {
-    sections.push_back(Section(node_->Child(element, fmt::format("{}[{}]", node_->PathOf(key), sections.size()))));
+    sections.push_back(
+        Section(node_->Child(element, fmt::format("{}[{}]", node_->PathOf(key), sections.size()))));
   }
   return sections;
 }
 
-bool Section::Has(std::string_view key) const { return node_->value != nullptr && node_->value->Find(key) != nullptr; }
+bool Section::Has(std::string_view key) const {
+  return node_->value != nullptr && node_->value->Find(key) != nullptr;
+}
 
 void Section::Problem(std::string_view key, std::string_view what) const {
   const Entry* entry = node_->value == nullptr ? nullptr : node_->value->Find(key);
@@ -266,8 +274,9 @@ void FindUnknown(const std::unordered_map<const Value*, std::set<std::string>>& 
     const std::optional<std::string> nearest = NearestName(entry.key, names);
     problems.push_back({.place = entry.place,
                         .field = entry_path,
-                        .what = nearest ? fmt::format("unknown key; did you mean \"{}\"?", *nearest)
-                                        : fmt::format("unknown key; known here: {}", fmt::join(names, ", "))});
+                        .what = nearest
+                                    ? fmt::format("unknown key; did you mean \"{}\"?", *nearest)
+                                    : fmt::format("unknown key; known here: {}", fmt::join(names, ", "))});
   }
 }
 
@@ -275,11 +284,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (!std::filesystem::exists(status)) return Error(kNotFound, "{}: no such file", path);
-  if (std::filesystem::is_directory(status)) return Error(kInvalidArgument, "{}: is a folder, not a file", path);
+  if (std::filesystem::is_directory(status))
+    return Error(kInvalidArgument, "{}: is a folder, not a file", path);
   std::ifstream file(path, std::ios::binary);
   std::string text(kFileBytesMax + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad()) return Error(kNotFound, "{}: cannot be read; check its permissions", path);
+  if (!file.is_open() || file.bad())
+    return Error(kNotFound, "{}: cannot be read; check its permissions", path);
   text.resize(static_cast<std::size_t>(file.gcount()));
   return text;
 }
@@ -298,8 +309,8 @@ absl::StatusOr<Document> Document::FromText(std::string_view text, std::string n
   state->name = std::move(name);
   const Value& root = state->tree.root;
   if (root.kind == Value::Kind::kScalar || root.kind == Value::Kind::kList) {
-    return Error(kInvalidArgument, "{}:{}:{}: the file must be a mapping (key: value)", state->name, root.place.line,
-                 root.place.column);
+    return Error(kInvalidArgument, "{}:{}:{}: the file must be a mapping (key: value)", state->name,
+                 root.place.line, root.place.column);
   }
   state->tree.root.kind = Value::Kind::kMap;  // an empty file is an empty mapping
   state->read[&root];
@@ -326,8 +337,9 @@ absl::Status Document::Finish() const {
   });
   std::string lines;
   for (const Problem& problem : problems) {
-    lines += fmt::format("{}{}:{}:{}: {}{}{}", lines.empty() ? "" : "\n", state_->name, problem.place.line,
-                         problem.place.column, problem.field, problem.field.empty() ? "" : ": ", problem.what);
+    lines +=
+        fmt::format("{}{}:{}:{}: {}{}{}", lines.empty() ? "" : "\n", state_->name, problem.place.line,
+                    problem.place.column, problem.field, problem.field.empty() ? "" : ": ", problem.what);
   }
   return Error(kInvalidArgument, "{}", lines);
 }

@@ -13,8 +13,8 @@
 
 namespace baton::config {
 
-/// A mapping of the file, or an absent one (every field then keeps its default). Each call reads one field into `out`,
-/// which holds the default; a problem is collected
+/// A mapping of the file, or an absent one (every field then keeps its default). Each call reads one field
+/// into `out`, which holds the default; a problem is collected
 /// ("file:line:column: field: what; what to do"), `out` stays. Copyable; lives no longer than its `Document`.
 class Section {
  public:
@@ -49,7 +49,8 @@ class Section {
   std::shared_ptr<Node> node_;
 };
 
-/// One YAML file. Plain scalars only: no anchors, tags, octal or yes/no surprises; duplicate and unknown keys are errors.
+/// One YAML file. Plain scalars only: no anchors, tags, octal or yes/no surprises; duplicate and unknown keys
+/// are errors.
 class Document {
  public:
   /// NotFound or InvalidArgument (syntax) with file:line:column.
@@ -61,8 +62,8 @@ class Document {
   ~Document();
 
   [[nodiscard]] Section Root() const;
-  /// Call when all has been read: InvalidArgument with *every* collected error, one a line, unknown keys included (with
-  /// the nearest known key); OK where there is none.
+  /// Call when all has been read: InvalidArgument with *every* collected error, one a line, unknown keys
+  /// included (with the nearest known key); OK where there is none.
   [[nodiscard]] absl::Status Finish() const;
 
  private:

@@ -19,7 +19,8 @@ Place PlaceOf(const YAML::Mark& mark) {
   return {.line = mark.line + 1, .column = mark.column + 1};
 }
 
-/// Builds the tree from the parser's events. Events, not yaml-cpp's nodes: those hide anchors and duplicate keys.
+/// Builds the tree from the parser's events. Events, not yaml-cpp's nodes: those hide anchors and duplicate
+/// keys.
 class Builder final : public YAML::EventHandler {
  public:
   [[nodiscard]] Tree Take() { return std::move(tree_); }
@@ -38,8 +39,12 @@ class Builder final : public YAML::EventHandler {
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& text) override {
-    Add({.kind = Value::Kind::kScalar, .place = PlaceOf(mark), .quoted = tag == "!", .text = text, .entries = {}}, tag,
-        anchor);
+    Add({.kind = Value::Kind::kScalar,
+         .place = PlaceOf(mark),
+         .quoted = tag == "!",
+         .text = text,
+         .entries = {}},
+        tag, anchor);
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -69,15 +74,18 @@ class Builder final : public YAML::EventHandler {
   [[nodiscard]] std::string PathOfNext() const {
     if (open_.empty()) return "";
     const Level& level = open_.back();
-    if (level.value->kind == Value::Kind::kList) return fmt::format("{}[{}]", level.path, level.value->entries.size());
+    if (level.value->kind == Value::Kind::kList)
+      return fmt::format("{}[{}]", level.path, level.value->entries.size());
     if (level.key_next) return level.path;
     const std::string& key = level.value->entries.back().key;
     return level.path.empty() ? key : level.path + "." + key;
   }
 
   Value* Add(Value value, const std::string& tag, YAML::anchor_t anchor) {
-    if (anchor != 0) Report(value.place, "an anchor (&name) is not supported; repeat the value where it is needed");
-    if (tag != "?" && tag != "!" && !tag.empty()) Report(value.place, "a tag (!name) is not supported; leave it out");
+    if (anchor != 0)
+      Report(value.place, "an anchor (&name) is not supported; repeat the value where it is needed");
+    if (tag != "?" && tag != "!" && !tag.empty())
+      Report(value.place, "a tag (!name) is not supported; leave it out");
     if (open_.empty()) return &(tree_.root = std::move(value));
     Level& level = open_.back();
     std::vector<Entry>& entries = level.value->entries;
@@ -98,9 +106,10 @@ class Builder final : public YAML::EventHandler {
     Entry entry{.key = key.text, .place = key.place, .value = std::move(key)};
     if (const Entry* first = level.value->Find(entry.key)) {
       entry.duplicate = true;
-      tree_.problems.push_back({.place = entry.place,
-                                .field = level.path.empty() ? entry.key : level.path + "." + entry.key,
-                                .what = fmt::format("is given twice, first in line {}; remove one", first->place.line)});
+      tree_.problems.push_back(
+          {.place = entry.place,
+           .field = level.path.empty() ? entry.key : level.path + "." + entry.key,
+           .what = fmt::format("is given twice, first in line {}; remove one", first->place.line)});
     }
     level.value->entries.push_back(std::move(entry));
     return &level.value->entries.back().value;
@@ -137,7 +146,8 @@ absl::StatusOr<Tree> ParseTree(std::string_view text, std::string_view name) {
     YAML::Parser parser(input);
     parser.HandleNextDocument(builder);
     Builder ignored;
-    if (parser.HandleNextDocument(ignored)) return Syntax(name, {}, "more than one document; remove the line \"---\"");
+    if (parser.HandleNextDocument(ignored))
+      return Syntax(name, {}, "more than one document; remove the line \"---\"");
   } catch (const YAML::Exception& error) {
     return Syntax(name, PlaceOf(error.mark), error.msg);
   } catch (const std::exception& error) {  // the library lets some of the standard's through

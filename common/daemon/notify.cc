@@ -17,7 +17,9 @@
 namespace baton::daemon {
 namespace {
 
-std::string SystemError(int number) { return std::generic_category().message(number); }
+std::string SystemError(int number) {
+  return std::generic_category().message(number);
+}
 
 std::string OneLine(std::string_view text) {
   std::string line(text);
@@ -54,12 +56,15 @@ absl::StatusOr<Notifier> Notifier::ToSocket(std::string_view path) {
   address.sun_family = AF_UNIX;
   const bool abstract = path.starts_with('@');
   if (!(abstract || path.starts_with('/')) || path.size() < 2 || path.size() >= sizeof address.sun_path) {
-    return Error(kInvalidArgument, "notify socket \"{}\": must be an absolute path or an abstract name", path);
+    return Error(kInvalidArgument, "notify socket \"{}\": must be an absolute path or an abstract name",
+                 path);
   }
   std::copy(path.begin(), path.end(), address.sun_path);
   if (abstract) address.sun_path[0] = '\0';
-  // An abstract name is all of the bytes that are given, so the length must not take the zeros behind it along.
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (abstract ? 0 : 1));
+  // An abstract name is all of the bytes that are given, so the length must not take the zeros behind it
+  // along.
+  const auto size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (abstract ? 0 : 1));
   const int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return Error(kUnavailable, "notify socket \"{}\": {}", path, SystemError(errno));
   Notifier notifier(descriptor);
@@ -89,14 +94,17 @@ absl::Status Notifier::Status(std::string_view status) const {
 }
 
 absl::Status Notifier::Stopping(std::string_view status, Duration within) const {
-  return Send(fmt::format("STOPPING=1\nSTATUS={}\nEXTEND_TIMEOUT_USEC={}", OneLine(status), Microseconds(within)));
+  return Send(
+      fmt::format("STOPPING=1\nSTATUS={}\nEXTEND_TIMEOUT_USEC={}", OneLine(status), Microseconds(within)));
 }
 
 absl::Status Notifier::ExtendTimeout(Duration by) const {
   return Send(fmt::format("EXTEND_TIMEOUT_USEC={}", Microseconds(by)));
 }
 
-absl::Status Notifier::Watchdog() const { return Send("WATCHDOG=1"); }
+absl::Status Notifier::Watchdog() const {
+  return Send("WATCHDOG=1");
+}
 
 absl::Status Notifier::Send(std::string_view message) const {
   if (socket_ < 0) return absl::OkStatus();

@@ -11,12 +11,12 @@
 
 namespace baton::daemon {
 
-/// Tells the service manager how the process is doing (the sd_notify protocol over a UNIX datagram socket, spoken here
-/// without its library). Without a manager every call does nothing. Thread-safe.
+/// Tells the service manager how the process is doing (the sd_notify protocol over a UNIX datagram socket,
+/// spoken here without its library). Without a manager every call does nothing. Thread-safe.
 class Notifier {
  public:
-  /// To $NOTIFY_SOCKET, or to nobody where it is not set. Takes the variable out of the environment, so that children
-  /// do not speak for the daemon: call it before there are threads.
+  /// To $NOTIFY_SOCKET, or to nobody where it is not set. Takes the variable out of the environment, so that
+  /// children do not speak for the daemon: call it before there are threads.
   [[nodiscard]] static absl::StatusOr<Notifier> FromEnvironment();
   /// To the socket at `path`: absolute, or abstract, as "@name".
   [[nodiscard]] static absl::StatusOr<Notifier> ToSocket(std::string_view path);
@@ -47,7 +47,8 @@ class Notifier {
   int socket_ = -1;  // connected to the manager's
 };
 
-/// How often the manager wants `Watchdog` at least ($WATCHDOG_USEC, if it is meant for this process), or nothing.
+/// How often the manager wants `Watchdog` at least ($WATCHDOG_USEC, if it is meant for this process), or
+/// nothing.
 [[nodiscard]] std::optional<Duration> WatchdogPeriod();
 
 }  // namespace baton::daemon

@@ -4,19 +4,24 @@
 #include <cstdlib>
 #include <sstream>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 namespace baton::daemon {
 
-std::string_view Version() { return BATON_VERSION; }
+std::string_view Version() {
+  return BATON_VERSION;
+}
 
 CommandLine ParseCommandLine(const Program& program, int argc, const char* const* argv) {
   Options options;
   CLI::App app(program.summary, program.name);
   app.set_version_flag("--version", fmt::format("{} {}", program.name, Version()));
-  app.add_option("--config", options.config_path, "The YAML file with all settings.")->type_name("FILE")->required();
-  app.add_flag("--check-config", options.check_config, "Report every error of the file and exit; 78 where there is one.");
+  app.add_option("--config", options.config_path, "The YAML file with all settings.")
+      ->type_name("FILE")
+      ->required();
+  app.add_flag("--check-config", options.check_config,
+               "Report every error of the file and exit; 78 where there is one.");
   app.footer(program.examples.empty() ? "" : "Examples:\n" + program.examples);
   try {
     app.parse(argc, argv);

@@ -24,8 +24,8 @@ struct Options {
   bool check_config = false;  // report every error of the file and exit
 };
 
-/// What the command line asks for: to run with `options`, or to exit with `exit_code` after `output` has been printed
-/// (on stderr where the code is not 0).
+/// What the command line asks for: to run with `options`, or to exit with `exit_code` after `output` has been
+/// printed (on stderr where the code is not 0).
 struct CommandLine {
   std::optional<Options> options = {};
   int exit_code = kExitOk;

@@ -12,7 +12,8 @@
 namespace baton::metrics {
 namespace {
 
-/// Fields of /proc/self/stat from the third on ("state"): those before hold the program's name, spaces and all.
+/// Fields of /proc/self/stat from the third on ("state"): those before hold the program's name, spaces and
+/// all.
 std::vector<std::string> StatFields() {
   std::ifstream file("/proc/self/stat");
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());

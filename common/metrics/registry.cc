@@ -18,9 +18,12 @@ namespace {
 
 enum class Kind { kCounter, kGauge, kHistogram };
 
-std::map<std::string, std::string> Map(const Labels& labels) { return {labels.begin(), labels.end()}; }
+std::map<std::string, std::string> Map(const Labels& labels) {
+  return {labels.begin(), labels.end()};
+}
 
-prometheus::MetricFamily Single(const char* name, const char* help, prometheus::MetricType type, double value) {
+prometheus::MetricFamily Single(const char* name, const char* help, prometheus::MetricType type,
+                                double value) {
   prometheus::MetricFamily family{.name = name, .help = help, .type = type, .metric = {}};
   prometheus::ClientMetric& metric = family.metric.emplace_back();
   metric.counter.value = value;
@@ -68,7 +71,9 @@ void Counter::Increment(double by) const {
   if (impl_ != nullptr) static_cast<prometheus::Counter*>(impl_)->Increment(by);
 }
 
-double Counter::Value() const { return impl_ == nullptr ? 0 : static_cast<prometheus::Counter*>(impl_)->Value(); }
+double Counter::Value() const {
+  return impl_ == nullptr ? 0 : static_cast<prometheus::Counter*>(impl_)->Value();
+}
 
 void Gauge::Set(double value) const {
   if (impl_ != nullptr) static_cast<prometheus::Gauge*>(impl_)->Set(value);
@@ -78,7 +83,9 @@ void Gauge::Add(double by) const {
   if (impl_ != nullptr) static_cast<prometheus::Gauge*>(impl_)->Increment(by);
 }
 
-double Gauge::Value() const { return impl_ == nullptr ? 0 : static_cast<prometheus::Gauge*>(impl_)->Value(); }
+double Gauge::Value() const {
+  return impl_ == nullptr ? 0 : static_cast<prometheus::Gauge*>(impl_)->Value();
+}
 
 void Histogram::Observe(double value) const {
   if (impl_ != nullptr) static_cast<prometheus::Histogram*>(impl_)->Observe(value);
@@ -105,7 +112,8 @@ Counter Registry::AddCounter(std::string_view name, std::string_view help, const
 
 Gauge Registry::AddGauge(std::string_view name, std::string_view help, const Labels& labels) {
   state_->Claim(name, Kind::kGauge);
-  auto& family = prometheus::BuildGauge().Name(std::string(name)).Help(std::string(help)).Register(state_->registry);
+  auto& family =
+      prometheus::BuildGauge().Name(std::string(name)).Help(std::string(help)).Register(state_->registry);
   Gauge gauge;
   gauge.impl_ = &family.Add(Map(labels));
   return gauge;

@@ -7,8 +7,8 @@
 #include <vector>
 
 /// Counters, gauges and histograms over prometheus-cpp, which stays out of this header. Names follow
-/// docs/OPERATIONS.md: prefix `baton_`, base units, `_total` on counters. Handles are cheap to copy, live as long as the
-/// registry, and are thread-safe.
+/// docs/OPERATIONS.md: prefix `baton_`, base units, `_total` on counters. Handles are cheap to copy, live as
+/// long as the registry, and are thread-safe.
 namespace baton::metrics {
 
 using Labels = std::vector<std::pair<std::string, std::string>>;

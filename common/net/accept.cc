@@ -17,8 +17,8 @@ absl::StatusOr<Tcp::endpoint> Resolve(boost::asio::io_context& context, const Ad
   ErrorCode error;
   const auto ip = boost::asio::ip::make_address(address.host, error);
   if (!error) return Tcp::endpoint(ip, address.port);
-  const auto found =
-      Tcp::resolver(context).resolve(address.host, std::to_string(address.port), Tcp::resolver::passive, error);
+  const auto found = Tcp::resolver(context).resolve(address.host, std::to_string(address.port),
+                                                    Tcp::resolver::passive, error);
   if (error) return Error(kUnavailable, "listen on {}: resolve: {}", address.ToString(), error.message());
   return found.begin()->endpoint();  // a success has at least one
 }
@@ -38,7 +38,8 @@ absl::StatusOr<Tcp::acceptor> OpenAcceptor(boost::asio::io_context& context, con
 }
 
 bool IsOutOfDescriptors(const ErrorCode& error) {
-  return error == boost::asio::error::no_descriptors || error == boost::system::errc::too_many_files_open_in_system ||
+  return error == boost::asio::error::no_descriptors ||
+         error == boost::system::errc::too_many_files_open_in_system ||
          error == boost::asio::error::no_buffer_space || error == boost::asio::error::no_memory;
 }
 

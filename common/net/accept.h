@@ -12,7 +12,8 @@ namespace baton::net {
 // Descriptors come back when connections end; ten tries a second cost nothing.
 inline constexpr Duration kAcceptBackOff = std::chrono::milliseconds(100);
 
-/// A socket that listens on `address`; resolves a host name and waits for it, so for the start of a program only.
+/// A socket that listens on `address`; resolves a host name and waits for it, so for the start of a program
+/// only.
 [[nodiscard]] absl::StatusOr<boost::asio::ip::tcp::acceptor> OpenAcceptor(boost::asio::io_context& context,
                                                                           const Address& address);
 

@@ -12,11 +12,13 @@ namespace {
 constexpr std::size_t kHostBytesMax = 253;  // a name of the domain name system
 
 bool IsHostCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+         c == '_';
 }
 
 absl::Status Bad(std::string_view text, std::string_view why) {
-  return Error(kInvalidArgument, "address \"{}\": {}; write host:port, as 10.0.0.2:7001 or [::1]:7001", text, why);
+  return Error(kInvalidArgument, "address \"{}\": {}; write host:port, as 10.0.0.2:7001 or [::1]:7001", text,
+               why);
 }
 
 }  // namespace
@@ -42,7 +44,8 @@ absl::StatusOr<Address> Address::Parse(std::string_view text) {
   Address address{.host = std::string(host), .port = 0};
   const char* end = port.data() + port.size();
   const auto [stop, error] = std::from_chars(port.data(), end, address.port);
-  if (port.empty() || error != std::errc() || stop != end) return Bad(text, "the port is no number from 0 to 65535");
+  if (port.empty() || error != std::errc() || stop != end)
+    return Bad(text, "the port is no number from 0 to 65535");
   return address;
 }
 

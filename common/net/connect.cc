@@ -11,7 +11,8 @@ namespace {
 
 using ErrorCode = boost::system::error_code;
 
-/// One attempt: resolve, connect, shake hands, all before one deadline. Kept alive by the operation under way.
+/// One attempt: resolve, connect, shake hands, all before one deadline. Kept alive by the operation under
+/// way.
 class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
   Attempt(EventLoop& loop, Address address, ConnectionOptions options, OnConnection done)
@@ -29,11 +30,12 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
     ErrorCode not_numeric;
     const auto ip = boost::asio::ip::make_address(address_.host, not_numeric);
     if (!not_numeric) return Connect(std::vector{Tcp::endpoint(ip, address_.port)});
-    resolver_.async_resolve(address_.host, std::to_string(address_.port),
-                            [self = shared_from_this()](const ErrorCode& error, const Tcp::resolver::results_type& found) {
-                              if (error) return self->Fail(Error(kUnavailable, "resolve: {}", error.message()));
-                              self->Connect(std::vector<Tcp::endpoint>(found.begin(), found.end()));
-                            });
+    resolver_.async_resolve(
+        address_.host, std::to_string(address_.port),
+        [self = shared_from_this()](const ErrorCode& error, const Tcp::resolver::results_type& found) {
+          if (error) return self->Fail(Error(kUnavailable, "resolve: {}", error.message()));
+          self->Connect(std::vector<Tcp::endpoint>(found.begin(), found.end()));
+        });
   }
 
   void Cancel() {
@@ -55,7 +57,8 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
     if (done_ == nullptr) return;
     handshake_deadline_ = loop_.After(options_.handshake_timeout, [self = weak_from_this()] {
       const auto attempt = self.lock();
-      if (attempt) attempt->OnTimeout("connected, but no answer to the handshake", attempt->options_.handshake_timeout);
+      if (attempt)
+        attempt->OnTimeout("connected, but no answer to the handshake", attempt->options_.handshake_timeout);
     });
     ErrorCode ignored;
     socket_->set_option(Tcp::no_delay(true), ignored);
@@ -115,8 +118,9 @@ class PendingAttempt final : public PendingConnect {
 
 }  // namespace
 
-std::unique_ptr<PendingConnect> Connect(EventLoop& loop, const Address& address, const ConnectionOptions& options,
-                                        Duration timeout, OnConnection done) {
+std::unique_ptr<PendingConnect> Connect(EventLoop& loop, const Address& address,
+                                        const ConnectionOptions& options, Duration timeout,
+                                        OnConnection done) {
   auto attempt = std::make_shared<Attempt>(loop, address, options, std::move(done));
   attempt->Begin(timeout);
   return std::make_unique<PendingAttempt>(std::move(attempt));

@@ -20,8 +20,8 @@ namespace {
 using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kHeaderBytes = 4;
-constexpr std::size_t kReadBytesMin = 64U << 10;   // one read takes what a socket buffer commonly holds
-constexpr std::size_t kKeptBytesMax = 1U << 20;    // buffers larger than this are given back when empty
+constexpr std::size_t kReadBytesMin = 64U << 10;  // one read takes what a socket buffer commonly holds
+constexpr std::size_t kKeptBytesMax = 1U << 20;   // buffers larger than this are given back when empty
 
 std::uint32_t DecodeLength(const char* bytes) {
   std::array<unsigned char, kHeaderBytes> b{};
@@ -34,8 +34,8 @@ void AppendLength(std::string& out, std::size_t length) {
   for (unsigned shift = 0; shift < 32; shift += 8) out.push_back(static_cast<char>((length >> shift) & 0xff));
 }
 
-/// The socket and its buffers. Shared with the operations under way, so that it outlives them; the owner lets go by
-/// `Abandon` or `Close`.
+/// The socket and its buffers. Shared with the operations under way, so that it outlives them; the owner lets
+/// go by `Abandon` or `Close`.
 class Core : public std::enable_shared_from_this<Core> {
  public:
   Core(EventLoop& loop, Tcp::socket socket, const ConnectionOptions& options)
@@ -58,7 +58,8 @@ class Core : public std::enable_shared_from_this<Core> {
     }
     const std::size_t queued = waiting_.size() + writing_.size();
     if (queued + kHeaderBytes + frame.size() > options_.queued_bytes_max) {
-      return Error(kResourceExhausted, "{}: {} bytes are queued and the peer does not read them", peer_, queued);
+      return Error(kResourceExhausted, "{}: {} bytes are queued and the peer does not read them", peer_,
+                   queued);
     }
     AppendLength(waiting_, frame.size());
     waiting_.append(frame);
@@ -73,8 +74,8 @@ class Core : public std::enable_shared_from_this<Core> {
     linger_ = loop_.After(linger, [self = weak_from_this()] {
       if (const std::shared_ptr<Core> core = self.lock()) core->CloseSocket();
     });
-    // What the peer still sends is read and dropped: closing over unread bytes would reset the connection and could
-    // take from the peer what has just been sent.
+    // What the peer still sends is read and dropped: closing over unread bytes would reset the connection and
+    // could take from the peer what has just been sent.
     if (!reading_ && !delivering_) Read();
     if (writing_.empty()) ShutDownSending();
   }
@@ -108,8 +109,9 @@ class Core : public std::enable_shared_from_this<Core> {
     }
     if (state_ != State::kOpen) return;
     if (error == boost::asio::error::eof) {
-      return Fail(filled_ == 0 ? Error(kUnavailable, "{}: the peer closed the connection", peer_)
-                               : Error(kDataLoss, "{}: the peer closed the connection inside a frame", peer_));
+      return Fail(filled_ == 0
+                      ? Error(kUnavailable, "{}: the peer closed the connection", peer_)
+                      : Error(kDataLoss, "{}: the peer closed the connection inside a frame", peer_));
     }
     if (error) return Fail(Error(kUnavailable, "{}: read: {}", peer_, error.message()));
     filled_ += count;
@@ -120,15 +122,16 @@ class Core : public std::enable_shared_from_this<Core> {
     Read();
   }
 
-  /// Hands every complete frame to the owner; what is left moves to the front. False after a failure or a close.
+  /// Hands every complete frame to the owner; what is left moves to the front. False after a failure or a
+  /// close.
   bool DeliverFrames() {
     std::size_t begin = 0;
     frame_end_ = 0;
     while (filled_ - begin >= kHeaderBytes) {
       const std::size_t length = DecodeLength(buffer_.data() + begin);
       if (length > options_.frame_bytes_max) {
-        Fail(Error(kInvalidArgument, "{}: the peer announced a frame of {} bytes, at most {} are allowed", peer_,
-                   length, options_.frame_bytes_max));
+        Fail(Error(kInvalidArgument, "{}: the peer announced a frame of {} bytes, at most {} are allowed",
+                   peer_, length, options_.frame_bytes_max));
         return false;
       }
       if (filled_ - begin - kHeaderBytes < length) {
@@ -136,7 +139,7 @@ class Core : public std::enable_shared_from_this<Core> {
         break;
       }
       const std::shared_ptr<const Connection::Handlers> handlers = handlers_;  // survives what the owner does
-      delivering_ = true;  // and buffer_ stays as it is
+      delivering_ = true;                                                      // and buffer_ stays as it is
       handlers->on_frame({buffer_.data() + begin + kHeaderBytes, length});
       delivering_ = false;
       if (handlers_ == nullptr || state_ != State::kOpen) return false;
@@ -154,8 +157,9 @@ class Core : public std::enable_shared_from_this<Core> {
   /// One write takes all that waits.
   void Write() {
     writing_.swap(waiting_);
-    boost::asio::async_write(socket_, boost::asio::buffer(writing_),
-                             [self = shared_from_this()](const ErrorCode& error, std::size_t) { self->OnWritten(error); });
+    boost::asio::async_write(
+        socket_, boost::asio::buffer(writing_),
+        [self = shared_from_this()](const ErrorCode& error, std::size_t) { self->OnWritten(error); });
   }
 
   void OnWritten(const ErrorCode& error) {
@@ -230,7 +234,8 @@ class FramedConnection final : public Connection {
 
 }  // namespace
 
-std::unique_ptr<Connection> MakeConnection(EventLoop& loop, Tcp::socket socket, const ConnectionOptions& options) {
+std::unique_ptr<Connection> MakeConnection(EventLoop& loop, Tcp::socket socket,
+                                           const ConnectionOptions& options) {
   ErrorCode ignored;
   socket.set_option(Tcp::no_delay(true), ignored);
   return std::make_unique<FramedConnection>(loop, std::move(socket), options);

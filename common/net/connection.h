@@ -24,16 +24,16 @@ struct Address {
 };
 
 struct ConnectionOptions {
-  /// Both ends prove that they know it before any frame is accepted (HMAC-SHA256 over fresh nonces of both). Empty is a
-  /// key like any other: it keeps strangers with a key out, but proves nothing.
+  /// Both ends prove that they know it before any frame is accepted (HMAC-SHA256 over fresh nonces of both).
+  /// Empty is a key like any other: it keeps strangers with a key out, but proves nothing.
   std::string cluster_key = {};
   std::size_t frame_bytes_max = 16U << 20;   // a longer one closes the connection
   std::size_t queued_bytes_max = 64U << 20;  // unsent; past it Send refuses
   Duration handshake_timeout = std::chrono::seconds(5);
 };
 
-/// A connection that carries frames (u32 little-endian length, then that many bytes) both ways, in order, after the
-/// handshake. Loop thread only. Destroying it closes it, and no handler runs afterwards.
+/// A connection that carries frames (u32 little-endian length, then that many bytes) both ways, in order,
+/// after the handshake. Loop thread only. Destroying it closes it, and no handler runs afterwards.
 class Connection {
  public:
   struct Handlers {
@@ -53,8 +53,8 @@ class Connection {
 
 using OnConnection = std::function<void(absl::StatusOr<std::unique_ptr<Connection>>)>;
 
-/// Connects and shakes hands; `done` runs on the loop, always asynchronously, exactly once, within `timeout`. Destroying
-/// the returned handle cancels: `done` then never runs.
+/// Connects and shakes hands; `done` runs on the loop, always asynchronously, exactly once, within `timeout`.
+/// Destroying the returned handle cancels: `done` then never runs.
 class PendingConnect {
  public:
   virtual ~PendingConnect() = default;

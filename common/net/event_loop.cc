@@ -13,7 +13,8 @@
 namespace baton::net {
 namespace {
 
-/// Runs what was posted when it began; what these post in turn waits for the next round, so that sockets get theirs.
+/// Runs what was posted when it began; what these post in turn waits for the next round, so that sockets get
+/// theirs.
 void Drain(EventLoop::Io& io) {
   std::deque<std::function<void()>> batch;
   {
@@ -98,11 +99,17 @@ Timer EventLoop::After(Duration delay, std::function<void()> work) {
   return Timer(std::move(state));
 }
 
-TimePoint EventLoop::Now() const { return std::chrono::steady_clock::now(); }
+TimePoint EventLoop::Now() const {
+  return std::chrono::steady_clock::now();
+}
 
-bool EventLoop::OnLoopThread() const { return io_->thread.load() == std::this_thread::get_id(); }
+bool EventLoop::OnLoopThread() const {
+  return io_->thread.load() == std::this_thread::get_id();
+}
 
-EventLoop::Io& EventLoop::GetIo() { return *io_; }
+EventLoop::Io& EventLoop::GetIo() {
+  return *io_;
+}
 
 struct LoopThread::State {
   EventLoop loop;
@@ -121,6 +128,8 @@ LoopThread::~LoopThread() {
   state_->thread.join();
 }
 
-EventLoop& LoopThread::Loop() { return state_->loop; }
+EventLoop& LoopThread::Loop() {
+  return state_->loop;
+}
 
 }  // namespace baton::net

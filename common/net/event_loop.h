@@ -36,14 +36,16 @@ class EventLoop final : public Clock {
   void Run();
   /// Lets `Run` return once what is already posted has run. Any thread.
   void Stop();
-  /// Runs `work` on the loop's thread, in order of posting. Any thread; what is posted after the end is dropped.
+  /// Runs `work` on the loop's thread, in order of posting. Any thread; what is posted after the end is
+  /// dropped.
   void Post(std::function<void()> work);
   /// Runs `work` once after `delay`. Loop thread, or before `Run`.
   [[nodiscard]] Timer After(Duration delay, std::function<void()> work);
   [[nodiscard]] TimePoint Now() const override;
   [[nodiscard]] bool OnLoopThread() const;
 
-  /// The io_context, for the sources of this module and of transports that watch descriptors. Defined in io.h.
+  /// The io_context, for the sources of this module and of transports that watch descriptors. Defined in
+  /// io.h.
   struct Io;
   [[nodiscard]] Io& GetIo();
 

@@ -19,7 +19,8 @@ using Tcp = boost::asio::ip::tcp;
 [[nodiscard]] std::unique_ptr<Connection> MakeConnection(EventLoop& loop, Tcp::socket socket,
                                                          const ConnectionOptions& options);
 
-/// Shakes hands over `socket`; `done` runs once. To give up early, close the socket: `done` then gets Cancelled.
+/// Shakes hands over `socket`; `done` runs once. To give up early, close the socket: `done` then gets
+/// Cancelled.
 void ShakeHands(std::shared_ptr<Tcp::socket> socket, HandshakeRole role, const std::string& cluster_key,
                 std::function<void(absl::Status)> done);
 

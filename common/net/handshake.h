@@ -8,15 +8,16 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
-/// The bytes of the mutual handshake (docs/PROTOCOL.md). Pure but for `NewNonce`; every buffer is of fixed size.
+/// The bytes of the mutual handshake (docs/PROTOCOL.md). Pure but for `NewNonce`; every buffer is of fixed
+/// size.
 ///
 ///   connector -> acceptor   hello: "BATON", version, nonce
 ///   acceptor -> connector   hello
-///   connector -> acceptor   proof: HMAC-SHA256(cluster key, role of the prover, connector's nonce, acceptor's nonce)
-///   acceptor -> connector   proof
+///   connector -> acceptor   proof: HMAC-SHA256(cluster key, role of the prover, connector's nonce,
+///   acceptor's nonce) acceptor -> connector   proof
 ///
-/// The connector proves first, so that a stranger who connects gets nothing to try keys on. The role in the proof makes
-/// one side's useless as the other's.
+/// The connector proves first, so that a stranger who connects gets nothing to try keys on. The role in the
+/// proof makes one side's useless as the other's.
 namespace baton::net {
 
 enum class HandshakeRole { kConnector, kAcceptor };

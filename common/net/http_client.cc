@@ -26,8 +26,8 @@ using Tcp = boost::asio::ip::tcp;
 
 std::string RequestText(const Address& address, std::string_view method, std::string_view path,
                         const HttpHeaders& headers, std::string_view body) {
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", method, path,
-                                 address.ToString());
+  std::string text =
+      fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", method, path, address.ToString());
   for (const auto& [name, value] : headers) text += fmt::format("{}: {}\r\n", name, value);
   if (!body.empty() || method == "POST") text += fmt::format("Content-Length: {}\r\n", body.size());
   text += "\r\n";
@@ -45,7 +45,10 @@ std::string LowerCase(std::string text) {
 class Call {
  public:
   Call(const Address& address, Duration timeout, const HttpClient::OnPiece& on_piece)
-      : address_(address), timeout_(timeout), deadline_(std::chrono::steady_clock::now() + timeout), on_piece_(on_piece) {
+      : address_(address),
+        timeout_(timeout),
+        deadline_(std::chrono::steady_clock::now() + timeout),
+        on_piece_(on_piece) {
     parser_.body_limit(boost::none);
     parser_.header_limit(1U << 20);
   }
@@ -54,7 +57,8 @@ class Call {
     parser_.skip(head_only);
     BATON_RETURN_IF_ERROR(Connect());
     BATON_RETURN_IF_ERROR(Exchange(request));
-    HttpResponse response{.status = static_cast<int>(parser_.get().result_int()), .headers = {}, .body = std::move(body_)};
+    HttpResponse response{
+        .status = static_cast<int>(parser_.get().result_int()), .headers = {}, .body = std::move(body_)};
     for (const auto& field : parser_.get()) {
       const auto name = field.name_string();
       response.headers.emplace_back(LowerCase({name.data(), name.size()}),
@@ -64,7 +68,8 @@ class Call {
   }
 
  private:
-  /// Runs the loop until the operation that `start` begins has ended: its error, or nothing past the deadline.
+  /// Runs the loop until the operation that `start` begins has ended: its error, or nothing past the
+  /// deadline.
   template <typename Start>
   std::optional<ErrorCode> Await(Start start) {
     std::optional<ErrorCode> result;
@@ -89,20 +94,22 @@ class Call {
   absl::Status Connect() {
     Tcp::resolver::results_type endpoints;
     const auto resolved = Await([&](auto done) {
-      resolver_.async_resolve(address_.host, std::to_string(address_.port),
-                              [done, &endpoints](const ErrorCode& error, const Tcp::resolver::results_type& found) mutable {
-                                endpoints = found;
-                                done(error);
-                              });
+      resolver_.async_resolve(
+          address_.host, std::to_string(address_.port),
+          [done, &endpoints](const ErrorCode& error, const Tcp::resolver::results_type& found) mutable {
+            endpoints = found;
+            done(error);
+          });
     });
     if (!resolved) return TooLate("no address");
     if (*resolved) return Error(kUnavailable, "resolve {}: {}", address_.host, resolved->message());
     const auto connected = Await([&](auto done) {
-      boost::asio::async_connect(socket_, endpoints,
-                                 [done](const ErrorCode& error, const Tcp::endpoint&) mutable { done(error); });
+      boost::asio::async_connect(
+          socket_, endpoints, [done](const ErrorCode& error, const Tcp::endpoint&) mutable { done(error); });
     });
     if (!connected) return TooLate("no connection");
-    if (*connected) return Error(kUnavailable, "connect to {}: {}", address_.ToString(), connected->message());
+    if (*connected)
+      return Error(kUnavailable, "connect to {}: {}", address_.ToString(), connected->message());
     ErrorCode ignored;
     socket_.set_option(Tcp::no_delay(true), ignored);
     return absl::OkStatus();
@@ -114,16 +121,18 @@ class Call {
                                [done](const ErrorCode& error, std::size_t) mutable { done(error); });
     });
     if (!sent) return TooLate("the request could not be sent");
-    // A server that refuses a request may close before it has read all of it: the answer is read all the same.
+    // A server that refuses a request may close before it has read all of it: the answer is read all the
+    // same.
     std::string received;
     while (!parser_.is_done()) {
       std::array<char, 16384> buffer;
       std::size_t count = 0;
       const auto read = Await([&](auto done) {
-        socket_.async_read_some(boost::asio::buffer(buffer), [done, &count](const ErrorCode& error, std::size_t n) mutable {
-          count = n;
-          done(error);
-        });
+        socket_.async_read_some(boost::asio::buffer(buffer),
+                                [done, &count](const ErrorCode& error, std::size_t n) mutable {
+                                  count = n;
+                                  done(error);
+                                });
       });
       if (!read) return TooLate("no whole answer");
       if (*read) return OnEnd(*read);
@@ -162,7 +171,8 @@ class Call {
     ErrorCode error;
     if (why == boost::asio::error::eof) parser_.put_eof(error);
     if (why == boost::asio::error::eof && !error && parser_.is_done()) return absl::OkStatus();
-    if (!parser_.is_header_done()) return Error(kUnavailable, "{}: no answer: {}", address_.ToString(), why.message());
+    if (!parser_.is_header_done())
+      return Error(kUnavailable, "{}: no answer: {}", address_.ToString(), why.message());
     return Error(kDataLoss, "{}: the answer was cut off: {}", address_.ToString(), why.message());
   }
 
@@ -185,10 +195,12 @@ absl::StatusOr<HttpResponse> HttpClient::Request(const Address& address, std::st
   return Stream(address, method, path, headers, body, timeout, nullptr);
 }
 
-absl::StatusOr<HttpResponse> HttpClient::Stream(const Address& address, std::string_view method, std::string_view path,
-                                                const HttpHeaders& headers, std::string_view body, Duration timeout,
+absl::StatusOr<HttpResponse> HttpClient::Stream(const Address& address, std::string_view method,
+                                                std::string_view path, const HttpHeaders& headers,
+                                                std::string_view body, Duration timeout,
                                                 const OnPiece& on_piece) {
-  return Call(address, timeout, on_piece).Run(RequestText(address, method, path, headers, body), method == "HEAD");
+  return Call(address, timeout, on_piece)
+      .Run(RequestText(address, method, path, headers, body), method == "HEAD");
 }
 
 }  // namespace baton::net

@@ -27,7 +27,8 @@ class AnswerSink {
   virtual void Cut() = 0;
 };
 
-/// One request's answer under way, shared by the handler (through its responder) and the connection. Any thread.
+/// One request's answer under way, shared by the handler (through its responder) and the connection. Any
+/// thread.
 class Exchange {
  public:
   Exchange(EventLoop& loop, std::weak_ptr<AnswerSink> sink, std::size_t queued_bytes_max);
@@ -58,9 +59,9 @@ class Exchange {
   const std::size_t queued_bytes_max_;
   std::atomic<std::size_t> queued_bytes_ = 0;
   Mutex mutex_;
-  EventLoop* loop_;                                    // guarded by mutex_; null once the client is gone
-  State state_ = State::kUnanswered;                   // guarded by mutex_
-  std::vector<std::function<void()>> on_disconnect_;   // guarded by mutex_
+  EventLoop* loop_;                                   // guarded by mutex_; null once the client is gone
+  State state_ = State::kUnanswered;                  // guarded by mutex_
+  std::vector<std::function<void()>> on_disconnect_;  // guarded by mutex_
 };
 
 }  // namespace baton::net

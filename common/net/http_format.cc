@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <ctime>
 
-#include <boost/beast/http/status.hpp>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <boost/beast/http/status.hpp>
 
 namespace baton::net {
 namespace {
@@ -18,24 +18,29 @@ bool IsOurs(std::string name) {
 
 /// Without what would begin another header or another answer.
 std::string OneLine(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
-                  ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
+      ' ');
   return text;
 }
 
 }  // namespace
 
-bool HasBody(int status) { return status >= 200 && status != 204 && status != 304; }
+bool HasBody(int status) {
+  return status >= 200 && status != 204 && status != 304;
+}
 
 std::string FormatHead(const HeadOptions& options, const HttpHeaders& headers) {
-  const auto reason = boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(
-      static_cast<unsigned>(options.status)));
-  std::string head = fmt::format("HTTP/1.1 {} {}\r\nDate: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", options.status,
-                                 std::string_view(reason.data(), reason.size()), fmt::gmtime(std::time(nullptr)));
+  const auto reason = boost::beast::http::obsolete_reason(
+      boost::beast::http::int_to_status(static_cast<unsigned>(options.status)));
+  std::string head =
+      fmt::format("HTTP/1.1 {} {}\r\nDate: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", options.status,
+                  std::string_view(reason.data(), reason.size()), fmt::gmtime(std::time(nullptr)));
   for (const auto& [name, value] : headers) {
     if (!IsOurs(name)) head += fmt::format("{}: {}\r\n", OneLine(name), OneLine(value));
   }
-  if (options.framing == BodyFraming::kLength) head += fmt::format("Content-Length: {}\r\n", options.body_bytes);
+  if (options.framing == BodyFraming::kLength)
+    head += fmt::format("Content-Length: {}\r\n", options.body_bytes);
   if (options.framing == BodyFraming::kChunked) head += "Transfer-Encoding: chunked\r\n";
   head += options.keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
   return head;

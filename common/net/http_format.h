@@ -18,8 +18,8 @@ struct HeadOptions {
   bool keep_alive = true;
 };
 
-/// Status line and headers, the empty line included. Control characters in `headers` become spaces; those that are the
-/// server's to set are left out.
+/// Status line and headers, the empty line included. Control characters in `headers` become spaces; those
+/// that are the server's to set are left out.
 [[nodiscard]] std::string FormatHead(const HeadOptions& options, const HttpHeaders& headers);
 /// `bytes`, not empty, as one chunk.
 [[nodiscard]] std::string FormatChunk(std::string_view bytes);

@@ -17,7 +17,9 @@ namespace {
 namespace http = boost::beast::http;
 using ErrorCode = boost::system::error_code;
 
-std::string Text(boost::beast::string_view view) { return {view.data(), view.size()}; }
+std::string Text(boost::beast::string_view view) {
+  return {view.data(), view.size()};
+}
 
 std::string LowerCase(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
@@ -34,9 +36,10 @@ int HexDigit(char c) {
 
 Refusal RefusalFor(const ErrorCode& error, const HttpLimits& limits) {
   if (error == http::error::header_limit) {
-    return {.status = 431,
-            .code = "headers_too_large",
-            .message = fmt::format("the request's headers are longer than {} bytes", limits.header_bytes_max)};
+    return {
+        .status = 431,
+        .code = "headers_too_large",
+        .message = fmt::format("the request's headers are longer than {} bytes", limits.header_bytes_max)};
   }
   if (error == http::error::body_limit) {
     return {.status = 413,
@@ -44,9 +47,13 @@ Refusal RefusalFor(const ErrorCode& error, const HttpLimits& limits) {
             .message = fmt::format("the request's body is longer than {} bytes", limits.body_bytes_max)};
   }
   if (error == http::error::bad_version) {
-    return {.status = 505, .code = "http_version_not_supported", .message = "only HTTP/1.1 and HTTP/1.0 are spoken"};
+    return {.status = 505,
+            .code = "http_version_not_supported",
+            .message = "only HTTP/1.1 and HTTP/1.0 are spoken"};
   }
-  return {.status = 400, .code = "malformed_request", .message = fmt::format("malformed HTTP: {}", error.message())};
+  return {.status = 400,
+          .code = "malformed_request",
+          .message = fmt::format("malformed HTTP: {}", error.message())};
 }
 
 Refusal Malformed(std::string message) {
@@ -127,17 +134,24 @@ struct RequestParser::Impl {
     const std::string method = Text(head.method_string());
     if (coded && sized) return Refuse(Malformed("both Content-Length and Transfer-Encoding"));
     if (coded && head.version() < 11) return Refuse(Malformed("Transfer-Encoding in HTTP/1.0"));
-    if (coded && (std::next(coding.first) != coding.second || LowerCase(Text(coding.first->value())) != "chunked")) {
-      return Refuse({.status = 501, .code = "unsupported_coding", .message = "only Transfer-Encoding: chunked is read"});
+    if (coded &&
+        (std::next(coding.first) != coding.second || LowerCase(Text(coding.first->value())) != "chunked")) {
+      return Refuse({.status = 501,
+                     .code = "unsupported_coding",
+                     .message = "only Transfer-Encoding: chunked is read"});
     }
     if (!coded && !sized && (method == "POST" || method == "PUT" || method == "PATCH")) {
-      return Refuse({.status = 411, .code = "length_required", .message = fmt::format("{} needs a Content-Length", method)});
+      return Refuse({.status = 411,
+                     .code = "length_required",
+                     .message = fmt::format("{} needs a Content-Length", method)});
     }
     const std::size_t hosts = head.count(http::field::host);
-    if (hosts > 1 || (hosts == 0 && head.version() >= 11)) return Refuse(Malformed("exactly one Host is needed"));
+    if (hosts > 1 || (hosts == 0 && head.version() >= 11))
+      return Refuse(Malformed("exactly one Host is needed"));
     if (const auto expect = head.find(http::field::expect); expect != head.end()) {
       if (LowerCase(Text(expect->value())) != "100-continue") {
-        return Refuse({.status = 417, .code = "expectation_failed", .message = "only Expect: 100-continue is known"});
+        return Refuse(
+            {.status = 417, .code = "expectation_failed", .message = "only Expect: 100-continue is known"});
       }
       expects_continue = head.version() >= 11;
     }
@@ -174,17 +188,26 @@ std::size_t RequestParser::Consume(std::string_view bytes) {
       break;
     }
   }
-  // Beast counts only what it has taken; a head without an end stays with the caller and must not grow for ever.
+  // Beast counts only what it has taken; a head without an end stays with the caller and must not grow for
+  // ever.
   if (impl_->state == State::kHead && bytes.size() - consumed > impl_->limits.header_bytes_max) {
     impl_->Refuse(RefusalFor(http::error::header_limit, impl_->limits));
   }
   return consumed;
 }
 
-RequestParser::State RequestParser::GetState() const { return impl_->state; }
-bool RequestParser::ExpectsContinue() const { return impl_->expects_continue; }
-bool RequestParser::KeepAlive() const { return impl_->parser.get().keep_alive(); }
-bool RequestParser::UnderstandsChunks() const { return impl_->parser.get().version() >= 11; }
+RequestParser::State RequestParser::GetState() const {
+  return impl_->state;
+}
+bool RequestParser::ExpectsContinue() const {
+  return impl_->expects_continue;
+}
+bool RequestParser::KeepAlive() const {
+  return impl_->parser.get().keep_alive();
+}
+bool RequestParser::UnderstandsChunks() const {
+  return impl_->parser.get().version() >= 11;
+}
 
 HttpRequest RequestParser::Take() {
   BATON_CHECK(impl_->state == State::kComplete);
@@ -192,6 +215,8 @@ HttpRequest RequestParser::Take() {
   return std::move(impl_->request);
 }
 
-const Refusal& RequestParser::GetRefusal() const { return impl_->refusal; }
+const Refusal& RequestParser::GetRefusal() const {
+  return impl_->refusal;
+}
 
 }  // namespace baton::net

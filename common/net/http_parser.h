@@ -7,7 +7,8 @@
 
 #include "common/net/http_server.h"
 
-/// Bytes to requests, without sockets: what the server feeds, and what the fuzzer does. Private to this module.
+/// Bytes to requests, without sockets: what the server feeds, and what the fuzzer does. Private to this
+/// module.
 namespace baton::net {
 
 /// Why a request is not served: the answer's status, and what its error body says.
@@ -17,8 +18,8 @@ struct Refusal {
   std::string message = {};
 };
 
-/// Parses one request from bytes as they come. Strict where two readings of a request are possible, since the reading
-/// that a proxy in front of us takes may be the other one.
+/// Parses one request from bytes as they come. Strict where two readings of a request are possible, since the
+/// reading that a proxy in front of us takes may be the other one.
 class RequestParser {
  public:
   enum class State { kHead, kBody, kComplete, kRefused };
@@ -28,7 +29,8 @@ class RequestParser {
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;
 
-  /// Takes what it can from the front of `bytes` and says how many; the rest is to be given again, with more behind it.
+  /// Takes what it can from the front of `bytes` and says how many; the rest is to be given again, with more
+  /// behind it.
   [[nodiscard]] std::size_t Consume(std::string_view bytes);
   [[nodiscard]] State GetState() const;
   /// The client waits for leave to send the body. Once `kBody` is reached.

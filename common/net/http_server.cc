@@ -18,7 +18,8 @@ namespace {
 using ErrorCode = boost::system::error_code;
 using Tcp = boost::asio::ip::tcp;
 
-// Past the limit a client is told so, but telling takes a connection too: these many at once, the rest is just closed.
+// Past the limit a client is told so, but telling takes a connection too: these many at once, the rest is
+// just closed.
 constexpr std::size_t kRefusedAtOnceMax = 64;
 
 /// One thread and its connections.
@@ -106,8 +107,8 @@ class Server final : public HttpServer {
     if (open >= options_.limits.connections_max + kRefusedAtOnceMax) return;
     std::shared_ptr<Refusal> refusal;
     if (open >= options_.limits.connections_max) {
-      refusal = std::make_shared<Refusal>(
-          Refusal{.status = 503, .code = "too_many_connections", .message = "too many connections; try again later"});
+      refusal = std::make_shared<Refusal>(Refusal{
+          .status = 503, .code = "too_many_connections", .message = "too many connections; try again later"});
     }
     auto handed = std::make_shared<Tcp::socket>(std::move(socket));
     worker.thread->Loop().Post([&site = worker.site, handed, refusal] {

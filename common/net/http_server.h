@@ -34,20 +34,21 @@ struct HttpResponse {
   std::string body = {};
 };
 
-/// The answer to one request: either `Send` once, or `BeginStream`, any number of `Write` and one `End`. Any thread.
-/// Destroying it unanswered answers 500; in the middle of a stream it cuts the connection (never a clean end).
+/// The answer to one request: either `Send` once, or `BeginStream`, any number of `Write` and one `End`. Any
+/// thread. Destroying it unanswered answers 500; in the middle of a stream it cuts the connection (never a
+/// clean end).
 class HttpResponder {
  public:
   virtual ~HttpResponder() = default;
   virtual void Send(HttpResponse response) = 0;
   /// Sends the headers of a chunked body.
   virtual void BeginStream(int status, HttpHeaders headers) = 0;
-  /// One chunk, one write to the socket. False where the client is gone or reads too slowly (queue full): the caller
-  /// stops producing.
+  /// One chunk, one write to the socket. False where the client is gone or reads too slowly (queue full): the
+  /// caller stops producing.
   virtual bool Write(std::string_view chunk) = 0;
   virtual void End() = 0;
-  /// Runs `gone` once (on a server thread) when the client goes away before the answer is complete; at once, on the
-  /// caller's thread, where it already has.
+  /// Runs `gone` once (on a server thread) when the client goes away before the answer is complete; at once,
+  /// on the caller's thread, where it already has.
   virtual void OnDisconnect(std::function<void()> gone) = 0;
 };
 
@@ -62,8 +63,8 @@ struct HttpLimits {
   Duration write_timeout = std::chrono::seconds(30);
 };
 
-/// HTTP/1.1 on `threads` threads of its own. Malformed requests, and those past a limit, are answered with the JSON
-/// error body that `error_body(status, code, message)` makes, and never reach the handler.
+/// HTTP/1.1 on `threads` threads of its own. Malformed requests, and those past a limit, are answered with
+/// the JSON error body that `error_body(status, code, message)` makes, and never reach the handler.
 class HttpServer {
  public:
   struct Options {

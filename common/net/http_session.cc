@@ -20,7 +20,7 @@ using ErrorCode = boost::system::error_code;
 using Tcp = boost::asio::ip::tcp;
 
 constexpr std::size_t kReadBytes = 8U << 10;
-constexpr std::size_t kReadAheadBytesMax = 64U << 10;  // of requests that a client sends before their turn
+constexpr std::size_t kReadAheadBytesMax = 64U << 10;     // of requests that a client sends before their turn
 constexpr Duration kDrainTime = std::chrono::seconds(2);  // for the client to read why it was refused
 
 /// What the handler holds. The last one to let go of it ends the answer.
@@ -33,7 +33,9 @@ class Responder final : public HttpResponder {
   Responder& operator=(const Responder&) = delete;
 
   void Send(HttpResponse response) override { exchange_->Send(std::move(response)); }
-  void BeginStream(int status, HttpHeaders headers) override { exchange_->BeginStream(status, std::move(headers)); }
+  void BeginStream(int status, HttpHeaders headers) override {
+    exchange_->BeginStream(status, std::move(headers));
+  }
   bool Write(std::string_view chunk) override { return exchange_->Write(chunk); }
   void End() override { exchange_->End(); }
   void OnDisconnect(std::function<void()> gone) override { exchange_->OnDisconnect(std::move(gone)); }
@@ -43,15 +45,18 @@ class Responder final : public HttpResponder {
   std::function<HttpResponse()> unanswered_;
 };
 
-HttpResponse ErrorResponse(const std::function<std::string(int, std::string_view, std::string_view)>& error_body,
-                           const Refusal& refusal) {
+HttpResponse ErrorResponse(
+    const std::function<std::string(int, std::string_view, std::string_view)>& error_body,
+    const Refusal& refusal) {
   std::string body = error_body ? error_body(refusal.status, refusal.code, refusal.message) : refusal.message;
-  return {.status = refusal.status, .headers = {{"Content-Type", "application/json"}}, .body = std::move(body)};
+  return {
+      .status = refusal.status, .headers = {{"Content-Type", "application/json"}}, .body = std::move(body)};
 }
 
 }  // namespace
 
-/// One read is always under way, so that the client's end is noticed at any moment; one request is served at a time.
+/// One read is always under way, so that the client's end is noticed at any moment; one request is served at
+/// a time.
 class HttpSession final : public AnswerSink, public std::enable_shared_from_this<HttpSession> {
  public:
   HttpSession(HttpSite& site, Tcp::socket socket) : site_(site), socket_(std::move(socket)) {
@@ -140,7 +145,8 @@ class HttpSession final : public AnswerSink, public std::enable_shared_from_this
   void OnRead(const ErrorCode& error, std::size_t count) {
     if (closed_) return;
     if (error) {
-      const bool half_closed = error == boost::asio::error::eof && (complete_ || refused_) && !writing_.empty();
+      const bool half_closed =
+          error == boost::asio::error::eof && (complete_ || refused_) && !writing_.empty();
       if (!half_closed) return Close();
       keep_alive_ = false;  // the client has all that it wants once this answer is out
       return;
@@ -185,7 +191,8 @@ class HttpSession final : public AnswerSink, public std::enable_shared_from_this
     complete_ = false;
     exchange_ = std::make_shared<Exchange>(site_.loop, weak_from_this(), Limits().stream_queue_bytes_max);
     auto responder = std::make_shared<Responder>(exchange_, [error_body = site_.options.error_body] {
-      return ErrorResponse(error_body, {.status = 500, .code = "internal_error", .message = "the request was dropped"});
+      return ErrorResponse(error_body,
+                           {.status = 500, .code = "internal_error", .message = "the request was dropped"});
     });
     site_.options.handler(std::move(request), std::move(responder));
   }
@@ -255,7 +262,8 @@ class HttpSession final : public AnswerSink, public std::enable_shared_from_this
     } else if (!refused_) {
       return;
     }
-    refused_ = true;  // what still comes is dropped; closing over it would reset the connection under the answer
+    refused_ =
+        true;  // what still comes is dropped; closing over it would reset the connection under the answer
     ErrorCode ignored;
     socket_.shutdown(Tcp::socket::shutdown_send, ignored);
     Expect(Awaited::kDrain, kDrainTime);
@@ -269,7 +277,8 @@ class HttpSession final : public AnswerSink, public std::enable_shared_from_this
     Read();
   }
 
-  // Deadlines. One timer for both, re-armed only when it fires or a deadline moves closer: tokens must not cost timers.
+  // Deadlines. One timer for both, re-armed only when it fires or a deadline moves closer: tokens must not
+  // cost timers.
 
   void Expect(Awaited what, Duration within) {
     awaited_ = what;
@@ -294,7 +303,8 @@ class HttpSession final : public AnswerSink, public std::enable_shared_from_this
     if (read_deadline_ <= now) {
       const bool nothing_came = awaited_ == Awaited::kHead && !parser_;
       if (nothing_came || awaited_ == Awaited::kIdle || awaited_ == Awaited::kDrain) return Close();
-      return RefuseAndRead({.status = 408, .code = "request_timeout", .message = "the request did not come in time"});
+      return RefuseAndRead(
+          {.status = 408, .code = "request_timeout", .message = "the request did not come in time"});
     }
     Arm();
   }

@@ -14,7 +14,8 @@ namespace baton::net {
 
 class HttpSession;
 
-/// What the connections of one loop share; owned by the server and touched on that loop only, but for the count.
+/// What the connections of one loop share; owned by the server and touched on that loop only, but for the
+/// count.
 struct HttpSite {
   HttpSite(EventLoop& l, const HttpServer::Options& o, std::atomic<std::size_t>& count)
       : loop(l), options(o), open_connections(count) {}

@@ -15,7 +15,8 @@
 
 namespace baton::net {
 
-/// What an event loop is made of. Private to the sources of this module and of transports that watch descriptors.
+/// What an event loop is made of. Private to the sources of this module and of transports that watch
+/// descriptors.
 struct EventLoop::Io {
   Mutex mutex;
   bool wake_posted = false;  // guarded by mutex: a drain of `posted` is on its way

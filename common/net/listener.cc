@@ -22,7 +22,10 @@ constexpr std::size_t kHandshakesMax = 256;
 class Doorman : public std::enable_shared_from_this<Doorman> {
  public:
   Doorman(EventLoop& loop, Tcp::acceptor acceptor, ConnectionOptions options, OnAccept on_accept)
-      : loop_(loop), acceptor_(std::move(acceptor)), options_(std::move(options)), on_accept_(std::move(on_accept)) {}
+      : loop_(loop),
+        acceptor_(std::move(acceptor)),
+        options_(std::move(options)),
+        on_accept_(std::move(on_accept)) {}
 
   void Accept() {
     acceptor_.async_accept([self = shared_from_this()](const ErrorCode& error, Tcp::socket socket) {
@@ -69,7 +72,8 @@ class Doorman : public std::enable_shared_from_this<Doorman> {
     Guest& guest = guests_[id];
     guest.socket = std::make_shared<Tcp::socket>(std::move(accepted));
     guest.deadline = loop_.After(options_.handshake_timeout, [self = weak_from_this(), id] {
-      if (const auto doorman = self.lock()) doorman->Finish(id, Error(kDeadlineExceeded, "no handshake in time"));
+      if (const auto doorman = self.lock())
+        doorman->Finish(id, Error(kDeadlineExceeded, "no handshake in time"));
     });
     ErrorCode ignored;
     guest.socket->set_option(Tcp::no_delay(true), ignored);
@@ -105,7 +109,8 @@ class Doorman : public std::enable_shared_from_this<Doorman> {
 
 class TcpListener final : public Listener {
  public:
-  TcpListener(std::shared_ptr<Doorman> doorman, std::uint16_t port) : doorman_(std::move(doorman)), port_(port) {}
+  TcpListener(std::shared_ptr<Doorman> doorman, std::uint16_t port)
+      : doorman_(std::move(doorman)), port_(port) {}
   ~TcpListener() override { doorman_->Close(); }
   TcpListener(const TcpListener&) = delete;
   TcpListener& operator=(const TcpListener&) = delete;

@@ -51,7 +51,8 @@ class Shake : public std::enable_shared_from_this<Shake> {
 
   void Continue(const ErrorCode& error, Step next) {
     if (!error) return next(*this);
-    if (error == boost::asio::error::operation_aborted) return Finish(Error(kCancelled, "the handshake was given up"));
+    if (error == boost::asio::error::operation_aborted)
+      return Finish(Error(kCancelled, "the handshake was given up"));
     Finish(Stranger());  // who does not know the key is cut off without a word
   }
 
@@ -63,7 +64,8 @@ class Shake : public std::enable_shared_from_this<Shake> {
     absl::StatusOr<Nonce> nonce = ParseHello(peer_hello_);
     if (!nonce.ok()) {
       refusal_ = nonce.status().code() == kUnimplemented ? nonce.status() : Stranger();
-      if (role_ == HandshakeRole::kConnector || nonce.status().code() != kUnimplemented) return Finish(refusal_);
+      if (role_ == HandshakeRole::kConnector || nonce.status().code() != kUnimplemented)
+        return Finish(refusal_);
       return Write(my_hello_, [](Shake& self) { self.Finish(self.refusal_); });  // tells the peer our version
     }
     peer_nonce_ = *nonce;
@@ -90,7 +92,8 @@ class Shake : public std::enable_shared_from_this<Shake> {
 
   [[nodiscard]] Proof ProofOf(HandshakeRole prover) const {
     const bool connector = role_ == HandshakeRole::kConnector;
-    return MakeProof(cluster_key_, prover, connector ? my_nonce_ : peer_nonce_, connector ? peer_nonce_ : my_nonce_);
+    return MakeProof(cluster_key_, prover, connector ? my_nonce_ : peer_nonce_,
+                     connector ? peer_nonce_ : my_nonce_);
   }
 
   static absl::Status Stranger() { return Error(kPermissionDenied, "wrong cluster key or not a Baton peer"); }
@@ -114,7 +117,8 @@ class Shake : public std::enable_shared_from_this<Shake> {
 
 }  // namespace
 
-void ShakeHands(std::shared_ptr<Tcp::socket> socket, HandshakeRole role, const std::string& cluster_key, Done done) {
+void ShakeHands(std::shared_ptr<Tcp::socket> socket, HandshakeRole role, const std::string& cluster_key,
+                Done done) {
   std::make_shared<Shake>(std::move(socket), role, cluster_key, std::move(done))->Begin();
 }
 

@@ -129,8 +129,8 @@ server_count: 010
 TEST_CASE("whole numbers are plain digits in their range") {
   CHECK(IntegerProblem("1").empty());
   CHECK(IntegerProblem("100").empty());
-  for (const char* wrong : {"0", "101", "-1", "+5", "010", "0x10", "1.0", "1e1", "five", "\"5\"", "1_0", "5 5", "~",
-                            "[5]", "{a: 5}", "99999999999999999999", ""}) {
+  for (const char* wrong : {"0", "101", "-1", "+5", "010", "0x10", "1.0", "1e1", "five", "\"5\"", "1_0",
+                            "5 5", "~", "[5]", "{a: 5}", "99999999999999999999", ""}) {
     CAPTURE(wrong);
     CHECK_THAT(IntegerProblem(wrong), Catch::Contains("whole number from 1 to 100"));
   }
@@ -238,14 +238,16 @@ TEST_CASE("a required section that is missing is reported once") {
 }
 
 TEST_CASE("what is no YAML, no mapping or too much is refused with its place") {
-  for (const char* text : {"a: [1", "a: b: c", "\"unclosed", "a:\n\t- b", "{a: 1", "&", "*unknown", "a: 1\n---\nb: 2"}) {
+  for (const char* text :
+       {"a: [1", "a: b: c", "\"unclosed", "a:\n\t- b", "{a: 1", "&", "*unknown", "a: 1\n---\nb: 2"}) {
     CAPTURE(text);
     const auto document = Document::FromText(text, "f.yaml");
     REQUIRE_FALSE(document.ok());
     CHECK(document.status().code() == kInvalidArgument);
     CHECK_THAT(Message(document.status()), Catch::StartsWith("f.yaml:"));
   }
-  CHECK_THAT(Message(Document::FromText("- a\n", "f.yaml").status()), Catch::Contains("f.yaml:1:1: the file must be"));
+  CHECK_THAT(Message(Document::FromText("- a\n", "f.yaml").status()),
+             Catch::Contains("f.yaml:1:1: the file must be"));
   CHECK_FALSE(Document::FromText("word", "f.yaml").ok());
   CHECK_FALSE(Document::FromText(std::string(100'000, '['), "f.yaml").ok());
   CHECK_FALSE(Document::FromText(std::string((1U << 20) + 1, '#'), "f.yaml").ok());

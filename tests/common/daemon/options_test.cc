@@ -9,10 +9,9 @@ namespace {
 
 CommandLine Parse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "baton-test");
-  return ParseCommandLine({.name = "baton-test",
-                           .summary = "Tests things.",
-                           .examples = "  baton-test --config test.yaml"},
-                          static_cast<int>(arguments.size()), arguments.data());
+  return ParseCommandLine(
+      {.name = "baton-test", .summary = "Tests things.", .examples = "  baton-test --config test.yaml"},
+      static_cast<int>(arguments.size()), arguments.data());
 }
 
 TEST_CASE("a configuration file is what a daemon needs to run") {
@@ -29,8 +28,8 @@ TEST_CASE("help explains every option and shows the examples") {
 
   CHECK_FALSE(line.options);
   CHECK(line.exit_code == kExitOk);
-  for (const char* text : {"Tests things.", "--config FILE", "--check-config", "--version", "Examples:",
-                           "  baton-test --config test.yaml"}) {
+  for (const char* text : {"Tests things.", "--config FILE", "--check-config", "--version",
+                           "Examples:", "  baton-test --config test.yaml"}) {
     CHECK_THAT(line.output, Catch::Contains(text));
   }
 }
@@ -44,8 +43,11 @@ TEST_CASE("the version names the program") {
 }
 
 TEST_CASE("a wrong command line is a usage error that says why") {
-  for (const std::vector<const char*>& arguments :
-       {std::vector<const char*>{}, {"--config"}, {"--confg", "a"}, {"--config", "a", "b"}, {"--check-config"}}) {
+  for (const std::vector<const char*>& arguments : {std::vector<const char*>{},
+                                                    {"--config"},
+                                                    {"--confg", "a"},
+                                                    {"--config", "a", "b"},
+                                                    {"--check-config"}}) {
     const CommandLine line = Parse(arguments);
 
     CHECK_FALSE(line.options);

@@ -64,7 +64,9 @@ TEST_CASE("a signal that came before the watcher is not lost, one after it does 
     CHECK(log.WaitFor(1) == std::vector<int>{SIGTERM});
   }
   REQUIRE(kill(getpid(), SIGTERM) == 0);  // stays pending
-  { const SignalWatcher again([&](int signal) { log.Add(signal); }); }
+  {
+    const SignalWatcher again([&](int signal) { log.Add(signal); });
+  }
   CHECK(log.WaitFor(2).size() == 2);
 }
 

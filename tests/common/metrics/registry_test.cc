@@ -30,7 +30,8 @@ TEST_CASE("the exposition text is sorted and complete") {
   registry.AddCounter("baton_requests_total", "Requests by outcome.", {{"outcome", "ok"}}).Increment();
   registry.AddCounter("baton_requests_total", "Requests by outcome.", {{"outcome", "failed"}}).Increment(2);
   registry.AddGauge("baton_blocks_used", "Blocks in use.").Set(-1.5);
-  const Histogram wait = registry.AddHistogram("baton_wait_seconds", "Waiting.", {{"path", "a\"b\\c\n"}}, {0.1, 1});
+  const Histogram wait =
+      registry.AddHistogram("baton_wait_seconds", "Waiting.", {{"path", "a\"b\\c\n"}}, {0.1, 1});
   wait.Observe(0.05);
   wait.Observe(0.5);
   wait.Observe(7);
@@ -41,7 +42,8 @@ TEST_CASE("the exposition text is sorted and complete") {
         "baton_blocks_used -1.5\n"
         "# HELP baton_build_info Always 1; the version is in the label.\n"
         "# TYPE baton_build_info gauge\n"
-        "baton_build_info{version=\"" BATON_VERSION "\"} 1\n"
+        "baton_build_info{version=\"" BATON_VERSION
+        "\"} 1\n"
         "# HELP baton_requests_total Requests by outcome.\n"
         "# TYPE baton_requests_total counter\n"
         "baton_requests_total{outcome=\"failed\"} 2\n"

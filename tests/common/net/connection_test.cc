@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "common/base/error.h"
-#include "tests/common/net/support.h"
 #include "tests/common/net/raw_socket.h"
+#include "tests/common/net/support.h"
 
 namespace baton::net {
 namespace {
@@ -21,8 +21,9 @@ class Server {
   explicit Server(ConnectionOptions options = {}) : Server(options, true) {}
   Server(const ConnectionOptions& options, bool start) : start_(start) {
     OnLoop(loop_.Loop(), [&] {
-      auto listener = Listen(loop_.Loop(), {.host = "127.0.0.1", .port = 0}, options,
-                             [this](std::unique_ptr<Connection> connection) { Accept(std::move(connection)); });
+      auto listener =
+          Listen(loop_.Loop(), {.host = "127.0.0.1", .port = 0}, options,
+                 [this](std::unique_ptr<Connection> connection) { Accept(std::move(connection)); });
       REQUIRE(listener.ok());
       listener_ = *std::move(listener);
       port_ = listener_->Port();
@@ -42,7 +43,8 @@ class Server {
   std::vector<std::unique_ptr<Connection>> connections;  // loop thread
   Watched<std::vector<std::string>> frames;
   Watched<std::size_t> accepted;
-  Watched<std::vector<std::string>> closed;  // text: Debian's Abseil, not built for ThreadSanitizer, hides its counting
+  Watched<std::vector<std::string>>
+      closed;  // text: Debian's Abseil, not built for ThreadSanitizer, hides its counting
   std::function<void(Connection&, std::string_view)> on_frame;  // set before the first connection
 
  private:
@@ -55,9 +57,10 @@ class Server {
                         if (on_frame) on_frame(peer, frame);
                         frames.Update([&](auto& all) { all.emplace_back(frame); });
                       },
-                  .on_close = [this](const absl::Status& why) {
-                    closed.Update([&](auto& all) { all.push_back(why.ToString()); });
-                  }});
+                  .on_close =
+                      [this](const absl::Status& why) {
+                        closed.Update([&](auto& all) { all.push_back(why.ToString()); });
+                      }});
     }
     accepted.Update([](std::size_t& n) { ++n; });
   }
@@ -78,7 +81,8 @@ class Client {
     });
   }
 
-  absl::Status Connect(const Address& address, const ConnectionOptions& options = {}, Duration timeout = seconds(10)) {
+  absl::Status Connect(const Address& address, const ConnectionOptions& options = {},
+                       Duration timeout = seconds(10)) {
     Watched<std::optional<std::pair<absl::StatusCode, std::string>>> result;
     OnLoop(loop_.Loop(), [&] {
       pending_ = net::Connect(loop_.Loop(), address, options, timeout,
@@ -93,12 +97,13 @@ class Client {
 
   void Start() {
     OnLoop(loop_.Loop(), [&] {
-      connection->Start({.on_frame = [&](std::string_view frame) {
-                           frames.Update([&](auto& all) { all.emplace_back(frame); });
-                         },
-                         .on_close = [&](const absl::Status& why) {
-                           closed.Update([&](auto& all) { all.push_back(why.ToString()); });
-                         }});
+      connection->Start(
+          {.on_frame =
+               [&](std::string_view frame) { frames.Update([&](auto& all) { all.emplace_back(frame); }); },
+           .on_close =
+               [&](const absl::Status& why) {
+                 closed.Update([&](auto& all) { all.push_back(why.ToString()); });
+               }});
     });
   }
 
@@ -172,9 +177,11 @@ TEST_CASE("frames sent before the receiver starts wait for it") {
   REQUIRE(server.accepted.WaitFor([](std::size_t n) { return n == 1; }));
 
   OnLoop(server.Loop(), [&] {
-    server.connections[0]->Start(
-        {.on_frame = [&](std::string_view frame) { server.frames.Update([&](auto& all) { all.emplace_back(frame); }); },
-         .on_close = {}});
+    server.connections[0]->Start({.on_frame =
+                                      [&](std::string_view frame) {
+                                        server.frames.Update([&](auto& all) { all.emplace_back(frame); });
+                                      },
+                                  .on_close = {}});
   });
 
   REQUIRE(server.frames.WaitFor(Count(1)));
@@ -199,7 +206,8 @@ TEST_CASE("a peer with another cluster key is refused, and told so") {
 TEST_CASE("a server that is no Baton peer is recognised") {
   RawListener stranger;
   Client client;
-  std::thread answer([&] { stranger.AcceptAndSend("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n      "); });
+  std::thread answer(
+      [&] { stranger.AcceptAndSend("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n      "); });
 
   const absl::Status status = client.Connect({.host = "127.0.0.1", .port = stranger.Port()});
 
@@ -242,7 +250,8 @@ TEST_CASE("connecting fails with the address and the cause") {
   const absl::Status status = client.Connect({.host = "127.0.0.1", .port = closed_port});
 
   CHECK(status.code() == kUnavailable);
-  CHECK_THAT(Message(status), Catch::StartsWith("connect to 127.0.0.1:" + std::to_string(closed_port) + ": "));
+  CHECK_THAT(Message(status),
+             Catch::StartsWith("connect to 127.0.0.1:" + std::to_string(closed_port) + ": "));
   CHECK(client.Connect({.host = "localhost", .port = closed_port}).code() == kUnavailable);
 }
 

@@ -61,8 +61,8 @@ TEST_CASE("addresses of names, IPv4 and IPv6 are read and written alike") {
 }
 
 TEST_CASE("an address that is none says what is wrong") {
-  for (const char* text : {"", ":", "host", ":80", "host:", "host:x", "host:65536", "host:-1", "host:1 ", "::1:80",
-                           "[::1:80", "[::g]:80", "[127.0.0.1]:80", "ho st:1", "host/:1"}) {
+  for (const char* text : {"", ":", "host", ":80", "host:", "host:x", "host:65536", "host:-1", "host:1 ",
+                           "::1:80", "[::1:80", "[::g]:80", "[127.0.0.1]:80", "ho st:1", "host/:1"}) {
     CAPTURE(text);
     CHECK(Address::Parse(text).status().code() == kInvalidArgument);
   }

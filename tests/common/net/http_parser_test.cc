@@ -24,7 +24,8 @@ int Outcome(std::string_view text) {
 
 TEST_CASE("a request is the same however its bytes are cut") {
   const std::string text =
-      "POST /v1/a%20b?x=%201 HTTP/1.1\r\nHost: h\r\nX-Two: A\r\nx-two: B\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "POST /v1/a%20b?x=%201 HTTP/1.1\r\nHost: h\r\nX-Two: A\r\nx-two: B\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n"
       "3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\nTrailer: t\r\n\r\n";
   for (std::size_t step = 1; step <= text.size(); ++step) {
     CAPTURE(step);
@@ -110,7 +111,8 @@ TEST_CASE("malformed and ambiguous requests are refused") {
       {501, "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: gzip, chunked\r\n\r\n"},
       {411, "POST / HTTP/1.1\r\n" + h + "\r\n"},
       {413, "POST / HTTP/1.1\r\n" + h + "Content-Length: 101\r\n\r\n"},
-      {413, "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n65\r\n" + std::string(101, 'x') + "\r\n"},
+      {413, "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n65\r\n" + std::string(101, 'x') +
+                "\r\n"},
       {417, "POST / HTTP/1.1\r\n" + h + "Expect: magic\r\nContent-Length: 1\r\n\r\n"},
       {431, "GET / HTTP/1.1\r\n" + h + "X: " + std::string(2000, 'x') + "\r\n\r\n"},
       {431, "GET /" + std::string(2000, 'x')},
@@ -124,8 +126,9 @@ TEST_CASE("malformed and ambiguous requests are refused") {
 }
 
 TEST_CASE("an unfinished request is neither complete nor refused") {
-  for (const char* text : {"", "G", "GET / HTTP/1.1\r\nHost: h\r\n", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab",
-                           "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"}) {
+  for (const char* text :
+       {"", "G", "GET / HTTP/1.1\r\nHost: h\r\n", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"}) {
     CAPTURE(text);
     CHECK(Outcome(text) == 1);
   }

@@ -17,13 +17,14 @@ using std::chrono::seconds;
 using Handler = std::function<void(HttpRequest, std::shared_ptr<HttpResponder>)>;
 
 std::unique_ptr<HttpServer> Serve(Handler handler, const HttpLimits& limits = {}, int threads = 1) {
-  auto server = HttpServer::Start({.address = {.host = "127.0.0.1", .port = 0},
-                                   .threads = threads,
-                                   .limits = limits,
-                                   .handler = std::move(handler),
-                                   .error_body = [](int status, std::string_view code, std::string_view message) {
-                                     return fmt::format("{}|{}|{}", status, code, message);
-                                   }});
+  auto server =
+      HttpServer::Start({.address = {.host = "127.0.0.1", .port = 0},
+                         .threads = threads,
+                         .limits = limits,
+                         .handler = std::move(handler),
+                         .error_body = [](int status, std::string_view code, std::string_view message) {
+                           return fmt::format("{}|{}|{}", status, code, message);
+                         }});
   REQUIRE(server.ok());
   return *std::move(server);
 }
@@ -32,7 +33,9 @@ void Echo(HttpRequest request, const std::shared_ptr<HttpResponder>& responder) 
   responder->Send({.headers = {{"X-Path", request.path}}, .body = request.method + ":" + request.body});
 }
 
-Address At(const HttpServer& server) { return {.host = "127.0.0.1", .port = server.Port()}; }
+Address At(const HttpServer& server) {
+  return {.host = "127.0.0.1", .port = server.Port()};
+}
 
 absl::StatusOr<HttpResponse> Get(const HttpServer& server, std::string_view path = "/") {
   return HttpClient::Request(At(server), "GET", path, {}, "", seconds(20));
@@ -58,7 +61,8 @@ constexpr std::string_view kGetAndClose = "GET /x HTTP/1.1\r\nHost: h\r\nConnect
 TEST_CASE("a request reaches the handler and its answer the client") {
   const auto server = Serve(Echo);
 
-  const auto response = HttpClient::Request(At(*server), "POST", "/a%2Fb", {{"X-A", "b"}}, "body", seconds(20));
+  const auto response =
+      HttpClient::Request(At(*server), "POST", "/a%2Fb", {{"X-A", "b"}}, "body", seconds(20));
 
   REQUIRE(response.ok());
   CHECK(response->status == 200);
@@ -70,9 +74,8 @@ TEST_CASE("a request reaches the handler and its answer the client") {
 
 TEST_CASE("an answer of several megabytes arrives whole") {
   const std::string large(5U << 20, 'm');
-  const auto server = Serve([&](HttpRequest request, const auto& responder) {
-    responder->Send({.body = large + request.body});
-  });
+  const auto server = Serve(
+      [&](HttpRequest request, const auto& responder) { responder->Send({.body = large + request.body}); });
 
   const auto response = HttpClient::Request(At(*server), "POST", "/", {}, large, seconds(20));
 
@@ -86,7 +89,8 @@ TEST_CASE("pipelined requests on one connection are answered in order") {
   std::string expected;
   for (int i = 0; i < 50; ++i) {
     const std::string body = std::to_string(i);
-    requests += fmt::format("POST /{} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{}", i, body.size(), body);
+    requests +=
+        fmt::format("POST /{} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{}", i, body.size(), body);
   }
 
   const auto socket = Sent(*server, requests + std::string(kGetAndClose));
@@ -124,7 +128,8 @@ TEST_CASE("an HTTP/1.0 client gets an answer and the end of the connection") {
 TEST_CASE("Expect: 100-continue is answered before the body is sent") {
   const auto server = Serve(Echo);
   const auto socket = Sent(
-      *server, "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+      *server,
+      "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
 
   CHECK(socket->ReadUntil("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
   REQUIRE(socket->Send("ab"));
@@ -136,10 +141,12 @@ TEST_CASE("requests that are refused get the error body, and never reach the han
   limits.header_bytes_max = 2000;
   limits.body_bytes_max = 1000;
   std::atomic<int> handled = 0;
-  const auto server = Serve([&](const HttpRequest&, const auto& responder) {
-    ++handled;
-    responder->Send({});
-  }, limits);
+  const auto server = Serve(
+      [&](const HttpRequest&, const auto& responder) {
+        ++handled;
+        responder->Send({});
+      },
+      limits);
   const std::vector<std::pair<int, std::string>> cases = {
       {400, "nonsense\r\n\r\n"},
       {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"},
@@ -156,7 +163,8 @@ TEST_CASE("requests that are refused get the error body, and never reach the han
     socket.ShutDownSending();
     const std::string answer = socket.ReadAll();
     CHECK_THAT(answer, Catch::StartsWith(fmt::format("HTTP/1.1 {} ", status)));
-    CHECK_THAT(answer, Catch::Contains(fmt::format("\r\n\r\n{}|", status)) && Catch::Contains("Connection: close"));
+    CHECK_THAT(answer,
+               Catch::Contains(fmt::format("\r\n\r\n{}|", status)) && Catch::Contains("Connection: close"));
   }
   CHECK(handled == 0);
 }
@@ -230,10 +238,11 @@ TEST_CASE("a request that is dropped unanswered gets 500, a stream that is dropp
 
   const auto dropped = Get(*server, "/dropped");
   std::string received;
-  const auto cut = HttpClient::Stream(At(*server), "GET", "/cut", {}, "", seconds(20), [&](std::string_view piece) {
-    received += piece;
-    return true;
-  });
+  const auto cut =
+      HttpClient::Stream(At(*server), "GET", "/cut", {}, "", seconds(20), [&](std::string_view piece) {
+        received += piece;
+        return true;
+      });
 
   REQUIRE(dropped.ok());
   CHECK(dropped->status == 500);
@@ -305,8 +314,8 @@ TEST_CASE("a hang-up by the client of this module is noticed too") {
     held = responder;
   });
 
-  const auto response =
-      HttpClient::Stream(At(*server), "GET", "/", {}, "", seconds(20), [](std::string_view) { return false; });
+  const auto response = HttpClient::Stream(At(*server), "GET", "/", {}, "", seconds(20),
+                                           [](std::string_view) { return false; });
 
   CHECK(response.status().code() == kCancelled);
   CHECK(gone.Wait());
@@ -334,12 +343,14 @@ TEST_CASE("a reader that is too slow fills its queue, then its time") {
   limits.write_timeout = milliseconds(50);
   Signal begun, gone;
   std::shared_ptr<HttpResponder> held;
-  const auto server = Serve([&](const HttpRequest&, auto responder) {
-    responder->BeginStream(200, {});
-    responder->OnDisconnect([&] { gone.Raise(); });
-    held = responder;
-    begun.Raise();
-  }, limits);
+  const auto server = Serve(
+      [&](const HttpRequest&, auto responder) {
+        responder->BeginStream(200, {});
+        responder->OnDisconnect([&] { gone.Raise(); });
+        held = responder;
+        begun.Raise();
+      },
+      limits);
   RawSocket slow(server->Port());
   slow.ShrinkReceiveBuffer();
   REQUIRE(slow.Send(kGet));
@@ -362,11 +373,13 @@ TEST_CASE("two hundred connections are served at once by several threads") {
   std::mutex mutex;
   std::vector<std::shared_ptr<HttpResponder>> waiting;
   Signal all_here;
-  const auto server = Serve([&](const HttpRequest&, auto responder) {
-    const std::scoped_lock lock(mutex);
-    waiting.push_back(std::move(responder));
-    if (waiting.size() == 200) all_here.Raise();
-  }, {}, 3);
+  const auto server = Serve(
+      [&](const HttpRequest&, auto responder) {
+        const std::scoped_lock lock(mutex);
+        waiting.push_back(std::move(responder));
+        if (waiting.size() == 200) all_here.Raise();
+      },
+      {}, 3);
 
   std::vector<std::unique_ptr<RawSocket>> clients;
   for (int i = 0; i < 200; ++i) clients.push_back(Sent(*server, kGetAndClose));
@@ -467,7 +480,9 @@ TEST_CASE("the client says why there is no answer") {
   std::thread answer([&] { broken.AcceptAndSend("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"); });
 
   const auto request = [](std::uint16_t port, Duration timeout) {
-    return HttpClient::Request({.host = "127.0.0.1", .port = port}, "GET", "/", {}, "", timeout).status().code();
+    return HttpClient::Request({.host = "127.0.0.1", .port = port}, "GET", "/", {}, "", timeout)
+        .status()
+        .code();
   };
   CHECK(request(closed_port, seconds(20)) == kUnavailable);
   CHECK(request(mute.Port(), milliseconds(20)) == kDeadlineExceeded);

@@ -38,7 +38,9 @@ RawSocket::RawSocket(std::uint16_t port) : descriptor_(socket(AF_INET, SOCK_STRE
   REQUIRE(connect(descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
 }
 
-RawSocket::~RawSocket() { close(descriptor_); }
+RawSocket::~RawSocket() {
+  close(descriptor_);
+}
 
 bool RawSocket::Send(std::string_view bytes) {
   while (!bytes.empty()) {
@@ -76,7 +78,9 @@ std::string RawSocket::ReadAll() {
   return all;
 }
 
-void RawSocket::ShutDownSending() { shutdown(descriptor_, SHUT_WR); }
+void RawSocket::ShutDownSending() {
+  shutdown(descriptor_, SHUT_WR);
+}
 
 void RawSocket::Reset() {
   const linger abrupt{.l_onoff = 1, .l_linger = 0};
@@ -99,7 +103,9 @@ RawListener::RawListener() : descriptor_(socket(AF_INET, SOCK_STREAM | SOCK_CLOE
   port_ = ntohs(address.sin_port);
 }
 
-RawListener::~RawListener() { close(descriptor_); }
+RawListener::~RawListener() {
+  close(descriptor_);
+}
 
 void RawListener::AcceptAndSend(std::string_view bytes) {
   if (!WaitReadable(descriptor_, kPatienceMs)) return;

@@ -14,7 +14,8 @@
 
 namespace baton::net {
 
-// Far more than any step takes, also under a sanitizer on a loaded machine; nobody waits this long unless a test fails.
+// Far more than any step takes, also under a sanitizer on a loaded machine; nobody waits this long unless a
+// test fails.
 inline constexpr auto kPatience = std::chrono::seconds(20);
 
 /// A value that one thread changes and another waits for.
@@ -37,7 +38,8 @@ class Watched {
   [[nodiscard]] bool WaitFor(Condition condition) {
     std::unique_lock lock(mutex_);
     // The system's clock: ThreadSanitizer of GCC 12 does not know the wait that the steady one takes.
-    return changed_.wait_until(lock, std::chrono::system_clock::now() + kPatience, [&] { return condition(value_); });
+    return changed_.wait_until(lock, std::chrono::system_clock::now() + kPatience,
+                               [&] { return condition(value_); });
   }
   [[nodiscard]] T Get() const {
     const std::scoped_lock lock(mutex_);
