@@ -1,0 +1,299 @@
+#include <sched.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/instruction_sets.h"
+#include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/rope_table.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace baton::kernels {
+namespace cpu {
+namespace {
+
+constexpr std::size_t kHugePage = 2U << 20;
+/// Row blocks that one work item of a matmul takes: 96 rows keep a panel of K = 2048 in the second-level cache.
+constexpr std::int64_t kBlocksPerItem = 8;
+
+int UsableProcessors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+void Free(MemoryRegion region) { std::free(region.address); }
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const InnerKernels& kernels, ComputeClass compute, int threads)
+      : kernels_(kernels), compute_(compute), pool_(threads), scratch_(static_cast<std::size_t>(threads)) {}
+
+  std::string Name() const override { return fmt::format("cpu/{}/{}", kernels_.name, kernels::Name(compute_)); }
+  ComputeClass Compute() const override { return compute_; }
+  DType KvType() const override { return compute_ == ComputeClass::kF32 ? DType::kF32 : DType::kBF16; }
+
+  absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
+    const std::size_t rounded = std::max<std::size_t>(64, (bytes + kHugePage - 1) / kHugePage * kHugePage);
+    void* address = bytes > 0 && rounded >= bytes ? std::aligned_alloc(kHugePage, rounded) : nullptr;
+    if (address == nullptr) return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes);
+    madvise(address, rounded, MADV_HUGEPAGE);  // best effort
+    std::memset(address, 0, rounded);
+    return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes}, Free);
+  }
+
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight) override {
+    return CpuMatrix::Create(weight, compute_, *this, pool_);
+  }
+
+  void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) override {
+    pool_.ParallelFor(static_cast<std::int64_t>(ids.size()), [&](std::int64_t i, int) {
+      const std::int64_t row = ids[static_cast<std::size_t>(i)];
+      const std::byte* source = table.data + row * table.columns * static_cast<std::int64_t>(SizeOf(table.dtype));
+      float* target = out.data + i * out.stride;
+      for (std::int64_t c = 0; c < table.columns; ++c) target[c] = LoadElement(source, table.dtype, c);
+    });
+  }
+
+  void RmsNorm(Rows in, std::span<const float> weight, float epsilon, Rows out) override {
+    pool_.ParallelFor(in.rows, [&](std::int64_t i, int) {
+      kernels_.rms_norm(in.data + i * in.stride, weight.data(), epsilon, in.columns, out.data + i * out.stride);
+    });
+  }
+
+  void MatMul(const PackedMatrix& weight, Rows in, Rows out) override;
+
+  void Rope(Rows x, int head_dim, std::span<const std::int32_t> positions,
+            std::span<const double> inverse_frequencies) override {
+    if (positions.empty()) return;
+    rope_.Prepare(inverse_frequencies, *std::ranges::max_element(positions));
+    const std::int64_t half = head_dim / 2;
+    pool_.ParallelFor(x.rows, [&](std::int64_t i, int) {
+      const float* cosine = rope_.At(positions[static_cast<std::size_t>(i)]);
+      const float* sine = cosine + half;
+      for (std::int64_t start = 0; start + head_dim <= x.columns; start += head_dim) {
+        float* head = x.data + i * x.stride + start;
+        for (std::int64_t d = 0; d < half; ++d) {
+          const float low = head[d];
+          const float high = head[half + d];
+          head[d] = low * cosine[d] - high * sine[d];
+          head[half + d] = high * cosine[d] + low * sine[d];
+        }
+      }
+    });
+  }
+
+  void WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) override;
+  void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape, Rows q,
+                 Rows out) override;
+
+  void SwiGlu(Rows gate_up, Rows out) override {
+    pool_.ParallelFor(out.rows, [&](std::int64_t i, int) {
+      const float* gate = gate_up.data + i * gate_up.stride;
+      kernels_.swiglu(gate, gate + out.columns, out.columns, out.data + i * out.stride);
+    });
+  }
+
+  void Add(Rows x, Rows y) override {
+    pool_.ParallelFor(x.rows, [&](std::int64_t i, int) {
+      float* target = x.data + i * x.stride;
+      const float* source = y.data + i * y.stride;
+      for (std::int64_t c = 0; c < x.columns; ++c) target[c] += source[c];
+    });
+  }
+
+  void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) override {
+    for (std::size_t i = 0; i < indices.size(); ++i) {
+      std::memcpy(out.data + static_cast<std::int64_t>(i) * out.stride, in.data + indices[i] * in.stride,
+                  static_cast<std::size_t>(out.columns) * sizeof(float));
+    }
+  }
+
+  void Synchronize() override {}
+
+ private:
+  /// Rows of one KV head's group that one thread attends for at a time.
+  struct AttentionItem {
+    std::int64_t slice = 0;
+    std::int64_t first_token = 0;  // in the slice
+    std::int64_t tokens = 0;
+    int kv_head = 0;
+    int first_head = 0;  // of the group, query heads [first_head, first_head + heads)
+    int heads = 0;
+  };
+  void PlanAttention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape);
+  void RunAttention(const AttentionItem& item, const KvLayer& layer, std::span<const SequenceSlice> slices,
+                    const AttentionShape& shape, Rows q, Rows out, int thread);
+
+  const InnerKernels& kernels_;
+  const ComputeClass compute_;
+  ThreadPool pool_;
+  RopeTable rope_;
+  // Scratch, kept between calls so that a step allocates nothing once it has grown.
+  std::vector<std::byte> packed_rows_;
+  std::vector<std::vector<float>> scratch_;  // per thread
+  std::vector<AttentionItem> items_;
+  std::vector<const std::byte*> block_addresses_;
+  std::vector<std::int64_t> first_block_;  // per slice: its first entry of block_addresses_
+};
+
+void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
+  const auto& matrix = static_cast<const CpuMatrix&>(weight);
+  BATON_CHECK(in.columns == matrix.Columns() && out.columns == matrix.Rows() && in.rows == out.rows);
+  const bool bf16_rows = compute_ == ComputeClass::kBF16;
+  const std::int64_t padded_k = (in.columns + 1) / 2 * 2;
+  const std::int64_t block_bytes = padded_k * kTileRows * (bf16_rows ? 2 : 4);
+  const std::int64_t blocks = (in.rows + kTileRows - 1) / kTileRows;
+  if (static_cast<std::int64_t>(packed_rows_.size()) < blocks * block_bytes) {
+    packed_rows_.resize(static_cast<std::size_t>(blocks * block_bytes));
+  }
+  const auto rows_of = [&](std::int64_t block) {
+    return static_cast<int>(std::min<std::int64_t>(kTileRows, in.rows - block * kTileRows));
+  };
+  pool_.ParallelFor(blocks, [&](std::int64_t block, int) {
+    const float* source = in.data + block * kTileRows * in.stride;
+    std::byte* target = packed_rows_.data() + block * block_bytes;
+    if (bf16_rows) {
+      kernels_.pack_rows_bf16(source, in.stride, rows_of(block), in.columns, reinterpret_cast<std::uint16_t*>(target));
+    } else {
+      kernels_.pack_rows_f32(source, in.stride, rows_of(block), in.columns, reinterpret_cast<float*>(target));
+    }
+  });
+  const auto multiply = matrix.Format() == PanelFormat::kF32 ? kernels_.matmul_f32
+                        : bf16_rows                          ? kernels_.matmul_bf16
+                                                             : kernels_.matmul_bf16_f32;
+  const std::int64_t groups = (blocks + kBlocksPerItem - 1) / kBlocksPerItem;
+  pool_.ParallelFor(matrix.Panels() * groups, [&](std::int64_t item, int) {
+    const std::int64_t panel = item / groups;
+    const std::int64_t first = item % groups * kBlocksPerItem;
+    MatMulTile tile{.panel = matrix.Panel(panel), .bounds = matrix.Bounds().data(), .out_stride = out.stride};
+    tile.columns = static_cast<int>(std::min<std::int64_t>(kPanelColumns, out.columns - panel * kPanelColumns));
+    for (std::int64_t block = first; block < std::min(blocks, first + kBlocksPerItem); ++block) {
+      tile.activations = packed_rows_.data() + block * block_bytes;
+      tile.rows = rows_of(block);
+      tile.out = out.data + block * kTileRows * out.stride + panel * kPanelColumns;
+      multiply(tile);
+    }
+  });
+}
+
+void CpuBackend::WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) {
+  const auto element = static_cast<std::int64_t>(SizeOf(layer.dtype));
+  const std::int64_t dim = layer.head_dim;
+  const std::int64_t head_bytes = layer.block_tokens * dim * element;
+  const auto store = [&](const float* source, std::byte* target) {
+    if (layer.dtype == DType::kF32) {
+      std::memcpy(target, source, static_cast<std::size_t>(dim) * 4);
+    } else {
+      kernels_.to_bf16(source, dim, reinterpret_cast<std::uint16_t*>(target));
+    }
+  };
+  for (const SequenceSlice& slice : slices) {
+    pool_.ParallelFor(slice.tokens, [&](std::int64_t i, int) {
+      const std::int64_t position = slice.first_position + i;
+      const BlockIndex block = slice.blocks[static_cast<std::size_t>(position / layer.block_tokens)];
+      std::byte* base = layer.base + block.value * layer.BlockBytes();
+      const std::int64_t offset = position % layer.block_tokens * dim * element;
+      for (std::int64_t head = 0; head < layer.kv_heads; ++head) {
+        const std::int64_t row = slice.first_row + i;
+        store(k.data + row * k.stride + head * dim, base + head * head_bytes + offset);
+        store(v.data + row * v.stride + head * dim, base + (layer.kv_heads + head) * head_bytes + offset);
+      }
+    });
+  }
+}
+
+void CpuBackend::PlanAttention(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                               const AttentionShape& shape) {
+  items_.clear();
+  block_addresses_.clear();
+  first_block_.clear();
+  const int group = shape.heads / layer.kv_heads;
+  const int heads_at_once = std::min(group, kAttentionRowsMax);
+  const std::int64_t tokens_at_once = std::max(1, kAttentionRowsMax / heads_at_once);
+  for (std::size_t s = 0; s < slices.size(); ++s) {
+    const SequenceSlice& slice = slices[s];
+    first_block_.push_back(static_cast<std::int64_t>(block_addresses_.size()));
+    const std::int64_t written = slice.first_position + slice.tokens;
+    for (std::int64_t b = 0; b * layer.block_tokens < written; ++b) {
+      block_addresses_.push_back(layer.base + slice.blocks[static_cast<std::size_t>(b)].value * layer.BlockBytes());
+    }
+    // Late tokens see the most: first in line, so that the threads end together.
+    for (std::int64_t end = slice.tokens; end > 0; end -= std::min(end, tokens_at_once)) {
+      const std::int64_t first = std::max<std::int64_t>(0, end - tokens_at_once);
+      for (int kv_head = 0; kv_head < layer.kv_heads; ++kv_head) {
+        for (int head = 0; head < group; head += heads_at_once) {
+          items_.push_back({.slice = static_cast<std::int64_t>(s),
+                            .first_token = first,
+                            .tokens = end - first,
+                            .kv_head = kv_head,
+                            .first_head = kv_head * group + head,
+                            .heads = std::min(heads_at_once, group - head)});
+        }
+      }
+    }
+  }
+}
+
+void CpuBackend::RunAttention(const AttentionItem& item, const KvLayer& layer, std::span<const SequenceSlice> slices,
+                              const AttentionShape& shape, Rows q, Rows out, int thread) {
+  std::vector<float>& scratch = scratch_[static_cast<std::size_t>(thread)];
+  const auto needed = static_cast<std::size_t>(AttentionScratchFloats(layer.head_dim));
+  if (scratch.size() < needed) scratch.resize(needed);
+  const SequenceSlice& slice = slices[static_cast<std::size_t>(item.slice)];
+  const float* q_rows[kAttentionRowsMax];
+  float* out_rows[kAttentionRowsMax];
+  std::int64_t positions[kAttentionRowsMax];
+  int rows = 0;
+  for (std::int64_t t = item.first_token; t < item.first_token + item.tokens; ++t) {
+    for (int head = item.first_head; head < item.first_head + item.heads; ++head, ++rows) {
+      const std::int64_t row = slice.first_row + t;
+      q_rows[rows] = q.data + row * q.stride + head * layer.head_dim;
+      out_rows[rows] = out.data + row * out.stride + head * layer.head_dim;
+      positions[rows] = slice.first_position + t;
+    }
+  }
+  const std::int64_t head_bytes =
+      std::int64_t{layer.block_tokens} * layer.head_dim * static_cast<std::int64_t>(SizeOf(layer.dtype));
+  kernels_.attention({.rows = {.q = q_rows, .out = out_rows, .position = positions, .rows = rows},
+                      .blocks = block_addresses_.data() + first_block_[static_cast<std::size_t>(item.slice)],
+                      .k_offset = item.kv_head * head_bytes,
+                      .v_offset = (layer.kv_heads + item.kv_head) * head_bytes,
+                      .written = slice.first_position + slice.tokens,
+                      .head_dim = layer.head_dim,
+                      .scale = shape.scale,
+                      .window = shape.window,
+                      .bf16 = layer.dtype == DType::kBF16,
+                      .scratch = scratch.data()});
+}
+
+void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape,
+                           Rows q, Rows out) {
+  BATON_CHECK(layer.block_tokens == 16 && layer.kv_heads > 0 && shape.heads % layer.kv_heads == 0);
+  BATON_CHECK(layer.dtype == KvType());
+  PlanAttention(layer, slices, shape);
+  pool_.ParallelFor(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, int thread) {
+    RunAttention(items_[static_cast<std::size_t>(i)], layer, slices, shape, q, out, thread);
+  });
+}
+
+}  // namespace
+}  // namespace cpu
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& options) {
+  BATON_ASSIGN_OR_RETURN(const cpu::InnerKernels* kernels, cpu::FindKernels(options.instruction_set));
+  if (options.threads < 0 || options.threads > 1024) {
+    return Error(kInvalidArgument, "compute threads: {} is not between 0 (all) and 1024", options.threads);
+  }
+  const int threads = options.threads > 0 ? options.threads : cpu::UsableProcessors();
+  return std::make_unique<cpu::CpuBackend>(*kernels, options.compute, threads);
+}
+
+}  // namespace baton::kernels

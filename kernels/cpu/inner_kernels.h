@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/// The inner loops of the CPU backend: plain pointers and counts, one table of functions per instruction set. The same
+/// source (inner_kernels_inl.h) is compiled once per set with that set's flags; which set runs is chosen at run time.
+namespace baton::kernels::cpu {
+
+/// Outputs that one panel of a packed matrix holds.
+inline constexpr int kPanelColumns = 32;
+/// Rows of the packed activations that a tile takes at most, and the stride of their packing.
+inline constexpr int kTileRows = 12;
+
+/// How the elements of a packed matrix lie in a panel, and so how they are multiplied.
+enum class PanelFormat {
+  kF32,   // [k][32] floats
+  kBF16,  // [k/2][32][2] bf16: pairs of K beside each other, as vdpbf16ps wants them; K is padded to even with zeros
+};
+
+/// One segment of K, in elements: even bounds.
+struct MatMulTile {
+  const void* panel = nullptr;        // of 32 columns, whole K
+  const void* activations = nullptr;  // [k][12] floats, or [k/2][12][2] bf16, whole K
+  const std::int32_t* bounds = nullptr;  // 9 bounds of the 8 segments
+  float* out = nullptr;
+  std::int64_t out_stride = 0;  // floats between rows
+  int rows = 0;                 // 1 to 12
+  int columns = 0;              // 1 to 32: outputs that exist
+};
+
+/// Rows of one KV head's query group that attend to one sequence.
+struct AttentionRows {
+  const float* const* q = nullptr;        // per row: [head_dim]
+  float* const* out = nullptr;            // per row: [head_dim]
+  const std::int64_t* position = nullptr;  // per row
+  int rows = 0;                           // 1 to kAttentionRowsMax
+};
+inline constexpr int kAttentionRowsMax = 32;
+
+struct AttentionTask {
+  AttentionRows rows;
+  const std::byte* const* blocks = nullptr;  // per block of the sequence: where it lies in this layer
+  std::int64_t k_offset = 0;                 // bytes from there to this KV head's keys [16][head_dim]
+  std::int64_t v_offset = 0;                 // and to its values
+  std::int64_t written = 0;  // positions that the sequence's KV holds
+  int head_dim = 0;
+  float scale = 0;
+  int window = 0;
+  bool bf16 = false;         // stored type of K and V; else f32
+  float* scratch = nullptr;  // AttentionScratchFloats(head_dim)
+};
+[[nodiscard]] constexpr std::int64_t AttentionScratchFloats(int head_dim) {
+  const std::int64_t padded = (head_dim + 15) / 16 * 16;
+  return 64 * padded * 2 + kAttentionRowsMax * (padded + 64);
+}
+
+struct InnerKernels {
+  const char* name;
+  void (*matmul_f32)(const MatMulTile&);         // f32 panel, f32 activations
+  void (*matmul_bf16_f32)(const MatMulTile&);    // bf16 panel widened, f32 activations: the exact class
+  void (*matmul_bf16)(const MatMulTile&);        // bf16 panel, bf16 activations
+  void (*pack_rows_f32)(const float* in, std::int64_t stride, int rows, std::int64_t k, float* out);
+  void (*pack_rows_bf16)(const float* in, std::int64_t stride, int rows, std::int64_t k, std::uint16_t* out);
+  void (*rms_norm)(const float* in, const float* weight, float epsilon, std::int64_t n, float* out);
+  void (*swiglu)(const float* gate, const float* up, std::int64_t n, float* out);
+  void (*attention)(const AttentionTask&);
+  void (*to_bf16)(const float* in, std::int64_t n, std::uint16_t* out);
+};
+
+/// The tables. Each is safe to call only where the processor has the set.
+extern const InnerKernels kPortableKernels;
+extern const InnerKernels kAvx2Kernels;
+extern const InnerKernels kAvx512Kernels;
+extern const InnerKernels kAvx512Bf16Kernels;
+
+}  // namespace baton::kernels::cpu

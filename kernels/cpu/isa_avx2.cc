@@ -1,0 +1,77 @@
+// AVX2 with FMA: a vector of 16 floats is two registers.
+#include <cstddef>
+#include <cstdint>
+
+#include <immintrin.h>
+
+#include "kernels/cpu/inner_kernels.h"
+
+namespace baton::kernels::cpu {
+namespace {
+
+struct Vec {
+  __m256 a;
+  __m256 b;
+  struct Pair;
+  static inline Vec Zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  static inline Vec Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+  static inline Vec Broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+  inline void Store(float* p) const {
+    _mm256_storeu_ps(p, a);
+    _mm256_storeu_ps(p + 8, b);
+  }
+  static inline Vec Max(Vec x, Vec y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+  static inline Vec Min(Vec x, Vec y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+  static inline Vec Fma(Vec x, Vec y, Vec z) {
+    return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+  }
+  static inline Vec Round(Vec x) {
+    constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    return {_mm256_round_ps(x.a, kNearest), _mm256_round_ps(x.b, kNearest)};
+  }
+  static inline __m256 Power2(__m256 n) {
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+  }
+  static inline Vec Scale2(Vec x, Vec n) {
+    return {_mm256_mul_ps(x.a, Power2(n.a)), _mm256_mul_ps(x.b, Power2(n.b))};
+  }
+  static inline Vec ZeroWhereBelow(Vec value, Vec x, float bound) {
+    const __m256 limit = _mm256_set1_ps(bound);
+    return {_mm256_and_ps(value.a, _mm256_cmp_ps(x.a, limit, _CMP_GE_OQ)),
+            _mm256_and_ps(value.b, _mm256_cmp_ps(x.b, limit, _CMP_GE_OQ))};
+  }
+  static inline Pair LoadPairs(const unsigned* p);
+};
+struct Vec::Pair {
+  Vec even;
+  Vec odd;
+};
+inline __m256 Even(__m256i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16)); }
+inline __m256 Odd(__m256i bits) {
+  return _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(static_cast<int>(0xffff0000U))));
+}
+inline Vec::Pair Vec::LoadPairs(const unsigned* p) {
+  const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8));
+  return {{Even(low), Even(high)}, {Odd(low), Odd(high)}};
+}
+inline Vec operator+(Vec x, Vec y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+inline Vec operator-(Vec x, Vec y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
+inline Vec operator*(Vec x, Vec y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
+inline Vec operator/(Vec x, Vec y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+
+#include "kernels/cpu/isa_common_inl.h"
+
+using DotPairs = WideningDotPairs;
+constexpr int kColumnsPerTile = 16;
+constexpr int kRowsPerTile = 6;  // 12 accumulators of 16 registers
+
+#include "kernels/cpu/inner_kernels_inl.h"
+#include "kernels/cpu/isa_table_inl.h"
+
+}  // namespace
+
+const InnerKernels kAvx2Kernels = Table("avx2");
+
+}  // namespace baton::kernels::cpu

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include <absl/status/statusor.h>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/inner_kernels.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace baton::kernels::cpu {
+
+/// Bounds of the 8 segments of K, in elements: K rounded up to even, segment i is [2 * floor(h i / 8), 2 * floor(h (i+1) / 8))
+/// with h half of that. Even, so that a pair of bf16 never straddles two segments; a function of K alone.
+[[nodiscard]] std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k);
+
+/// A matrix in panels of 32 outputs, each panel whole K, the last one padded with zeros.
+class CpuMatrix final : public PackedMatrix {
+ public:
+  /// Copies `weight` into panels, in parallel. ResourceExhausted names the size.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<CpuMatrix>> Create(const WeightView& weight, ComputeClass compute,
+                                                                         Backend& backend, ThreadPool& pool);
+
+  [[nodiscard]] std::int64_t Rows() const override { return rows_; }
+  [[nodiscard]] std::int64_t Columns() const override { return columns_; }
+  [[nodiscard]] std::size_t Bytes() const override { return buffer_.Bytes(); }
+  [[nodiscard]] PanelFormat Format() const { return format_; }
+  [[nodiscard]] std::int64_t Panels() const { return (rows_ + kPanelColumns - 1) / kPanelColumns; }
+  [[nodiscard]] const std::byte* Panel(std::int64_t index) const {
+    return buffer_.As<std::byte>() + index * panel_bytes_;
+  }
+  [[nodiscard]] const std::array<std::int32_t, kReductionSegments + 1>& Bounds() const { return bounds_; }
+
+ private:
+  struct Private {};  // only Create can make one
+
+ public:
+  explicit CpuMatrix(Private) {}
+
+ private:
+  Buffer buffer_;
+  std::int64_t rows_ = 0;
+  std::int64_t columns_ = 0;
+  std::int64_t panel_bytes_ = 0;
+  PanelFormat format_ = PanelFormat::kF32;
+  std::array<std::int32_t, kReductionSegments + 1> bounds_{};
+};
+
+/// Element `index` of `data` as f32.
+[[nodiscard]] float LoadElement(const std::byte* data, DType dtype, std::int64_t index);
+[[nodiscard]] std::uint16_t RoundToBf16(float value);
+
+}  // namespace baton::kernels::cpu
