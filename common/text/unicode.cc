@@ -96,8 +96,13 @@ bool IsWordCharacter(char32_t code) {
     case UTF8PROC_CATEGORY_PC:
       return true;
     default:
-      return code == 0x200C || code == 0x200D;  // the joiners
+      break;
   }
+  // The joiners, and the letters in circles and squares, which are symbols by category and alphabetic all the
+  // same.
+  return code == 0x200C || code == 0x200D || (code >= 0x24B6 && code <= 0x24E9) ||
+         (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169) ||
+         (code >= 0x1F170 && code <= 0x1F189);
 }
 
 std::string Nfc(std::string_view utf8) {

@@ -40,7 +40,7 @@ class Evaluator {
 
  private:
   absl::StatusOr<Value> Evaluate(const Expression& expression);
-  /// The value of an expression that may be left out.
+  /// The value of an expression that may be left out: none then.
   absl::StatusOr<Value> EvaluateOptional(const ExpressionPtr& expression);
   /// The value of an object whose part is wanted: not undefined.
   absl::StatusOr<Value> EvaluateObject(const Expression& expression);
@@ -158,7 +158,7 @@ absl::StatusOr<Value> Evaluator::Evaluate(const Expression& expression) {
 }
 
 absl::StatusOr<Value> Evaluator::EvaluateOptional(const ExpressionPtr& expression) {
-  if (expression == nullptr) return Value();
+  if (expression == nullptr) return Value(nullptr);
   return Evaluate(*expression);
 }
 
@@ -219,7 +219,8 @@ absl::StatusOr<Value> Evaluator::EvaluateNode(Position at, const Binary& node) {
 absl::StatusOr<Value> Evaluator::EvaluateNode(Position, const Conditional& node) {
   BATON_ASSIGN_OR_RETURN(const Value condition, Evaluate(*node.condition));
   if (condition.IsTrue()) return Evaluate(*node.then);
-  return EvaluateOptional(node.otherwise);
+  if (node.otherwise == nullptr) return Value();
+  return Evaluate(*node.otherwise);
 }
 
 absl::StatusOr<Value> Evaluator::EvaluateNode(Position at, const Apply& node) {

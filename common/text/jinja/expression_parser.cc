@@ -134,17 +134,23 @@ absl::StatusOr<Expression> ExpressionParser::ParseProduct() {
   return ParseLeftToRight(kProducts, &ExpressionParser::ParseUnary);
 }
 
-/// A minus applies before filters and tests do: `-1 | abs` is the filter of -1.
+/// A minus applies after subscripts and before filters and tests do: `-l[0] | abs` is the filter of -l[0].
 absl::StatusOr<Expression> ExpressionParser::ParseUnary() {
+  BATON_ASSIGN_OR_RETURN(Expression value, ParseSigned());
+  return ParseFiltersAndTests(std::move(value));
+}
+
+absl::StatusOr<Expression> ExpressionParser::ParseSigned() {
   if (!tokens_.AtOperator("-")) {
     BATON_ASSIGN_OR_RETURN(Expression primary, ParsePrimary());
-    return ParseSuffixes(std::move(primary));
+    return ParsePostfix(std::move(primary));
   }
   const Position at = tokens_.Next().at;
-  BATON_ASSIGN_OR_RETURN(Expression operand, ParsePrimary());
+  if (++nesting_ > kMaxHeight) return TemplateError(at, "expression more than {} deep", kMaxHeight);
+  BATON_ASSIGN_OR_RETURN(Expression operand, ParseSigned());
+  --nesting_;
   const int height = operand.height;
-  BATON_ASSIGN_OR_RETURN(Expression negated, Make(at, Negate{Box(std::move(operand))}, height));
-  return ParseSuffixes(std::move(negated));
+  return Make(at, Negate{Box(std::move(operand))}, height);
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParsePrimary() {

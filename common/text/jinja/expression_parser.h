@@ -41,11 +41,13 @@ class ExpressionParser {
   absl::StatusOr<Expression> ParseConcatenation();
   absl::StatusOr<Expression> ParseProduct();
   absl::StatusOr<Expression> ParseUnary();
+  absl::StatusOr<Expression> ParseSigned();
   absl::StatusOr<Expression> ParsePrimary();
   absl::StatusOr<Expression> ParseName();
   absl::StatusOr<Expression> ParseNumber();
   absl::StatusOr<Expression> ParseListLiteral();
-  absl::StatusOr<Expression> ParseSuffixes(Expression subject);
+  absl::StatusOr<Expression> ParsePostfix(Expression subject);
+  absl::StatusOr<Expression> ParseFiltersAndTests(Expression subject);
   absl::StatusOr<Expression> ParseAttribute(Expression object);
   absl::StatusOr<Expression> ParseSubscript(Expression object);
   absl::StatusOr<Expression> ParseFilter(Expression subject);

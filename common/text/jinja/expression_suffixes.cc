@@ -14,18 +14,27 @@ constexpr std::array<std::string_view, 11> kDictMethods = {
 
 }  // namespace
 
-absl::StatusOr<Expression> ExpressionParser::ParseSuffixes(Expression subject) {
+absl::StatusOr<Expression> ExpressionParser::ParsePostfix(Expression subject) {
   for (;;) {
     if (tokens_.AtOperator(".")) {
       BATON_ASSIGN_OR_RETURN(subject, ParseAttribute(std::move(subject)));
     } else if (tokens_.AtOperator("[")) {
       BATON_ASSIGN_OR_RETURN(subject, ParseSubscript(std::move(subject)));
-    } else if (tokens_.AtOperator("|")) {
+    } else if (tokens_.AtOperator("(")) {
+      return TemplateError(tokens_.Peek().at, "calling this is not supported");
+    } else {
+      return subject;
+    }
+  }
+}
+
+absl::StatusOr<Expression> ExpressionParser::ParseFiltersAndTests(Expression subject) {
+  for (;;) {
+    if (tokens_.AtOperator("|")) {
       BATON_ASSIGN_OR_RETURN(subject, ParseFilter(std::move(subject)));
     } else if (tokens_.AtName("is")) {
       BATON_ASSIGN_OR_RETURN(subject, ParseTest(std::move(subject)));
-    } else if (tokens_.AtOperator("(")) {
-      return TemplateError(tokens_.Peek().at, "calling this is not supported");
+      if (tokens_.AtName("is")) return TemplateError(tokens_.Peek().at, "a chain of tests is not supported");
     } else {
       return subject;
     }

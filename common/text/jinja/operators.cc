@@ -166,7 +166,7 @@ bool EqualDicts(const Value::Dict& left, const Value& right) {
 /// A bound of a slice, counted from the front and brought within [low, high].
 absl::StatusOr<std::int64_t> Bound(const Value& value, std::int64_t fallback, std::int64_t size,
                                    std::int64_t low, std::int64_t high) {
-  if (value.IsUndefined() || value.IsNone()) return fallback;
+  if (value.IsNone()) return fallback;
   const auto bound = Whole(value);
   if (!bound) return Error(kInvalidArgument, "a slice by {}", value.KindName());
   return std::clamp(*bound < 0 ? *bound + size : *bound, low, high);
@@ -241,7 +241,7 @@ absl::StatusOr<Value> SliceOf(const Value& object, const Value& start, const Val
   if (list == nullptr) return Error(kInvalidArgument, "a slice of {}", object.KindName());
   const auto size = static_cast<std::int64_t>(list->size());
   std::int64_t stride = 1;
-  if (!step.IsUndefined() && !step.IsNone()) {
+  if (!step.IsNone()) {
     if (!Whole(step) || *Whole(step) == 0)
       return Error(kInvalidArgument, "a slice's step must be an integer, not 0");
     stride = std::clamp(*Whole(step), -size - 1, size + 1);  // further would only overflow

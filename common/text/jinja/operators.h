@@ -18,7 +18,7 @@ namespace baton::text::jinja {
 [[nodiscard]] absl::StatusOr<Value> NegateNumber(const Value& value);
 /// object[index]: undefined where a key or an element is missing.
 [[nodiscard]] absl::StatusOr<Value> Element(const Value& object, const Value& index);
-/// object[start:stop:step] of a list; undefined for what is left out.
+/// object[start:stop:step] of a list; none for what is left out.
 [[nodiscard]] absl::StatusOr<Value> SliceOf(const Value& object, const Value& start, const Value& stop,
                                             const Value& step, Budget& budget);
 /// str(value), what {{ value }} prints; undefined is "". Lists and dicts are refused.

@@ -105,6 +105,7 @@ TEST_CASE("branches are chosen by truth") {
 TEST_CASE("operators bind as in Jinja") {
   CHECK(Render("{{ 1 + 2 * 3 - 4 }}") == "3");
   CHECK(Render("{{ -7 % 3 }} {{ 7 % -3 }}") == "2 -2");
+  CHECK(Render("{{ -l[0] }}{{ --1 }}{{ -1 | trim }}", {{"l", json::Array{5}}}) == "-51-1");
   CHECK(Render("{{ 'a' + 'b' ~ 1 + 'c' }}") == "ab1c");
   CHECK(Render("{{ ' x ' | trim + 'y' }}") == "xy");
   CHECK(Render("{{ not x is defined }}{{ x is not defined }}") == "TrueTrue");
@@ -175,6 +176,8 @@ TEST_CASE("what is not supported is refused when the template is read") {
   CHECK(refused("{% set a.b = 1 %}").find("setting an attribute") != std::string::npos);
   CHECK(refused("{% set a %}x{% endset %}").find("'set' without '='") != std::string::npos);
   CHECK(refused("{{ 1 < 2 < 3 }}").find("a chain of comparisons") != std::string::npos);
+  CHECK(refused("{{ x is none is true }}").find("a chain of tests") != std::string::npos);
+  CHECK(refused("{{ x|trim[0] }}").find("unexpected '['") != std::string::npos);
   CHECK(refused("{{ x()() }}").find("is not supported") != std::string::npos);
   CHECK(refused("{{ 2 ** 3 }}").find("unexpected '**'") != std::string::npos);
 }
@@ -215,6 +218,7 @@ TEST_CASE("a value that does not fit is an error with its place") {
         "line 1, column 13: looping over string is not supported");
   CHECK(ErrorOf("{{ 9223372036854775807 + 1 }}").find("overflows") != std::string::npos);
   CHECK(ErrorOf("{{ none.strip() }}").find("none has no method 'strip'") != std::string::npos);
+  CHECK(ErrorOf("{{ [1][missing:] }}").find("a slice by undefined") != std::string::npos);
   CHECK(ErrorOf("{{ [1][::0] }}").find("a slice's step") != std::string::npos);
 }
 
@@ -224,14 +228,17 @@ TEST_CASE("depth of expressions and statements is bounded") {
   CHECK(ErrorOf("{{ " + std::string(100'000, '[') + " }}").find("more than 200 deep") != std::string::npos);
   std::string sum = "{{ 1";
   std::string nots = "{{ ";
+  std::string minuses = "{{ ";
   std::string ifs;
   for (int i = 0; i < 10'000; ++i) {
     sum += "+1";
     nots += "not ";
+    minuses += "- ";
     ifs += "{% if 1 %}";
   }
   CHECK(ErrorOf(sum + " }}").find("more than 200 deep") != std::string::npos);
   CHECK(ErrorOf(nots + "1 }}").find("more than 200 deep") != std::string::npos);
+  CHECK(ErrorOf(minuses + "1 }}").find("more than 200 deep") != std::string::npos);
   CHECK(ErrorOf(ifs).find("more than 50 deep") != std::string::npos);
 }
 

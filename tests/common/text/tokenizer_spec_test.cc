@@ -109,8 +109,9 @@ TEST_CASE("a template must be whole and its tokens must exist") {
 }
 
 TEST_CASE("a vocabulary without some byte is no byte-level one") {
-  const auto tokenizer = Tokenizer::FromJson(
-      R"({"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"model":{"vocab":{"a":0},"merges":[]}})");
+  const auto tokenizer =
+      Tokenizer::FromJson(R"({"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},)"
+                          R"("model":{"vocab":{"a":0},"merges":[]}})");
 
   REQUIRE_FALSE(tokenizer.ok());
   CHECK(Contains(Message(tokenizer.status()), "for byte 0x00: not a byte-level vocabulary"));

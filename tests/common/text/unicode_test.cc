@@ -25,7 +25,7 @@ TEST_CASE("characters have the classes of the split patterns") {
 }
 
 TEST_CASE("word characters are letters, marks, digits and connectors") {
-  for (const char32_t code : {U'a', U'0', U'_', U'\u0301', U'\u4f60', U'\u200d'})
+  for (const char32_t code : {U'a', U'0', U'_', U'\u0301', U'\u4f60', U'\u200d', U'\u24da'})
     CHECK(IsWordCharacter(code));
   for (const char32_t code : {U' ', U'-', U'<', U'\u00b2', U'\U0001F642'}) CHECK_FALSE(IsWordCharacter(code));
 }
