@@ -73,9 +73,10 @@ function(daemon_main name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
-# test_of(MODULE SOURCES ... [DEPS other modules] [SERIAL]): a Catch2 program; each case is a ctest entry.
+# test_of(MODULE SOURCES ... [DEPS other modules] [SERIAL] [TIMEOUT seconds] [LABEL name]): a Catch2 program; each case is
+# a ctest entry.
 function(test_of name)
-  cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;DEPS;EXTERNAL" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL" "TIMEOUT;LABEL" "SOURCES;DEPS;EXTERNAL" ${ARGN})
   string(REPLACE "/" "_" flat ${name})
   set(target test_${flat})
   add_executable(${target} ${arg_SOURCES})
@@ -90,6 +91,9 @@ function(test_of name)
   set(properties TIMEOUT ${arg_TIMEOUT})
   if(arg_SERIAL)
     list(APPEND properties RUN_SERIAL TRUE)
+  endif()
+  if(arg_LABEL)
+    list(APPEND properties LABELS ${arg_LABEL})
   endif()
   catch_discover_tests(${target} TEST_PREFIX "${name}: " PROPERTIES ${properties})
 endfunction()

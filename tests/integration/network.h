@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+namespace baton::test {
+
+/// Two network namespaces joined by one cable (a veth pair), so that daemons meet over something that is no loopback.
+/// Needs root and iproute2.
+class NetworkPair {
+ public:
+  struct Side {
+    std::string name;     // of the namespace
+    std::string address;  // of its end of the cable
+    std::string device = "wire0";
+  };
+
+  /// FailedPrecondition says what this machine lacks.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<NetworkPair>> Create();
+  ~NetworkPair();
+  NetworkPair(const NetworkPair&) = delete;
+  NetworkPair& operator=(const NetworkPair&) = delete;
+
+  [[nodiscard]] const Side& First() const { return first_; }
+  [[nodiscard]] const Side& Second() const { return second_; }
+
+ private:
+  NetworkPair() = default;
+  absl::Status Build();
+
+  Side first_;
+  Side second_;
+};
+
+/// The command that runs `command` in namespace `name`, with the namespace's own /sys: UCX reads its devices there.
+[[nodiscard]] std::vector<std::string> InNamespace(const std::string& name, const std::vector<std::string>& command);
+
+/// Puts the calling thread into a namespace ("" = leaves it where it is) and back.
+class NamespaceScope {
+ public:
+  explicit NamespaceScope(const std::string& name);
+  ~NamespaceScope();
+  NamespaceScope(const NamespaceScope&) = delete;
+  NamespaceScope& operator=(const NamespaceScope&) = delete;
+
+ private:
+  int home_ = -1;
+};
+
+}  // namespace baton::test
