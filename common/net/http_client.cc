@@ -15,6 +15,7 @@
 #include <boost/beast/http/string_body.hpp>
 
 #include "common/base/error.h"
+#include "common/net/http_parser.h"
 #include "common/net/io.h"
 
 namespace baton::net {
@@ -50,7 +51,7 @@ class Call {
         deadline_(std::chrono::steady_clock::now() + timeout),
         on_piece_(on_piece) {
     parser_.body_limit(boost::none);
-    parser_.header_limit(1U << 20);
+    parser_.header_limit(kHttpHeadBytesMax);
   }
 
   absl::StatusOr<HttpResponse> Run(const std::string& request, bool head_only) {
@@ -145,13 +146,17 @@ class Call {
   absl::Status Parse(std::string& received) {
     while (!received.empty() && !parser_.is_done()) {
       ErrorCode error;
-      const std::size_t count = parser_.put(boost::asio::buffer(received), error);
+      const std::size_t size = std::min(received.size(), kHttpHeadBytesMax);
+      const std::size_t count = parser_.put(boost::asio::buffer(received.data(), size), error);
       received.erase(0, count);
       if (error && error != http::error::need_more) {
         return Error(kDataLoss, "{}: malformed answer: {}", address_.ToString(), error.message());
       }
       BATON_RETURN_IF_ERROR(Deliver());
       if (error || count == 0) break;
+    }
+    if (received.size() > kHttpHeadBytesMax) {
+      return Error(kDataLoss, "{}: malformed answer: headers without an end", address_.ToString());
     }
     return absl::OkStatus();
   }

@@ -109,11 +109,12 @@ const std::string* HttpRequest::Header(std::string_view name) const {
 
 struct RequestParser::Impl {
   explicit Impl(const HttpLimits& l) : limits(l) {
-    parser.header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(limits.header_bytes_max, 1U << 30)));
+    limits.header_bytes_max = std::min(limits.header_bytes_max, kHttpHeadBytesMax);
+    parser.header_limit(static_cast<std::uint32_t>(limits.header_bytes_max));
     parser.body_limit(limits.body_bytes_max);
   }
 
-  const HttpLimits limits;
+  HttpLimits limits;
   http::request_parser<http::string_body> parser;
   State state = State::kHead;
   bool expects_continue = false;
@@ -172,9 +173,9 @@ RequestParser::~RequestParser() = default;
 std::size_t RequestParser::Consume(std::string_view bytes) {
   std::size_t consumed = 0;
   while (impl_->state != State::kComplete && impl_->state != State::kRefused && consumed < bytes.size()) {
+    const std::string_view slice = bytes.substr(consumed, kHttpHeadBytesMax);
     ErrorCode error;
-    const std::size_t count =
-        impl_->parser.put(boost::asio::buffer(bytes.data() + consumed, bytes.size() - consumed), error);
+    const std::size_t count = impl_->parser.put(boost::asio::buffer(slice.data(), slice.size()), error);
     consumed += count;
     if (error && error != http::error::need_more) {
       impl_->Refuse(RefusalFor(error, impl_->limits));
@@ -188,9 +189,10 @@ std::size_t RequestParser::Consume(std::string_view bytes) {
       break;
     }
   }
-  // Beast counts only what it has taken; a head without an end stays with the caller and must not grow for
-  // ever.
-  if (impl_->state == State::kHead && bytes.size() - consumed > impl_->limits.header_bytes_max) {
+  // Beast counts only what it has taken; a head or a trailer without an end stays with the caller and must
+  // not grow.
+  const bool unfinished = impl_->state == State::kHead || impl_->state == State::kBody;
+  if (unfinished && bytes.size() - consumed > impl_->limits.header_bytes_max) {
     impl_->Refuse(RefusalFor(http::error::header_limit, impl_->limits));
   }
   return consumed;

@@ -48,6 +48,10 @@ class RequestParser {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Beast keeps the length of a header field in 16 bits and throws past them. It is never shown more than this
+/// at once, so that no field, of a head or a trailer, can be as long.
+inline constexpr std::size_t kHttpHeadBytesMax = 60U << 10;
+
 /// `text` with its %XX decoded. False where one is malformed or stands for a control character.
 [[nodiscard]] bool PercentDecode(std::string_view text, std::string& out);
 

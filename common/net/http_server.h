@@ -54,7 +54,7 @@ class HttpResponder {
 
 struct HttpLimits {
   std::size_t body_bytes_max = 8U << 20;
-  std::size_t header_bytes_max = 32U << 10;
+  std::size_t header_bytes_max = 32U << 10;  // at most 60 KiB
   std::size_t connections_max = 10000;
   std::size_t stream_queue_bytes_max = 1U << 20;  // unsent bytes of one stream
   Duration header_timeout = std::chrono::seconds(10);

@@ -20,7 +20,8 @@ using ErrorCode = boost::system::error_code;
 using Tcp = boost::asio::ip::tcp;
 
 constexpr std::size_t kReadBytes = 8U << 10;
-constexpr std::size_t kReadAheadBytesMax = 64U << 10;     // of requests that a client sends before their turn
+constexpr std::size_t kReadAheadBytesMax =
+    kHttpHeadBytesMax + kReadBytes;                       // of requests that a client sends before their turn
 constexpr Duration kDrainTime = std::chrono::seconds(2);  // for the client to read why it was refused
 
 /// What the handler holds. The last one to let go of it ends the answer.

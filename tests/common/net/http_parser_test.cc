@@ -125,6 +125,29 @@ TEST_CASE("malformed and ambiguous requests are refused") {
   }
 }
 
+TEST_CASE("no field is so long that the library below throws, whatever the limit and wherever it stands") {
+  HttpLimits limits;
+  limits.header_bytes_max = 1U << 20;
+  const std::string field = "X: " + std::string(70'000, 'x') + "\r\n\r\n";
+  const std::vector<std::string> requests = {
+      "GET / HTTP/1.1\r\nHost: h\r\n" + field,
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + field,
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;x=" + std::string(70'000, 'x') +
+          "\r\na\r\n",
+  };
+  for (const std::string& text : requests) {
+    RequestParser parser(limits);
+    (void)parser.Consume(text);
+
+    REQUIRE(parser.GetState() == State::kRefused);
+    CHECK(parser.GetRefusal().status == 431);
+  }
+
+  RequestParser parser(limits);
+  (void)parser.Consume("GET / HTTP/1.1\r\nHost: h\r\nX: " + std::string(50'000, 'x') + "\r\n\r\n");
+  CHECK(parser.GetState() == State::kComplete);
+}
+
 TEST_CASE("an unfinished request is neither complete nor refused") {
   for (const char* text :
        {"", "G", "GET / HTTP/1.1\r\nHost: h\r\n", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab",
