@@ -38,7 +38,9 @@ void CheckAll(Endpoint endpoint, const std::vector<Case>& cases) {
 }
 
 /// `field` in an otherwise good completion.
-std::string With(std::string_view field) { return R"({"prompt":"x",)" + std::string(field) + "}"; }
+std::string With(std::string_view field) {
+  return R"({"prompt":"x",)" + std::string(field) + "}";
+}
 
 TEST_CASE("bodies that are no request are refused") {
   CheckAll(Endpoint::kCompletions, {
@@ -83,7 +85,8 @@ TEST_CASE("messages are checked one by one") {
       Endpoint::kChat,
       {
           {R"({"messages":[{"role":"user","content":"x"}]})", "", ""},
-          {R"({"messages":[{"role":"system","content":"x"},{"role":"user","content":"y","name":null}]})", "", ""},
+          {R"({"messages":[{"role":"system","content":"x"},{"role":"user","content":"y","name":null}]})", "",
+           ""},
           {R"({"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}]})", "", ""},
           {R"({"messages":[{"role":"assistant","content":"x","tool_calls":null}]})", "", ""},
           {R"({})", "missing_required_parameter", "messages"},
@@ -94,7 +97,8 @@ TEST_CASE("messages are checked one by one") {
           {R"({"messages":[{"role":"boss","content":"x"}]})", "invalid_value", "messages.0.role"},
           {R"({"messages":[{"role":3,"content":"x"}]})", "invalid_value", "messages.0.role"},
           {R"({"messages":[{"role":"user"}]})", "missing_required_parameter", "messages.0.content"},
-          {R"({"messages":[{"role":"user","content":null}]})", "missing_required_parameter", "messages.0.content"},
+          {R"({"messages":[{"role":"user","content":null}]})", "missing_required_parameter",
+           "messages.0.content"},
           {R"({"messages":[{"role":"user","content":5}]})", "invalid_value", "messages.0.content"},
           {R"({"messages":[{"role":"user","content":[]}]})", "invalid_value", "messages.0.content"},
           {R"({"messages":[{"role":"user","content":["x"]}]})", "invalid_value", "messages.0.content.0"},
@@ -116,38 +120,59 @@ TEST_CASE("numbers have ranges, and whole numbers are whole") {
     std::string_view param;  // "" = good
   };
   const std::vector<Field> fields = {
-      {R"("max_tokens":1)", ""},           {R"("max_tokens":0)", "max_tokens"},
-      {R"("max_tokens":-5)", "max_tokens"}, {R"("max_tokens":1.5)", "max_tokens"},
-      {R"("max_tokens":"9")", "max_tokens"}, {R"("max_tokens":99999999999)", "max_tokens"},
-      {R"("max_tokens":true)", "max_tokens"}, {R"("temperature":0)", ""},
-      {R"("temperature":2)", ""},          {R"("temperature":2.01)", "temperature"},
-      {R"("temperature":-0.1)", "temperature"}, {R"("temperature":"hot")", "temperature"},
-      {R"("top_p":1)", ""},                {R"("top_p":0)", "top_p"},
-      {R"("top_p":1.1)", "top_p"},         {R"("top_k":-1)", ""},
-      {R"("top_k":0)", ""},                {R"("top_k":-2)", "top_k"},
-      {R"("top_k":1.5)", "top_k"},         {R"("min_p":0)", ""},
-      {R"("min_p":1)", ""},                {R"("min_p":-0.1)", "min_p"},
-      {R"("min_p":1.01)", "min_p"},        {R"("seed":-9223372036854775808)", ""},
-      {R"("seed":9223372036854775807)", ""}, {R"("seed":9223372036854775808)", "seed"},
-      {R"("seed":"1")", "seed"},           {R"("min_tokens":0)", ""},
-      {R"("min_tokens":-1)", "min_tokens"}, {R"("min_tokens":5,"max_tokens":4)", "min_tokens"},
-      {R"("n":1)", ""},                    {R"("n":0)", "n"},
-      {R"("n":65)", "n"},                  {R"("presence_penalty":3)", "presence_penalty"},
-      {R"("frequency_penalty":-3)", "frequency_penalty"}, {R"("repetition_penalty":0)", "repetition_penalty"},
-      {R"("top_logprobs":21)", "top_logprobs"}, {R"("stream":1)", "stream"},
-      {R"("ignore_eos":"yes")", "ignore_eos"}, {R"("model":3)", "model"},
+      {R"("max_tokens":1)", ""},
+      {R"("max_tokens":0)", "max_tokens"},
+      {R"("max_tokens":-5)", "max_tokens"},
+      {R"("max_tokens":1.5)", "max_tokens"},
+      {R"("max_tokens":"9")", "max_tokens"},
+      {R"("max_tokens":99999999999)", "max_tokens"},
+      {R"("max_tokens":true)", "max_tokens"},
+      {R"("temperature":0)", ""},
+      {R"("temperature":2)", ""},
+      {R"("temperature":2.01)", "temperature"},
+      {R"("temperature":-0.1)", "temperature"},
+      {R"("temperature":"hot")", "temperature"},
+      {R"("top_p":1)", ""},
+      {R"("top_p":0)", "top_p"},
+      {R"("top_p":1.1)", "top_p"},
+      {R"("top_k":-1)", ""},
+      {R"("top_k":0)", ""},
+      {R"("top_k":-2)", "top_k"},
+      {R"("top_k":1.5)", "top_k"},
+      {R"("min_p":0)", ""},
+      {R"("min_p":1)", ""},
+      {R"("min_p":-0.1)", "min_p"},
+      {R"("min_p":1.01)", "min_p"},
+      {R"("seed":-9223372036854775808)", ""},
+      {R"("seed":9223372036854775807)", ""},
+      {R"("seed":9223372036854775808)", "seed"},
+      {R"("seed":"1")", "seed"},
+      {R"("min_tokens":0)", ""},
+      {R"("min_tokens":-1)", "min_tokens"},
+      {R"("min_tokens":5,"max_tokens":4)", "min_tokens"},
+      {R"("n":1)", ""},
+      {R"("n":0)", "n"},
+      {R"("n":65)", "n"},
+      {R"("presence_penalty":3)", "presence_penalty"},
+      {R"("frequency_penalty":-3)", "frequency_penalty"},
+      {R"("repetition_penalty":0)", "repetition_penalty"},
+      {R"("top_logprobs":21)", "top_logprobs"},
+      {R"("stream":1)", "stream"},
+      {R"("ignore_eos":"yes")", "ignore_eos"},
+      {R"("model":3)", "model"},
   };
   for (const Field& field : fields) {
-    CheckAll(Endpoint::kCompletions, {{With(field.text), field.param.empty() ? "" : "invalid_value", field.param}});
+    CheckAll(Endpoint::kCompletions,
+             {{With(field.text), field.param.empty() ? "" : "invalid_value", field.param}});
   }
 }
 
 TEST_CASE("what would change the answer and is not there yet is refused, neutral values are not") {
   for (const std::string_view neutral :
-       {R"("n":1)", R"("best_of":1)", R"("echo":false)", R"("suffix":null)", R"("logprobs":null)", R"("logprobs":false)",
-        R"("top_logprobs":0)", R"("logit_bias":{})", R"("repetition_penalty":1.0)", R"("presence_penalty":0)",
-        R"("frequency_penalty":0.0)", R"("response_format":{"type":"text"})", R"("tools":[])",
-        R"("tool_choice":"none")", R"("use_beam_search":false)", R"("modalities":["text"])",
+       {R"("n":1)", R"("best_of":1)", R"("echo":false)", R"("suffix":null)", R"("logprobs":null)",
+        R"("logprobs":false)", R"("top_logprobs":0)", R"("logit_bias":{})", R"("repetition_penalty":1.0)",
+        R"("presence_penalty":0)", R"("frequency_penalty":0.0)", R"("response_format":{"type":"text"})",
+        R"("tools":[])", R"("tool_choice":"none")", R"("use_beam_search":false)", R"("modalities":["text"])",
         R"("chat_template_kwargs":{})", R"("bad_words":[])", R"("priority":0)"}) {
     CheckAll(Endpoint::kCompletions, {{With(neutral), "", ""}});
   }
@@ -205,15 +230,17 @@ TEST_CASE("stop strings are few, short and not empty") {
 }
 
 TEST_CASE("stream options want a stream") {
-  CheckAll(Endpoint::kCompletions,
-           {
-               {With(R"("stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true})"), "", ""},
-               {With(R"("stream":false,"stream_options":null)"), "", ""},
-               {With(R"("stream_options":{"include_usage":true})"), "invalid_value", "stream_options"},
-               {With(R"("stream":true,"stream_options":[])"), "invalid_value", "stream_options"},
-               {With(R"("stream":true,"stream_options":{"include_usage":1})"), "invalid_value",
-                "stream_options.include_usage"},
-           });
+  CheckAll(
+      Endpoint::kCompletions,
+      {
+          {With(R"("stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true})"), "",
+           ""},
+          {With(R"("stream":false,"stream_options":null)"), "", ""},
+          {With(R"("stream_options":{"include_usage":true})"), "invalid_value", "stream_options"},
+          {With(R"("stream":true,"stream_options":[])"), "invalid_value", "stream_options"},
+          {With(R"("stream":true,"stream_options":{"include_usage":1})"), "invalid_value",
+           "stream_options.include_usage"},
+      });
 }
 
 TEST_CASE("null means silence for every optional field") {
@@ -279,8 +306,8 @@ TEST_CASE("the newer name of the answer's length wins in chats") {
 TEST_CASE("what the client wrote is not echoed, and messages stay short") {
   GenerationRequest out;
   const std::string secret(100'000, 's');
-  const auto error = ParseRequest(Endpoint::kChat, R"({"messages":[{"role":")" + secret + R"(","content":"x"}]})",
-                                  kLimits, out);
+  const auto error = ParseRequest(
+      Endpoint::kChat, R"({"messages":[{"role":")" + secret + R"(","content":"x"}]})", kLimits, out);
   REQUIRE(error);
   CHECK(ErrorBody(*error).find("ssss") == std::string::npos);
   CHECK(ErrorBody(*error).size() < 400);
@@ -291,7 +318,8 @@ TEST_CASE("too many messages are refused") {
   limits.messages_max = 2;
   const std::string_view one = R"({"role":"user","content":"x"})";
   GenerationRequest out;
-  const auto error = ParseRequest(Endpoint::kChat, fmt::format(R"({{"messages":[{},{},{}]}})", one, one, one), limits, out);
+  const auto error =
+      ParseRequest(Endpoint::kChat, fmt::format(R"({{"messages":[{},{},{}]}})", one, one, one), limits, out);
   REQUIRE(error);
   CHECK(error->param == "messages");
 }
