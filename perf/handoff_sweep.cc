@@ -8,7 +8,6 @@
 #include "common/base/units.h"
 #include "perf/chat.h"
 #include "perf/load_client.h"
-#include "perf/report.h"
 
 namespace baton::perf {
 namespace {
@@ -16,15 +15,26 @@ namespace {
 constexpr Duration kReportWait = std::chrono::seconds(5);
 constexpr Duration kReportPause = std::chrono::milliseconds(10);
 
+struct Totals {
+  HandoffTotals handoff;
+  double first_token_seconds = 0;  // the router's: a client does not see a token whose text is empty
+};
+
+Totals Read(const MetricsText& metrics) {
+  return {.handoff = ReadHandoffs(metrics), .first_token_seconds = metrics.Sum("baton_time_to_first_token_seconds_sum")};
+}
+
 /// The router's counters once they hold `count` more hand-offs than `before`.
-absl::StatusOr<HandoffTotals> AwaitCount(const net::Address& server, const HandoffTotals& before, double count) {
+absl::StatusOr<Totals> AwaitCount(const net::Address& server, const Totals& before, double count) {
   const TimePoint deadline = std::chrono::steady_clock::now() + kReportWait;
   while (true) {
     BATON_ASSIGN_OR_RETURN(const MetricsText metrics, Scrape(server));
-    HandoffTotals since = Difference(ReadHandoffs(metrics), before);
-    if (since.count >= count) return since;
+    const Totals now = Read(metrics);
+    const Totals since{.handoff = Difference(now.handoff, before.handoff),
+                       .first_token_seconds = now.first_token_seconds - before.first_token_seconds};
+    if (since.handoff.count >= count) return since;
     if (std::chrono::steady_clock::now() >= deadline) {
-      return Error(kDeadlineExceeded, "the router reports {} of {} hand-offs", since.count, count);
+      return Error(kDeadlineExceeded, "the router reports {} of {} hand-offs", since.handoff.count, count);
     }
     std::this_thread::sleep_for(kReportPause);
   }
@@ -33,17 +43,16 @@ absl::StatusOr<HandoffTotals> AwaitCount(const net::Address& server, const Hando
 /// One row of the table.
 absl::StatusOr<std::string> Measure(const HandoffSweepOptions& options, std::int64_t length) {
   BATON_ASSIGN_OR_RETURN(const MetricsText metrics, Scrape(options.server));
-  const HandoffTotals before = ReadHandoffs(metrics);
+  const Totals before = Read(metrics);
   LoadOptions load{.server = options.server, .model = "", .prompt = "", .prompt_tokens = length};
   load.max_tokens = 8;
   load.ignore_eos = true;
-  std::vector<double> first;
   for (std::int64_t i = 0; i < options.repeat; ++i) {
     const Answer answer = Ask({.server = options.server, .body = RequestBody(load, i), .stream = true, .timeout = options.timeout});
     if (!answer.Complete()) return Error(kUnavailable, "{} prompt tokens: {}", length, answer.Describe());
-    if (!answer.text_at.empty()) first.push_back(Milliseconds(answer.text_at.front() - answer.begun));
   }
-  BATON_ASSIGN_OR_RETURN(const HandoffTotals since, AwaitCount(options.server, before, static_cast<double>(options.repeat)));
+  BATON_ASSIGN_OR_RETURN(const Totals totals, AwaitCount(options.server, before, static_cast<double>(options.repeat)));
+  const HandoffTotals& since = totals.handoff;
   const auto mean_ms = [&](double seconds) { return 1e3 * seconds / since.count; };
   const double hidden = since.wire_seconds > 0 ? 1 - std::min(since.exposed_seconds / since.wire_seconds, 1.0) : 0;
   const double not_wire = std::max(since.handoff_seconds - since.exposed_seconds, 0.0);
@@ -51,7 +60,7 @@ absl::StatusOr<std::string> Measure(const HandoffSweepOptions& options, std::int
                      FormatBytes(static_cast<std::uint64_t>(since.bytes / since.count)), since.messages / since.count,
                      since.transport.empty() ? "?" : since.transport, mean_ms(since.wire_seconds),
                      since.wire_seconds > 0 ? since.bytes / since.wire_seconds / 1e9 : 0, mean_ms(since.handoff_seconds),
-                     mean_ms(since.exposed_seconds), mean_ms(not_wire), 100 * hidden, QuantilesOf(first).p50);
+                     mean_ms(since.exposed_seconds), mean_ms(not_wire), 100 * hidden, mean_ms(totals.first_token_seconds));
 }
 
 }  // namespace
