@@ -81,7 +81,8 @@ bool TakeEvent(std::string_view data, const AskOptions& options, Answer& answer)
 const net::HttpHeaders kHeaders = {{"Content-Type", "application/json"}};
 
 void AskWhole(const AskOptions& options, Answer& answer) {
-  auto response = net::HttpClient::Request(options.server, "POST", options.path, kHeaders, options.body, options.timeout);
+  auto response =
+      net::HttpClient::Request(options.server, "POST", options.path, kHeaders, options.body, options.timeout);
   if (!response.ok()) {
     answer.transport_error = Message(response.status());
     answer.hung_up = response.status().code() == kDeadlineExceeded;
@@ -96,13 +97,13 @@ void AskStream(const AskOptions& options, Answer& answer) {
   bool wanted = true;
   const auto on_piece = [&](std::string_view piece) {
     answer.body.append(piece);
-    const auto framing =
-        reader.Push(piece, [&](std::string_view data) { wanted = TakeEvent(data, options, answer) && wanted; });
+    const auto framing = reader.Push(
+        piece, [&](std::string_view data) { wanted = TakeEvent(data, options, answer) && wanted; });
     if (!framing.ok()) answer.framing_error = Message(framing);
     return wanted;
   };
-  const auto response =
-      net::HttpClient::Stream(options.server, "POST", options.path, kHeaders, options.body, options.timeout, on_piece);
+  const auto response = net::HttpClient::Stream(options.server, "POST", options.path, kHeaders, options.body,
+                                                options.timeout, on_piece);
   if (!response.ok()) {
     answer.transport_error = Message(response.status());
     answer.hung_up = !wanted || response.status().code() == kDeadlineExceeded;
@@ -121,13 +122,14 @@ void AskStream(const AskOptions& options, Answer& answer) {
 }  // namespace
 
 bool Answer::Complete() const {
-  return status == 200 && !finish_reason.empty() && finish_events == 1 && error_code.empty() && framing_error.empty() &&
-         transport_error.empty();
+  return status == 200 && !finish_reason.empty() && finish_events == 1 && error_code.empty() &&
+         framing_error.empty() && transport_error.empty();
 }
 
 std::string Answer::Describe() const {
-  return fmt::format("status {}, {} pieces, finish '{}', done {}, error '{}' {}, framing '{}', transport '{}'", status,
-                     text_at.size(), finish_reason, done, error_code, error_message, framing_error, transport_error);
+  return fmt::format(
+      "status {}, {} pieces, finish '{}', done {}, error '{}' {}, framing '{}', transport '{}'", status,
+      text_at.size(), finish_reason, done, error_code, error_message, framing_error, transport_error);
 }
 
 Answer Ask(const AskOptions& options) {
@@ -152,7 +154,8 @@ Answer Ask(const AskOptions& options) {
 
 absl::StatusOr<net::Address> ParseUrl(std::string_view url) {
   constexpr std::string_view kScheme = "http://";
-  if (!url.starts_with(kScheme)) return Error(kInvalidArgument, "'{}': a URL such as http://127.0.0.1:8080", url);
+  if (!url.starts_with(kScheme))
+    return Error(kInvalidArgument, "'{}': a URL such as http://127.0.0.1:8080", url);
   url.remove_prefix(kScheme.size());
   if (url.ends_with('/')) url.remove_suffix(1);
   if (url.find('/') != std::string_view::npos) {

@@ -20,17 +20,17 @@ struct Usage {
 
 /// What came back. Everything a test or a report asks of an answer, streamed or whole.
 struct Answer {
-  int status = 0;        // 0: no answer at all, see `transport_error`
-  std::string body;      // of an answer that is not a stream
-  std::string text;      // of choice 0, all pieces joined
+  int status = 0;    // 0: no answer at all, see `transport_error`
+  std::string body;  // of an answer that is not a stream
+  std::string text;  // of choice 0, all pieces joined
   std::string finish_reason;
-  std::string error_code;     // of an error body or an error event
+  std::string error_code;  // of an error body or an error event
   std::string error_message;
-  std::string framing_error;  // what broke the rules of the stream or of its JSON; "" = nothing
+  std::string framing_error;    // what broke the rules of the stream or of its JSON; "" = nothing
   std::string transport_error;  // connection refused, cut off, or timed out; "" = none
-  bool hung_up = false;       // by `on_text` or the timeout, not by the server
-  bool done = false;          // [DONE] came
-  int finish_events = 0;      // events with a finish_reason
+  bool hung_up = false;         // by `on_text` or the timeout, not by the server
+  bool done = false;            // [DONE] came
+  int finish_events = 0;        // events with a finish_reason
   std::optional<Usage> usage;
   TimePoint begun;
   std::vector<TimePoint> text_at;  // of each event with text
@@ -45,8 +45,8 @@ struct Answer {
 struct AskOptions {
   net::Address server;
   std::string path = "/v1/completions";
-  std::string body;    // JSON
-  bool stream = false; // how to read the answer: as the body asks for it
+  std::string body;     // JSON
+  bool stream = false;  // how to read the answer: as the body asks for it
   Duration timeout = std::chrono::seconds(120);
   /// Sees each piece of text of a stream; false hangs up.
   std::function<bool(std::string_view text)> on_text = {};

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -25,10 +26,13 @@ constexpr const char* kExamples = R"(Examples:
   baton-bench chat --url http://127.0.0.1:8080 --prompt "Who made the sea?"
   baton-bench handoff --url http://127.0.0.1:8080 --repeat 5
 
-Times are in milliseconds. Exit codes: 0 every request was answered, 1 some failed, 2 usage, 4 no server, 130 interrupted.)";
+Times are in milliseconds.
+Exit codes: 0 every request was answered, 1 some failed, 2 usage, 4 no server, 130 interrupted.)";
 
 std::atomic<bool> stop_requested = false;
-extern "C" void OnInterrupt(int) { stop_requested = true; }
+extern "C" void OnInterrupt(int) {
+  stop_requested = true;
+}
 
 struct Arguments {
   std::string url = "http://127.0.0.1:8080";
@@ -68,9 +72,11 @@ int RunBench(const Arguments& arguments) {
     result = RunLoad(arguments.load, stop_requested, [&](std::int64_t answered) { progress(answered); });
   }
   const Report report = Summarize(result);
-  fmt::print("{}", arguments.output == "json" ? AsJson(report, arguments.load) : AsTable(report, arguments.load));
+  fmt::print("{}",
+             arguments.output == "json" ? AsJson(report, arguments.load) : AsTable(report, arguments.load));
   if (stop_requested) return 130;
-  const bool reached = std::any_of(result.answers.begin(), result.answers.end(), [](const Answer& a) { return a.status != 0; });
+  const bool reached = std::any_of(result.answers.begin(), result.answers.end(),
+                                   [](const Answer& a) { return a.status != 0; });
   if (!reached && !result.answers.empty()) {
     fmt::print(stderr, "baton-bench: {}\n", result.answers.front().transport_error);
     return 4;
@@ -96,29 +102,45 @@ void AddLoad(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   app.add_option("--rate", load.rate, "Open loop: Poisson arrivals a second")->check(CLI::PositiveNumber);
-  app.add_option("--max-tokens", load.max_tokens, "Of an answer")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--temperature", load.temperature, "0 = greedy")->check(CLI::Range(0.0, 2.0))->capture_default_str();
+  app.add_option("--max-tokens", load.max_tokens, "Of an answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--temperature", load.temperature, "0 = greedy")
+      ->check(CLI::Range(0.0, 2.0))
+      ->capture_default_str();
   app.add_flag("--ignore-eos", load.ignore_eos, "Answers of exactly --max-tokens");
-  app.add_option("--output", arguments.output, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  app.add_option("--output", arguments.output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  CLI::App app{"Load client for Baton: measures time to first token, between tokens and end to end, and tokens a second.",
-               "baton-bench"};
+  CLI::App app{
+      "Load client for Baton: measures time to first token, between tokens and end to end, and tokens a "
+      "second.",
+      "baton-bench"};
   app.footer(kExamples);
   AddShared(app, arguments);
   AddLoad(app, arguments);
   app.fallthrough();
-  auto* chat = app.add_subcommand("chat", "Streams the answer to one chat message, then says in one line what happened");
+  auto* chat = app.add_subcommand(
+      "chat", "Streams the answer to one chat message, then says in one line what happened");
   chat->add_option("--prompt", arguments.chat.prompt, "The user's message")->required();
-  chat->add_option("--max-tokens", arguments.chat.max_tokens, "Of the answer")->check(CLI::PositiveNumber)->capture_default_str();
-  chat->add_option("--temperature", arguments.chat.temperature, "0 = greedy")->check(CLI::Range(0.0, 2.0))->capture_default_str();
-  auto* handoff = app.add_subcommand("handoff", "One request at a time, prompts of growing length: the hand-off's time, split");
+  chat->add_option("--max-tokens", arguments.chat.max_tokens, "Of the answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  chat->add_option("--temperature", arguments.chat.temperature, "0 = greedy")
+      ->check(CLI::Range(0.0, 2.0))
+      ->capture_default_str();
+  auto* handoff = app.add_subcommand(
+      "handoff", "One request at a time, prompts of growing length: the hand-off's time, split");
   handoff->add_option("--lengths", arguments.handoff.lengths, "Prompt tokens")->capture_default_str();
-  handoff->add_option("--repeat", arguments.handoff.repeat, "Requests of each length")->check(CLI::PositiveNumber)->capture_default_str();
+  handoff->add_option("--repeat", arguments.handoff.repeat, "Requests of each length")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -144,6 +166,7 @@ int main(int argc, char** argv) {
   }
   arguments.load.server = *server;
   arguments.load.timeout = *timeout;
-  if (arguments.load.prompt.empty() && arguments.load.prompt_tokens == 0) arguments.load.prompt = "In the beginning";
+  if (arguments.load.prompt.empty() && arguments.load.prompt_tokens == 0)
+    arguments.load.prompt = "In the beginning";
   return RunBench(arguments);
 }

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <thread>
 
 #include "common/base/error.h"
 #include "common/base/units.h"
 #include "common/json/value.h"
 #include "common/net/http_client.h"
+#include "perf/pause.h"
 #include "perf/report.h"
 
 namespace baton::perf {
@@ -43,7 +43,7 @@ HandoffTotals AwaitHandoff(const net::Address& server, const HandoffTotals& befo
   while (true) {
     if (const auto metrics = Scrape(server); metrics.ok()) since = Difference(ReadHandoffs(*metrics), before);
     if (since.count > 0 || std::chrono::steady_clock::now() >= deadline) return since;
-    std::this_thread::sleep_for(kReportPause);
+    PauseUntil(std::chrono::steady_clock::now() + kReportPause);
   }
 }
 
@@ -76,8 +76,9 @@ HandoffTotals Difference(const HandoffTotals& later, const HandoffTotals& earlie
 }
 
 absl::StatusOr<MetricsText> Scrape(const net::Address& server) {
-  BATON_ASSIGN_OR_RETURN(const net::HttpResponse response,
-                         net::HttpClient::Request(server, "GET", "/metrics", {}, "", std::chrono::seconds(5)));
+  BATON_ASSIGN_OR_RETURN(
+      const net::HttpResponse response,
+      net::HttpClient::Request(server, "GET", "/metrics", {}, "", std::chrono::seconds(5)));
   if (response.status != 200) {
     return Error(kUnavailable, "{}: GET /metrics: status {}", server.ToString(), response.status);
   }
@@ -90,15 +91,17 @@ std::string SummaryLine(const Answer& answer, const HandoffTotals& handoff) {
     between.push_back(Milliseconds(answer.text_at[i] - answer.text_at[i - 1]));
   }
   const double first = answer.text_at.empty() ? 0 : Milliseconds(answer.text_at.front() - answer.begun);
-  std::string line = fmt::format("prompt {} tokens | answer {} tokens | TTFT {:.1f} ms | between tokens {:.2f} ms (p50)",
-                                 answer.usage ? answer.usage->prompt_tokens : 0,
-                                 answer.usage ? answer.usage->completion_tokens : 0, first, QuantilesOf(between).p50);
+  std::string line =
+      fmt::format("prompt {} tokens | answer {} tokens | TTFT {:.1f} ms | between tokens {:.2f} ms (p50)",
+                  answer.usage ? answer.usage->prompt_tokens : 0,
+                  answer.usage ? answer.usage->completion_tokens : 0, first, QuantilesOf(between).p50);
   if (handoff.count <= 0) return line + " | KV: the router reports no hand-off";
   line += fmt::format(" | KV {} over {}", FormatBytes(static_cast<std::uint64_t>(handoff.bytes)),
                       handoff.transport.empty() ? "?" : handoff.transport);
   if (handoff.wire_seconds > 0) {
     const double hidden = 1 - std::min(handoff.exposed_seconds / handoff.wire_seconds, 1.0);
-    line += fmt::format(" at {:.2f} GB/s | overlap {:.0f} %", handoff.bytes / handoff.wire_seconds / 1e9, 100 * hidden);
+    line += fmt::format(" at {:.2f} GB/s | overlap {:.0f} %", handoff.bytes / handoff.wire_seconds / 1e9,
+                        100 * hidden);
   }
   return line;
 }

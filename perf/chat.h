@@ -39,8 +39,8 @@ struct ChatOptions {
   Duration timeout = std::chrono::seconds(120);
 };
 
-/// One line of what happened: prompt tokens, time to first token, time between tokens, KV bytes, transport, transfer rate,
-/// overlap (the share of the wire time that computing hid).
+/// One line of what happened: prompt tokens, time to first token, time between tokens, KV bytes, transport,
+/// transfer rate, overlap (the share of the wire time that computing hid).
 [[nodiscard]] std::string SummaryLine(const Answer& answer, const HandoffTotals& handoff);
 
 /// Sends one streamed chat, prints the answer on stdout as it arrives, then the summary line. The exit code.

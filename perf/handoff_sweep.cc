@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <thread>
 
 #include "common/base/error.h"
 #include "common/base/units.h"
 #include "perf/chat.h"
 #include "perf/load_client.h"
+#include "perf/pause.h"
 
 namespace baton::perf {
 namespace {
@@ -21,7 +21,8 @@ struct Totals {
 };
 
 Totals Read(const MetricsText& metrics) {
-  return {.handoff = ReadHandoffs(metrics), .first_token_seconds = metrics.Sum("baton_time_to_first_token_seconds_sum")};
+  return {.handoff = ReadHandoffs(metrics),
+          .first_token_seconds = metrics.Sum("baton_time_to_first_token_seconds_sum")};
 }
 
 /// The router's counters once they hold `count` more hand-offs than `before`.
@@ -36,7 +37,7 @@ absl::StatusOr<Totals> AwaitCount(const net::Address& server, const Totals& befo
     if (std::chrono::steady_clock::now() >= deadline) {
       return Error(kDeadlineExceeded, "the router reports {} of {} hand-offs", since.handoff.count, count);
     }
-    std::this_thread::sleep_for(kReportPause);
+    PauseUntil(std::chrono::steady_clock::now() + kReportPause);
   }
 }
 
@@ -48,26 +49,32 @@ absl::StatusOr<std::string> Measure(const HandoffSweepOptions& options, std::int
   load.max_tokens = 8;
   load.ignore_eos = true;
   for (std::int64_t i = 0; i < options.repeat; ++i) {
-    const Answer answer = Ask({.server = options.server, .body = RequestBody(load, i), .stream = true, .timeout = options.timeout});
+    const Answer answer = Ask(
+        {.server = options.server, .body = RequestBody(load, i), .stream = true, .timeout = options.timeout});
     if (!answer.Complete()) return Error(kUnavailable, "{} prompt tokens: {}", length, answer.Describe());
   }
-  BATON_ASSIGN_OR_RETURN(const Totals totals, AwaitCount(options.server, before, static_cast<double>(options.repeat)));
+  BATON_ASSIGN_OR_RETURN(const Totals totals,
+                         AwaitCount(options.server, before, static_cast<double>(options.repeat)));
   const HandoffTotals& since = totals.handoff;
   const auto mean_ms = [&](double seconds) { return 1e3 * seconds / since.count; };
-  const double hidden = since.wire_seconds > 0 ? 1 - std::min(since.exposed_seconds / since.wire_seconds, 1.0) : 0;
+  const double hidden =
+      since.wire_seconds > 0 ? 1 - std::min(since.exposed_seconds / since.wire_seconds, 1.0) : 0;
   const double not_wire = std::max(since.handoff_seconds - since.exposed_seconds, 0.0);
-  return fmt::format("| {} | {} | {:.0f} | {} | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {:.0f} % | {:.1f} |", length,
-                     FormatBytes(static_cast<std::uint64_t>(since.bytes / since.count)), since.messages / since.count,
-                     since.transport.empty() ? "?" : since.transport, mean_ms(since.wire_seconds),
-                     since.wire_seconds > 0 ? since.bytes / since.wire_seconds / 1e9 : 0, mean_ms(since.handoff_seconds),
-                     mean_ms(since.exposed_seconds), mean_ms(not_wire), 100 * hidden, mean_ms(totals.first_token_seconds));
+  return fmt::format(
+      "| {} | {} | {:.0f} | {} | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {:.0f} % | {:.1f} |", length,
+      FormatBytes(static_cast<std::uint64_t>(since.bytes / since.count)), since.messages / since.count,
+      since.transport.empty() ? "?" : since.transport, mean_ms(since.wire_seconds),
+      since.wire_seconds > 0 ? since.bytes / since.wire_seconds / 1e9 : 0, mean_ms(since.handoff_seconds),
+      mean_ms(since.exposed_seconds), mean_ms(not_wire), 100 * hidden, mean_ms(totals.first_token_seconds));
 }
 
 }  // namespace
 
 int RunHandoffSweep(const HandoffSweepOptions& options) {
-  fmt::print("| prompt tokens | KV | messages | transport | wire ms | GB/s | hand-off ms | of it wire ms | of it other ms | "
-             "wire hidden | TTFT ms |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
+  fmt::print(
+      "| prompt tokens | KV | messages | transport | wire ms | GB/s | hand-off ms | of it wire ms | of it "
+      "other ms | "
+      "wire hidden | TTFT ms |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (const std::int64_t length : options.lengths) {
     const auto row = Measure(options, length);
     if (!row.ok()) {

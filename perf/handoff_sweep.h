@@ -15,9 +15,9 @@ struct HandoffSweepOptions {
   Duration timeout = std::chrono::seconds(120);
 };
 
-/// Sends requests one at a time and prints, for each prompt length, means of the hand-off from the router's counters: how
-/// long it was on the wire, how much of that computing hid, and what of it was not wire. A Markdown table on stdout; the
-/// exit code.
+/// Sends requests one at a time and prints, for each prompt length, means of the hand-off from the router's
+/// counters: how long it was on the wire, how much of that computing hid, and what of it was not wire. A
+/// Markdown table on stdout; the exit code.
 [[nodiscard]] int RunHandoffSweep(const HandoffSweepOptions& options);
 
 }  // namespace baton::perf

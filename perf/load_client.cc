@@ -7,6 +7,7 @@
 #include "common/base/mutex.h"
 #include "common/base/random.h"
 #include "common/json/value.h"
+#include "perf/pause.h"
 
 namespace baton::perf {
 namespace {
@@ -30,11 +31,12 @@ struct Shared {
 };
 
 void SendUntilDone(const LoadOptions& options, const std::vector<Duration>& due, TimePoint begin,
-                   const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& on_answer, Shared& shared) {
+                   const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& on_answer,
+                   Shared& shared) {
   for (std::int64_t index = shared.next++; index < options.requests && !stop; index = shared.next++) {
     const std::string body = RequestBody(options, index);
     const TimePoint at = due.empty() ? begin : begin + due[static_cast<std::size_t>(index)];
-    if (!due.empty()) std::this_thread::sleep_until(at);
+    if (!due.empty()) PauseUntil(at);
     if (stop) return;
     Answer answer = Ask({.server = options.server, .body = body, .stream = true, .timeout = options.timeout});
     if (!due.empty()) answer.begun = at;  // a request that had to wait for a thread waited for the server
@@ -52,7 +54,8 @@ std::string RequestBody(const LoadOptions& options, std::int64_t index) {
   body.emplace_back("prompt", Prompt(options, index));
   body.emplace_back("max_tokens", options.max_tokens);
   body.emplace_back("temperature", options.temperature);
-  body.emplace_back("seed", static_cast<std::int64_t>((options.seed + static_cast<std::uint64_t>(index)) >> 1));
+  body.emplace_back("seed",
+                    static_cast<std::int64_t>((options.seed + static_cast<std::uint64_t>(index)) >> 1));
   body.emplace_back("ignore_eos", options.ignore_eos);
   body.emplace_back("stream", true);
   body.emplace_back("stream_options", json::Object{{"include_usage", true}});
@@ -75,7 +78,8 @@ LoadResult RunLoad(const LoadOptions& options, const std::atomic<bool>& stop,
                    const std::function<void(std::int64_t)>& on_answer) {
   const std::vector<Duration> due = Arrivals(options);
   const std::int64_t wanted = due.empty() ? options.concurrency : kOpenLoopThreads;
-  const std::int64_t threads = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(options.requests, 1));
+  const std::int64_t threads =
+      std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(options.requests, 1));
   Shared shared;
   const TimePoint begin = std::chrono::steady_clock::now();
   {

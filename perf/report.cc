@@ -29,7 +29,9 @@ json::Value AsValue(const Quantiles& times) {
                       {"count", static_cast<std::int64_t>(times.count)}};
 }
 
-double Rate(std::int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+double Rate(std::int64_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
 
 }  // namespace
 
@@ -76,8 +78,8 @@ Report Summarize(const LoadResult& result) {
 std::string AsTable(const Report& report, const LoadOptions& options) {
   const std::string load = options.rate > 0 ? fmt::format("open loop, {:.3g} requests/s", options.rate)
                                             : fmt::format("closed loop, {} at a time", options.concurrency);
-  std::string text = fmt::format("{} requests ({}), seed {}: {} complete in {:.2f} s\n", report.requests, load,
-                                 options.seed, report.complete, report.seconds);
+  std::string text = fmt::format("{} requests ({}), seed {}: {} complete in {:.2f} s\n", report.requests,
+                                 load, options.seed, report.complete, report.seconds);
   text += fmt::format("{:<28}{:>10}{:>10}{:>10}\n", "milliseconds", "p50", "p90", "p99");
   text += Row("time to first token", report.time_to_first_token);
   text += Row("time between tokens", report.time_between_tokens);

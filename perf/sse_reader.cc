@@ -13,7 +13,8 @@ absl::Status HandOut(std::string_view event, const SseReader::OnEvent& on_event)
   }
   if (event.starts_with(':')) return absl::OkStatus();  // a comment keeps the connection alive
   if (!event.starts_with(kPrefix)) return Error(kInvalidArgument, "event without 'data: ': '{}'", event);
-  if (event.find('\n') != std::string_view::npos) return Error(kInvalidArgument, "event of several lines: '{}'", event);
+  if (event.find('\n') != std::string_view::npos)
+    return Error(kInvalidArgument, "event of several lines: '{}'", event);
   on_event(event.substr(kPrefix.size()));
   return absl::OkStatus();
 }

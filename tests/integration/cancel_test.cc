@@ -13,8 +13,8 @@ constexpr std::size_t kRequests = 300;
 constexpr std::size_t kAtOnce = 24;
 constexpr std::uint64_t kSeed = 2027;
 
-/// A third hangs up: half of them after a random time (waiting, in the prompt, or in the hand-off), half after a random
-/// piece of the answer.
+/// A third hangs up: half of them after a random time (waiting, in the prompt, or in the hand-off), half
+/// after a random piece of the answer.
 std::vector<perf::AskOptions> ThirdCancelled() {
   RandomStream random(kSeed);
   std::vector<perf::AskOptions> requests;
@@ -59,7 +59,8 @@ TEST_CASE("after 300 requests, a third of them cancelled at random moments, noth
   std::vector<std::size_t> now;
   const bool back = WaitUntil(std::chrono::seconds(10), [&] {
     now = cluster.Descriptors();
-    return std::equal(now.begin(), now.end(), descriptors.begin(), [](auto after, auto before) { return after <= before; });
+    return std::equal(now.begin(), now.end(), descriptors.begin(),
+                      [](auto after, auto before) { return after <= before; });
   });
   INFO("router, prefill, decode: " << now[0] << ' ' << now[1] << ' ' << now[2] << " descriptors, before: "
                                    << descriptors[0] << ' ' << descriptors[1] << ' ' << descriptors[2]);

@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <iostream>
 
-#include <catch2/catch.hpp>
 #include <fmt/format.h>
+#include <catch2/catch.hpp>
 
 #include "common/base/ids.h"
 #include "common/net/http_client.h"
@@ -28,9 +28,12 @@ std::string Tail(const std::string& text) {
 
 }  // namespace
 
-std::string Program(const std::string& name) { return std::string(BATON_PROGRAMS) + "/baton-" + name; }
+std::string Program(const std::string& name) {
+  return std::string(BATON_PROGRAMS) + "/baton-" + name;
+}
 
-Daemon::Daemon(Spec spec, const TemporaryFolder& folder) : spec_(std::move(spec)), base_(folder.Path() + "/" + spec_.name) {}
+Daemon::Daemon(Spec spec, const TemporaryFolder& folder)
+    : spec_(std::move(spec)), base_(folder.Path() + "/" + spec_.name) {}
 
 void Daemon::Start(const std::string& yaml) {
   process_.reset();
@@ -56,7 +59,8 @@ void Daemon::AwaitPorts() {
 
 void Daemon::AwaitReady() {
   AwaitPorts();
-  const bool ready = WaitUntil(kStartLimit, [&] { return !process_->Running() || Get("/ready").status == 200; });
+  const bool ready =
+      WaitUntil(kStartLimit, [&] { return !process_->Running() || Get("/ready").status == 200; });
   INFO(spec_.name << " logged:\n" << Tail(Log()));
   REQUIRE(ready);
   REQUIRE(process_->Running());
@@ -88,7 +92,9 @@ perf::MetricsText Daemon::Metrics() const {
   return *std::move(metrics);
 }
 
-std::string Daemon::Log() const { return process_ ? process_->Log() : ""; }
+std::string Daemon::Log() const {
+  return process_ ? process_->Log() : "";
+}
 
 Cluster::Cluster(const ClusterSettings& settings)
     : settings_(settings), exceptions_at_start_(std::uncaught_exceptions()) {
@@ -108,11 +114,12 @@ Cluster::Cluster(const ClusterSettings& settings)
 }
 
 Cluster::~Cluster() {
-  const bool failed = std::uncaught_exceptions() > exceptions_at_start_ ||
-                      !Catch::getResultCapture().lastAssertionPassed();
+  const bool failed =
+      std::uncaught_exceptions() > exceptions_at_start_ || !Catch::getResultCapture().lastAssertionPassed();
   if (!failed) return;
   for (Daemon* daemon : Daemons()) {
-    if (daemon != nullptr) std::cerr << "=== " << daemon->About().name << " logged\n" << Tail(daemon->Log()) << '\n';
+    if (daemon != nullptr)
+      std::cerr << "=== " << daemon->About().name << " logged\n" << Tail(daemon->Log()) << '\n';
   }
 }
 
@@ -144,12 +151,14 @@ std::string Cluster::WorkerYaml(const Daemon& worker, const WorkerSettings& sett
   const std::string device =
       settings_.network == nullptr ? "lo" : SideOf(*settings_.network, worker.About().program).device;
   std::string yaml = fmt::format(
-      "name: {}\nmodel: {}\nmodel_name: {}\nrouter: \"{}:{}\"\npeer: {{listen: \"{}:0\", advertise: \"{}\"}}\n"
+      "name: {}\nmodel: {}\nmodel_name: {}\nrouter: \"{}:{}\"\npeer: {{listen: \"{}:0\", advertise: "
+      "\"{}\"}}\n"
       "metrics: {{listen: \"{}:0\"}}\nports_file: {}\nlog_level: info\n",
-      worker.About().name, settings_.model, kModelName, router_->About().address, router_->Port("control"), host, host,
-      host, worker.PortsFile());
+      worker.About().name, settings_.model, kModelName, router_->About().address, router_->Port("control"),
+      host, host, host, worker.PortsFile());
   yaml += fmt::format("cluster_key_file: {}\n", folder_.Path() + "/key");
-  yaml += fmt::format("compute: {{class: {}, threads: 1}}\nkv: {{memory: {}}}\n", settings.compute, settings.kv_memory);
+  yaml += fmt::format("compute: {{class: {}, threads: 1}}\nkv: {{memory: {}}}\n", settings.compute,
+                      settings.kv_memory);
   yaml += fmt::format("batch: {{tokens: {}, sequences: {}, prefill_chunk: {}}}\n", settings.batch_tokens,
                       settings.batch_sequences, settings.prefill_chunk);
   yaml += fmt::format("transfer: {{transport: ucx, net_device: {}, tls: \"tcp,self\"}}\n", device);

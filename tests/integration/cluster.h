@@ -76,8 +76,8 @@ class Daemon {
   std::unique_ptr<Process> process_;
 };
 
-/// Router, prefill and decode workers as processes, ready when constructed. Main thread only but for `Ask`. The destructor
-/// ends them, and prints what they logged where the test has failed.
+/// Router, prefill and decode workers as processes, ready when constructed. Main thread only but for `Ask`.
+/// The destructor ends them, and prints what they logged where the test has failed.
 class Cluster {
  public:
   explicit Cluster(const ClusterSettings& settings);
@@ -96,7 +96,8 @@ class Cluster {
   /// One request to the router; `options.server` is filled in.
   [[nodiscard]] perf::Answer Ask(perf::AskOptions options) const;
 
-  /// What is still held anywhere, in words; "" when the cluster is idle: nothing in flight, no grants, no blocks.
+  /// What is still held anywhere, in words; "" when the cluster is idle: nothing in flight, no grants, no
+  /// blocks.
   [[nodiscard]] std::string Held();
   /// Waits for idleness; fails the test, with what is held, where it does not come.
   void RequireIdle();

@@ -20,7 +20,8 @@ ClusterSettings Settings(const RandomModel& model, int decodes) {
 
 std::vector<perf::AskOptions> TwentyStreams(std::int64_t prompt_tokens, std::int64_t max_tokens) {
   std::vector<perf::AskOptions> streams;
-  for (std::uint64_t i = 0; i < kStreams; ++i) streams.push_back(LongStream(i + 1, prompt_tokens, max_tokens));
+  for (std::uint64_t i = 0; i < kStreams; ++i)
+    streams.push_back(LongStream(i + 1, prompt_tokens, max_tokens));
   return streams;
 }
 
@@ -29,8 +30,8 @@ struct Told {
   std::size_t failed = 0;
 };
 
-/// Each answer is whole, or says that it is not: as an error event and [DONE], or as an error status where nothing had
-/// been sent. No failure is told later than `limit` after `since`.
+/// Each answer is whole, or says that it is not: as an error event and [DONE], or as an error status where
+/// nothing had been sent. No failure is told later than `limit` after `since`.
 Told CountTold(const std::vector<perf::Answer>& answers, TimePoint since, Duration limit) {
   Told told;
   for (const perf::Answer& answer : answers) {
@@ -157,7 +158,8 @@ TEST_CASE("workers outlive their router and serve the next one") {
   for (const perf::Answer& answer : streams.Finish()) CHECK(!answer.Complete());
 
   const auto idle = [](Daemon& worker) { return worker.Metrics().Sum("baton_requests_in_flight") == 0; };
-  CHECK(WaitUntil(std::chrono::seconds(10), [&] { return idle(cluster.Prefill()) && idle(cluster.Decode()); }));
+  CHECK(
+      WaitUntil(std::chrono::seconds(10), [&] { return idle(cluster.Prefill()) && idle(cluster.Decode()); }));
   cluster.RestartRouter();
   cluster.AwaitReady();
   RequireServes(cluster, 81);

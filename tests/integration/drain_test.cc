@@ -14,7 +14,8 @@ constexpr Duration kLimit = std::chrono::seconds(60);
 
 ClusterSettings Settings(const RandomModel& model, int prefills, int decodes) {
   const WorkerSettings worker{.compute = "bf16", .kv_memory = "256MiB"};
-  return {.model = model.Path(), .prefills = prefills, .decodes = decodes, .prefill = worker, .decode = worker};
+  return {
+      .model = model.Path(), .prefills = prefills, .decodes = decodes, .prefill = worker, .decode = worker};
 }
 
 std::vector<perf::AskOptions> SomeStreams(std::int64_t max_tokens) {

@@ -3,8 +3,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include <catch2/catch.hpp>
 #include <fmt/format.h>
+#include <catch2/catch.hpp>
 
 #include "common/json/value.h"
 #include "tests/integration/cluster.h"
@@ -14,7 +14,9 @@
 namespace baton::test {
 namespace {
 
-bool Contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool Contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// A copy of the demo model, to be damaged.
 class DamagedModel {
@@ -23,7 +25,8 @@ class DamagedModel {
   [[nodiscard]] std::string Path() const { return folder_.Path() + "/model"; }
   [[nodiscard]] std::string Weights() const { return Path() + "/model.safetensors"; }
 
-  /// Replaces `from` in the header by `to`, padded to keep the header's length; fails the test where it is not there.
+  /// Replaces `from` in the header by `to`, padded to keep the header's length; fails the test where it is
+  /// not there.
   void EditHeader(const std::string& from, std::string to) {
     std::string bytes = ReadFile(Weights());
     std::uint64_t length = 0;
@@ -84,7 +87,8 @@ TEST_CASE("a tensor of the wrong shape stops a worker with a message that names 
   RequireRefused(model, "down_proj");
 }
 
-TEST_CASE("a header that promises more than the file holds stops a worker with a message that names the tensor") {
+TEST_CASE(
+    "a header that promises more than the file holds stops a worker with a message that names the tensor") {
   DamagedModel model;
   model.EditHeader("[256,768]", "[956,768]");
   RequireRefused(model, "down_proj");
@@ -93,7 +97,9 @@ TEST_CASE("a header that promises more than the file holds stops a worker with a
 TEST_CASE("every error of a configuration is reported with its place, and the exit code is 78") {
   const TemporaryFolder folder;
   const std::string path = folder.Path() + "/bad.yaml";
-  WriteFile(path, "model: 7\nlog_level: loud\nhttp: {listen: \"nowhere\"}\nmetrics: {listen: 12}\nunknown_key: 1\n");
+  WriteFile(
+      path,
+      "model: 7\nlog_level: loud\nhttp: {listen: \"nowhere\"}\nmetrics: {listen: 12}\nunknown_key: 1\n");
 
   for (const char* program : {"router", "prefill", "decode"}) {
     for (const bool check : {true, false}) {
@@ -129,7 +135,8 @@ TEST_CASE("a sound configuration is called OK without starting anything") {
   WriteFile(folder.Path() + "/worker.yaml", "name: w\nmodel: " + model + "\nrouter: \"127.0.0.1:7000\"\n");
 
   for (const char* program : {"router", "prefill", "decode"}) {
-    const std::string path = folder.Path() + (std::strcmp(program, "router") == 0 ? "/router.yaml" : "/worker.yaml");
+    const std::string path =
+        folder.Path() + (std::strcmp(program, "router") == 0 ? "/router.yaml" : "/worker.yaml");
     const RunResult result = RunToEnd({Program(program), "--config", path, "--check-config"});
     INFO(program << ": " << result.output);
     CHECK(result.exit == 0);

@@ -73,8 +73,8 @@ TEST_CASE("a malformed request gets an error that names what is wrong, and the r
     CHECK(*error->Find("error")->Find("code")->AsString() == bad.code);
     CHECK(!error->Find("error")->Find("message")->AsString()->empty());
   }
-  const auto wrong_method = net::HttpClient::Request(cluster.Router().HttpAddress(), "GET", "/v1/completions", {}, "",
-                                                     std::chrono::seconds(10));
+  const auto wrong_method = net::HttpClient::Request(cluster.Router().HttpAddress(), "GET", "/v1/completions",
+                                                     {}, "", std::chrono::seconds(10));
   REQUIRE(wrong_method.ok());
   CHECK(wrong_method->status == 405);
   RequireServes(cluster);
@@ -84,15 +84,16 @@ TEST_CASE("a malformed request gets an error that names what is wrong, and the r
 TEST_CASE("noise on any port of any daemon is refused, and the cluster serves on") {
   Cluster cluster({.model = ProjectFile("deploy/demo-model")});
   const std::vector<net::Address> ports = {
-      {"127.0.0.1", cluster.Router().Port("http")},    {"127.0.0.1", cluster.Router().Port("control")},
-      {"127.0.0.1", cluster.Prefill().Port("peer")},   {"127.0.0.1", cluster.Prefill().Port("metrics")},
-      {"127.0.0.1", cluster.Decode().Port("peer")},    {"127.0.0.1", cluster.Decode().Port("metrics")},
+      {"127.0.0.1", cluster.Router().Port("http")},  {"127.0.0.1", cluster.Router().Port("control")},
+      {"127.0.0.1", cluster.Prefill().Port("peer")}, {"127.0.0.1", cluster.Prefill().Port("metrics")},
+      {"127.0.0.1", cluster.Decode().Port("peer")},  {"127.0.0.1", cluster.Decode().Port("metrics")},
   };
   // A hello of the right protocol with a proof of nothing, too: it must not pass for a worker.
   const std::string hello = "BATON\x01" + std::string(32, 'n') + std::string(32, 'p') + Noise(9, 200);
 
   for (const net::Address& port : ports) {
-    for (const std::string& bytes : {Noise(1, 5), Noise(2, 70'000), hello, std::string("\xff\xff\xff\x7f", 4)}) {
+    for (const std::string& bytes :
+         {Noise(1, 5), Noise(2, 70'000), hello, std::string("\xff\xff\xff\x7f", 4)}) {
       static_cast<void>(SendRaw(port, bytes, std::chrono::milliseconds(50)));
     }
   }

@@ -29,8 +29,9 @@ absl::Status Ip(std::vector<std::string> words) {
 
 absl::StatusOr<std::unique_ptr<NetworkPair>> NetworkPair::Create() {
   if (::geteuid() != 0) return Error(kFailedPrecondition, "network namespaces need root");
-  if (::access(kIp, X_OK) != 0) return Error(kFailedPrecondition, "network namespaces need iproute2 ({})", kIp);
-  std::unique_ptr<NetworkPair> pair(new NetworkPair());
+  if (::access(kIp, X_OK) != 0)
+    return Error(kFailedPrecondition, "network namespaces need iproute2 ({})", kIp);
+  auto pair = std::make_unique<NetworkPair>();
   const std::string prefix = fmt::format("baton-{}-", ::getpid());
   pair->first_ = {.name = prefix + "a", .address = "10.77.0.1"};
   pair->second_ = {.name = prefix + "b", .address = "10.77.0.2"};
@@ -41,8 +42,8 @@ absl::StatusOr<std::unique_ptr<NetworkPair>> NetworkPair::Create() {
 absl::Status NetworkPair::Build() {
   BATON_RETURN_IF_ERROR(Ip({"netns", "add", first_.name}));
   BATON_RETURN_IF_ERROR(Ip({"netns", "add", second_.name}));
-  BATON_RETURN_IF_ERROR(Ip({"link", "add", first_.device, "netns", first_.name, "type", "veth", "peer", "name",
-                            second_.device, "netns", second_.name}));
+  BATON_RETURN_IF_ERROR(Ip({"link", "add", first_.device, "netns", first_.name, "type", "veth", "peer",
+                            "name", second_.device, "netns", second_.name}));
   for (const Side& side : {first_, second_}) {
     BATON_RETURN_IF_ERROR(Ip({"-n", side.name, "address", "add", side.address + "/24", "dev", side.device}));
     BATON_RETURN_IF_ERROR(Ip({"-n", side.name, "link", "set", "lo", "up"}));
@@ -55,7 +56,9 @@ absl::Status NetworkPair::Build() {
 }
 
 NetworkPair::~NetworkPair() {
-  for (const Side& side : {first_, second_}) static_cast<void>(Ip({"netns", "delete", side.name}));
+  for (const Side& side : {first_, second_}) {
+    if (!side.name.empty()) static_cast<void>(Ip({"netns", "delete", side.name}));
+  }
 }
 
 std::vector<std::string> InNamespace(const std::string& name, const std::vector<std::string>& command) {

@@ -8,8 +8,8 @@
 
 namespace baton::test {
 
-/// Two network namespaces joined by one cable (a veth pair), so that daemons meet over something that is no loopback.
-/// Needs root and iproute2.
+/// Two network namespaces joined by one cable (a veth pair), so that daemons meet over something that is no
+/// loopback. Needs root and iproute2.
 class NetworkPair {
  public:
   struct Side {
@@ -20,6 +20,7 @@ class NetworkPair {
 
   /// FailedPrecondition says what this machine lacks.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<NetworkPair>> Create();
+  NetworkPair() = default;  // names nothing yet; use Create
   ~NetworkPair();
   NetworkPair(const NetworkPair&) = delete;
   NetworkPair& operator=(const NetworkPair&) = delete;
@@ -28,15 +29,16 @@ class NetworkPair {
   [[nodiscard]] const Side& Second() const { return second_; }
 
  private:
-  NetworkPair() = default;
   absl::Status Build();
 
   Side first_;
   Side second_;
 };
 
-/// The command that runs `command` in namespace `name`, with the namespace's own /sys: UCX reads its devices there.
-[[nodiscard]] std::vector<std::string> InNamespace(const std::string& name, const std::vector<std::string>& command);
+/// The command that runs `command` in namespace `name`, with the namespace's own /sys: UCX reads its devices
+/// there.
+[[nodiscard]] std::vector<std::string> InNamespace(const std::string& name,
+                                                   const std::vector<std::string>& command);
 
 /// Puts the calling thread into a namespace ("" = leaves it where it is) and back.
 class NamespaceScope {

@@ -49,7 +49,8 @@ bool WaitUntil(Duration limit, const std::function<bool()>& condition) {
   return true;
 }
 
-Process::Process(const std::vector<std::string>& command, std::string log_file) : log_file_(std::move(log_file)) {
+Process::Process(const std::vector<std::string>& command, std::string log_file)
+    : log_file_(std::move(log_file)) {
   std::vector<std::string> words = command;
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -103,7 +104,9 @@ std::size_t Process::OpenDescriptors() const {
   return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
 }
 
-std::string Process::Log() const { return ReadFile(log_file_); }
+std::string Process::Log() const {
+  return ReadFile(log_file_);
+}
 
 RunResult RunToEnd(const std::vector<std::string>& command, Duration limit) {
   const TemporaryFolder folder;

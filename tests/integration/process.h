@@ -12,8 +12,8 @@
 
 namespace baton::test {
 
-/// Looks at `condition` until it holds (true) or `limit` has passed (false): the one place where a test waits by looking,
-/// for what another process shows but does not announce.
+/// Looks at `condition` until it holds (true) or `limit` has passed (false): the one place where a test waits
+/// by looking, for what another process shows but does not announce.
 [[nodiscard]] bool WaitUntil(Duration limit, const std::function<bool()>& condition);
 
 /// A child process. It dies with this object, and with the test program however that ends.
@@ -48,7 +48,8 @@ struct RunResult {
 };
 
 /// Runs a command to its end.
-[[nodiscard]] RunResult RunToEnd(const std::vector<std::string>& command, Duration limit = std::chrono::seconds(20));
+[[nodiscard]] RunResult RunToEnd(const std::vector<std::string>& command,
+                                 Duration limit = std::chrono::seconds(20));
 
 void WriteFile(const std::string& path, const std::string& text);
 

@@ -13,7 +13,8 @@ constexpr const char* kPrompt = "In the beginning God created";
 constexpr const char* kQuestion = "Who made the sea?";
 
 std::string PlainBody(bool stream) {
-  json::Object body{{"model", kModelName}, {"prompt", kPrompt}, {"max_tokens", 24}, {"temperature", 0}, {"stream", stream}};
+  json::Object body{
+      {"model", kModelName}, {"prompt", kPrompt}, {"max_tokens", 24}, {"temperature", 0}, {"stream", stream}};
   if (stream) body.emplace_back("stream_options", json::Object{{"include_usage", true}});
   return json::Serialize(body);
 }
@@ -34,7 +35,8 @@ std::string ChatBody(bool stream) {
 EngineRequest ChatRequest(const ReferenceEngine& engine, const std::string& model) {
   const auto chat_template = text::ChatTemplate::Load(model);
   REQUIRE(chat_template.ok());
-  const auto rendered = (*chat_template)->Render({.messages = {json::Object{{"role", "user"}, {"content", kQuestion}}}});
+  const auto rendered =
+      (*chat_template)->Render({.messages = {json::Object{{"role", "user"}, {"content", kQuestion}}}});
   REQUIRE(rendered.ok());
   return {.prompt = engine.Encode(*rendered, /*chat=*/true),
           .sampling = {.temperature = 0.8, .seed = 11},
@@ -45,8 +47,8 @@ EngineRequest ChatRequest(const ReferenceEngine& engine, const std::string& mode
 void RequireSame(const Cluster& cluster, const std::string& path, const std::string& whole_body,
                  const std::string& stream_body, const EngineRequest& request, const EngineAnswer& expected) {
   for (const bool stream : {false, true}) {
-    const perf::Answer answer =
-        cluster.Ask({.server = {}, .path = path, .body = stream ? stream_body : whole_body, .stream = stream});
+    const perf::Answer answer = cluster.Ask(
+        {.server = {}, .path = path, .body = stream ? stream_body : whole_body, .stream = stream});
     INFO(path << (stream ? " streamed: " : " whole: ") << answer.Describe());
     REQUIRE(answer.Complete());
     CHECK(answer.text == expected.text);
@@ -101,8 +103,8 @@ TEST_CASE("the KV of each request travels once, and the router says how") {
   for (const perf::Answer& answer : AskAll(cluster, requests, 2)) REQUIRE(answer.Complete());
   cluster.RequireIdle();
 
-  const bool reported =
-      WaitUntil(std::chrono::seconds(5), [&] { return cluster.Router().Metrics().Sum("baton_kv_handoff_total") == 2; });
+  const bool reported = WaitUntil(
+      std::chrono::seconds(5), [&] { return cluster.Router().Metrics().Sum("baton_kv_handoff_total") == 2; });
   REQUIRE(reported);
   // f32: 4 layers, k and v, 2 heads of 64, whole blocks of 16 tokens or the tokens alone.
   const double bytes = cluster.Router().Metrics().Sum("baton_kv_handoff_bytes_total");

@@ -6,8 +6,8 @@
 
 namespace baton::test {
 
-/// A checkpoint with random weights and a context of 8,192, small enough to be fast; gone with this object. Fails the test
-/// where it cannot be made.
+/// A checkpoint with random weights and a context of 8,192, small enough to be fast; gone with this object.
+/// Fails the test where it cannot be made.
 class RandomModel {
  public:
   RandomModel();

@@ -27,7 +27,8 @@ std::string SendRaw(const net::Address& address, std::string_view bytes, Duratio
     bytes.remove_prefix(static_cast<std::size_t>(count));
   }
   std::string received;
-  const int patience_ms = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(patience).count());
+  const int patience_ms =
+      static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(patience).count());
   pollfd readable{.fd = descriptor, .events = POLLIN, .revents = 0};
   while (::poll(&readable, 1, patience_ms) == 1) {
     std::array<char, 4096> buffer;

@@ -73,8 +73,8 @@ absl::StatusOr<std::unique_ptr<ReferenceEngine>> ReferenceEngine::Create(const s
                                                                          std::int64_t prefill_chunk) {
   auto state = std::make_unique<State>();
   BATON_ASSIGN_OR_RETURN(state->tokenizer, text::Tokenizer::Load(model));
-  BATON_ASSIGN_OR_RETURN(state->backend,
-                         kernels::CreateCpuBackend({.compute = compute, .threads = 1, .instruction_set = "auto"}));
+  BATON_ASSIGN_OR_RETURN(state->backend, kernels::CreateCpuBackend(
+                                             {.compute = compute, .threads = 1, .instruction_set = "auto"}));
   BATON_ASSIGN_OR_RETURN(state->model, engine::LoadModel(model, *state->backend, prefill_chunk));
   const engine::ModelConfig& config = state->model->Config();
   const engine::KvGeometry geometry{.layers = config.layers,
@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<ReferenceEngine>> ReferenceEngine::Create(const s
   const engine::PlannerLimits limits{
       .batch_tokens = prefill_chunk, .batch_sequences = 1, .prefill_chunk_tokens = prefill_chunk};
   state->executor.emplace(*state->model, *state->arena, limits, state->collector);
-  return std::unique_ptr<ReferenceEngine>(new ReferenceEngine(std::move(state)));
+  return std::make_unique<ReferenceEngine>(std::move(state));
 }
 
 EngineAnswer ReferenceEngine::Run(const EngineRequest& request) {
@@ -116,6 +116,8 @@ std::vector<TokenId> ReferenceEngine::Encode(std::string_view text, bool chat) c
   return *ids;
 }
 
-std::int32_t ReferenceEngine::Vocabulary() const { return state_->model->Config().vocabulary; }
+std::int32_t ReferenceEngine::Vocabulary() const {
+  return state_->model->Config().vocabulary;
+}
 
 }  // namespace baton::test

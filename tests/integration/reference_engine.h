@@ -31,6 +31,8 @@ struct EngineAnswer {
 /// The daemons' engine in this process, one request at a time: what a cluster's answers are compared with.
 class ReferenceEngine {
  public:
+  struct State;
+  explicit ReferenceEngine(std::unique_ptr<State> state);  // see Create
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<ReferenceEngine>> Create(const std::string& model,
                                                                                kernels::ComputeClass compute,
                                                                                std::int64_t prefill_chunk);
@@ -41,8 +43,6 @@ class ReferenceEngine {
   [[nodiscard]] std::int32_t Vocabulary() const;
 
  private:
-  struct State;
-  explicit ReferenceEngine(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

@@ -19,9 +19,11 @@ struct Comparison {
 
 /// Lengths 1 to `prompt_tokens_max`, both ends and the edges of blocks, tiles and chunks among them.
 std::vector<EngineRequest> RandomRequests(const Comparison& comparison, std::int32_t vocabulary) {
-  std::vector<std::int64_t> lengths = {1, 2, 15, 16, 17, 63, 64, 65, 96, 97, 255, 256, 257, comparison.prompt_tokens_max};
+  std::vector<std::int64_t> lengths = {1,  2,  15, 16,  17,  63,  64,
+                                       65, 96, 97, 255, 256, 257, comparison.prompt_tokens_max};
   RandomStream random(comparison.seed);
-  while (lengths.size() < comparison.requests) lengths.push_back(random.Between(1, comparison.prompt_tokens_max));
+  while (lengths.size() < comparison.requests)
+    lengths.push_back(random.Between(1, comparison.prompt_tokens_max));
   std::vector<EngineRequest> requests;
   for (const std::int64_t length : lengths) {
     requests.push_back(RandomRequest(random, length, random.Between(1, 32), vocabulary));
@@ -45,7 +47,8 @@ void RequireSplitIsWhole(Cluster& cluster, const std::string& model, const Compa
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const EngineAnswer expected = (*engine)->Run(requests[i]);
     INFO("request " << i << " of seed " << comparison.seed << ", prompt of " << requests[i].prompt.size()
-                    << " tokens, temperature " << requests[i].sampling.temperature << ": " << answers[i].Describe());
+                    << " tokens, temperature " << requests[i].sampling.temperature << ": "
+                    << answers[i].Describe());
     REQUIRE(answers[i].Complete());
     CHECK(answers[i].text == expected.text);
     CHECK(answers[i].finish_reason == expected.finish_reason);
@@ -63,7 +66,8 @@ TEST_CASE("in class f32, 60 requests through three processes get the text that o
                    .prefill = {.compute = "f32", .prefill_chunk = 96},
                    .decode = {.compute = "f32"}});
 
-  RequireSplitIsWhole(cluster, model.Path(), {.compute = kernels::ComputeClass::kF32, .requests = 60, .seed = 101});
+  RequireSplitIsWhole(cluster, model.Path(),
+                      {.compute = kernels::ComputeClass::kF32, .requests = 60, .seed = 101});
 }
 
 TEST_CASE("in class bf16, 140 requests through three processes get the text that one engine gives") {
@@ -72,7 +76,8 @@ TEST_CASE("in class bf16, 140 requests through three processes get the text that
                    .prefill = {.compute = "bf16", .batch_tokens = 300, .prefill_chunk = 70},
                    .decode = {.compute = "bf16"}});
 
-  RequireSplitIsWhole(cluster, model.Path(), {.compute = kernels::ComputeClass::kBF16, .requests = 140, .seed = 102});
+  RequireSplitIsWhole(cluster, model.Path(),
+                      {.compute = kernels::ComputeClass::kBF16, .requests = 140, .seed = 102});
 
   // Equality would be cheap if decode ran one sequence at a time: it did not.
   const perf::MetricsText metrics = cluster.Decode().Metrics();
@@ -93,7 +98,8 @@ TEST_CASE("in two network namespaces the text is the same too") {
                    .decode = {.compute = "bf16"},
                    .network = network->get()});
 
-  RequireSplitIsWhole(cluster, model.Path(), {.compute = kernels::ComputeClass::kBF16, .requests = 40, .seed = 103});
+  RequireSplitIsWhole(cluster, model.Path(),
+                      {.compute = kernels::ComputeClass::kBF16, .requests = 40, .seed = 103});
 }
 
 }  // namespace baton::test

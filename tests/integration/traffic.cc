@@ -80,9 +80,8 @@ Streams::Streams(const Cluster& cluster, std::vector<perf::AskOptions> requests)
       ++*pieces;
       return true;
     };
-    state_->threads.emplace_back([&cluster, request = requests[i], answer = &state_->answers[i]] {
-      *answer = cluster.Ask(request);
-    });
+    state_->threads.emplace_back(
+        [&cluster, request = requests[i], answer = &state_->answers[i]] { *answer = cluster.Ask(request); });
   }
 }
 

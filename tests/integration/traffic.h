@@ -15,15 +15,18 @@ namespace baton::test {
 /// The body of a completion that asks the cluster for what `request` asks the engine.
 [[nodiscard]] std::string CompletionBody(const EngineRequest& request, bool stream);
 
-/// A request with a random prompt of `prompt_tokens` ids below `vocabulary`; every third is greedy, the others sample.
-[[nodiscard]] EngineRequest RandomRequest(RandomStream& random, std::int64_t prompt_tokens, std::int64_t max_tokens,
-                                          std::int32_t vocabulary);
+/// A request with a random prompt of `prompt_tokens` ids below `vocabulary`; every third is greedy, the
+/// others sample.
+[[nodiscard]] EngineRequest RandomRequest(RandomStream& random, std::int64_t prompt_tokens,
+                                          std::int64_t max_tokens, std::int32_t vocabulary);
 
 /// A streamed completion of `prompt_tokens` byte ids that runs for exactly `max_tokens`.
-[[nodiscard]] perf::AskOptions LongStream(std::uint64_t seed, std::int64_t prompt_tokens, std::int64_t max_tokens);
+[[nodiscard]] perf::AskOptions LongStream(std::uint64_t seed, std::int64_t prompt_tokens,
+                                          std::int64_t max_tokens);
 
 /// Sends all of `requests`, `at_once` at a time; answers in the order of the requests.
-[[nodiscard]] std::vector<perf::Answer> AskAll(const Cluster& cluster, const std::vector<perf::AskOptions>& requests,
+[[nodiscard]] std::vector<perf::Answer> AskAll(const Cluster& cluster,
+                                               const std::vector<perf::AskOptions>& requests,
                                                std::size_t at_once);
 
 /// Streams under way on threads of their own, so that the test can do something in their middle.

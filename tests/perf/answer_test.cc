@@ -16,7 +16,8 @@ class FixedServer {
          .threads = 1,
          .limits = {},
          .handler =
-             [status, pieces, stream](const net::HttpRequest&, const std::shared_ptr<net::HttpResponder>& responder) {
+             [status, pieces, stream](const net::HttpRequest&,
+                                      const std::shared_ptr<net::HttpResponder>& responder) {
                if (!stream) return responder->Send({.status = status, .headers = {}, .body = pieces.front()});
                responder->BeginStream(status, {});
                for (const std::string& piece : pieces) responder->Write(piece);
@@ -27,18 +28,25 @@ class FixedServer {
     server_ = *std::move(server);
   }
   [[nodiscard]] Answer Ask(bool stream) const {
-    return perf::Ask({.server = {.host = "127.0.0.1", .port = server_->Port()}, .body = "{}", .stream = stream});
+    return perf::Ask(
+        {.server = {.host = "127.0.0.1", .port = server_->Port()}, .body = "{}", .stream = stream});
   }
 
  private:
   std::unique_ptr<net::HttpServer> server_;
 };
 
-const std::string kFirst = R"(data: {"choices":[{"delta":{"role":"assistant","content":"He"},"finish_reason":null}]})" "\n\n";
-const std::string kSecond = R"(data: {"choices":[{"delta":{"content":"y"},"finish_reason":null}]})" "\n\n";
-const std::string kFinish = R"(data: {"choices":[{"delta":{},"finish_reason":"stop"}]})" "\n\n";
-const std::string kUsage = R"(data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}})" "\n\n";
-const std::string kError = R"(data: {"error":{"code":"worker_lost","message":"gone"}})" "\n\n";
+const std::string kFirst =
+    R"(data: {"choices":[{"delta":{"role":"assistant","content":"He"},"finish_reason":null}]})"
+    "\n\n";
+const std::string kSecond = R"(data: {"choices":[{"delta":{"content":"y"},"finish_reason":null}]})"
+                            "\n\n";
+const std::string kFinish = R"(data: {"choices":[{"delta":{},"finish_reason":"stop"}]})"
+                            "\n\n";
+const std::string kUsage = R"(data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}})"
+                           "\n\n";
+const std::string kError = R"(data: {"error":{"code":"worker_lost","message":"gone"}})"
+                           "\n\n";
 const std::string kDone = "data: [DONE]\n\n";
 
 }  // namespace

@@ -33,7 +33,8 @@ TEST_CASE("a request carries as many ids as asked for, each in every byte-level 
   REQUIRE(body.ok());
   const json::Array& ids = *body->Find("prompt")->AsArray();
   CHECK(ids.size() == 20);
-  CHECK(std::all_of(ids.begin(), ids.end(), [](const json::Value& id) { return *id.AsInt() >= 0 && *id.AsInt() < 256; }));
+  CHECK(std::all_of(ids.begin(), ids.end(),
+                    [](const json::Value& id) { return *id.AsInt() >= 0 && *id.AsInt() < 256; }));
 }
 
 TEST_CASE("an open loop's arrivals ascend and keep the rate") {

@@ -7,7 +7,8 @@ namespace baton::perf {
 TEST_CASE("samples are summed over the labels that are not asked for") {
   const auto metrics = MetricsText::Parse(
       "# HELP blocks Blocks.\n# TYPE blocks gauge\n"
-      "blocks{state=\"free\",worker=\"a\"} 3\nblocks{state=\"free\",worker=\"b\"} 4\nblocks{state=\"used\"} 1.5e1\nup 1\n");
+      "blocks{state=\"free\",worker=\"a\"} 3\nblocks{state=\"free\",worker=\"b\"} 4\nblocks{state=\"used\"} "
+      "1.5e1\nup 1\n");
   REQUIRE(metrics.ok());
 
   CHECK(metrics->Sum("blocks", {{"state", "free"}}) == 7);

@@ -14,7 +14,8 @@ Answer CompleteAnswer(std::vector<int> text_at_ms, int ended_ms) {
   answer.status = 200;
   answer.finish_reason = "length";
   answer.finish_events = 1;
-  answer.usage = Usage{.prompt_tokens = 10, .completion_tokens = static_cast<std::int64_t>(text_at_ms.size())};
+  answer.usage =
+      Usage{.prompt_tokens = 10, .completion_tokens = static_cast<std::int64_t>(text_at_ms.size())};
   for (const int at : text_at_ms) answer.text_at.push_back(answer.begun + milliseconds(at));
   answer.ended = answer.begun + milliseconds(ended_ms);
   return answer;
@@ -44,8 +45,8 @@ TEST_CASE("quantiles are by nearest rank") {
 TEST_CASE("times count whole answers, and errors are counted by name") {
   LoadResult result;
   result.wall = std::chrono::seconds(2);
-  result.answers = {CompleteAnswer({10, 14, 20}, 21), CompleteAnswer({30, 32}, 33), FailedAnswer("worker_lost"),
-                    FailedAnswer("worker_lost")};
+  result.answers = {CompleteAnswer({10, 14, 20}, 21), CompleteAnswer({30, 32}, 33),
+                    FailedAnswer("worker_lost"), FailedAnswer("worker_lost")};
 
   const Report report = Summarize(result);
 
