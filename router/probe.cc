@@ -72,6 +72,10 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
                             {{"phase", std::string(cluster::Name(phase))}, {"state", state}});
     }
   }
+  AddHandoffMetrics(registry);
+}
+
+void Probe::AddHandoffMetrics(metrics::Registry& registry) {
   handoffs_ = registry.AddCounter("baton_kv_handoff_total", "KV hand-offs that workers reported.");
   handoff_bytes_ = registry.AddCounter("baton_kv_handoff_bytes_total", "Bytes of KV handed off.");
   handoff_messages_ = registry.AddCounter("baton_kv_handoff_messages_total", "Messages of KV handed off.");

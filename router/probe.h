@@ -44,6 +44,8 @@ class Probe {
   void WorkerLost();
 
  private:
+  void AddHandoffMetrics(metrics::Registry& registry);
+
   metrics::Registry* registry_;
   std::map<std::string, metrics::Counter, std::less<>> errors_;
   std::map<Refusal, metrics::Counter> rejections_;

@@ -14,11 +14,12 @@ std::string Encode(const Envelope& envelope) {
 
 absl::Status Decode(std::string_view frame, Envelope& out) {
   if (!out.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) {
-    return Error(kInvalidArgument, "control frame of {} bytes is no message of protocol version {}", frame.size(),
-                 kProtocolVersion);
+    return Error(kInvalidArgument, "control frame of {} bytes is no message of protocol version {}",
+                 frame.size(), kProtocolVersion);
   }
   if (out.body_case() == Envelope::BODY_NOT_SET) {
-    return Error(kInvalidArgument, "control frame of {} bytes carries no message that this version knows", frame.size());
+    return Error(kInvalidArgument, "control frame of {} bytes carries no message that this version knows",
+                 frame.size());
   }
   return absl::OkStatus();
 }

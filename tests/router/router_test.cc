@@ -303,10 +303,10 @@ TEST_CASE("the death of decode in the middle of a stream is an error event and [
     return true;
   }));
   REQUIRE(streamed.events.size() >= 3);
-  CHECK(
-      streamed.events[streamed.events.size() - 2] ==
-      R"({"error":{"message":"a worker was lost while it served the request","type":"server_error","param":null,)"
-      R"("code":"worker_lost"}})");
+  CHECK(streamed.events[streamed.events.size() - 2] ==
+        R"({"error":{"message":"a worker was lost while it served the request","type":"server_error",)"
+        R"("param":null,)"
+        R"("code":"worker_lost"}})");
   CHECK(streamed.events.back() == "[DONE]");
   CHECK(streamed.finish.empty());
   CHECK(pair.server.Get("/ready").status == 503);

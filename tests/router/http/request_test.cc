@@ -247,8 +247,10 @@ TEST_CASE("null means silence for every optional field") {
   GenerationRequest out;
   const auto error = ParseRequest(
       Endpoint::kCompletions,
-      R"({"model":null,"prompt":"x","max_tokens":null,"temperature":null,"top_p":null,"top_k":null,"min_p":null,)"
-      R"("seed":null,"stop":null,"stop_token_ids":null,"ignore_eos":null,"min_tokens":null,"stream":null,"n":null,)"
+      R"({"model":null,"prompt":"x","max_tokens":null,"temperature":null,)"
+      R"("top_p":null,"top_k":null,"min_p":null,)"
+      R"("seed":null,"stop":null,"stop_token_ids":null,"ignore_eos":null,)"
+      R"("min_tokens":null,"stream":null,"n":null,)"
       R"("logprobs":null,"echo":null,"suffix":null,"logit_bias":null,"user":null,"presence_penalty":null,)"
       R"("repetition_penalty":null,"tools":null,"response_format":null,"skip_special_tokens":null})",
       kLimits, out);
@@ -263,13 +265,16 @@ TEST_CASE("null means silence for every optional field") {
 
 TEST_CASE("every field arrives") {
   GenerationRequest out;
-  const auto error = ParseRequest(
-      Endpoint::kCompletions,
-      R"({"model":"m","prompt":[[3,4]],"max_tokens":7,"min_tokens":2,"temperature":0.5,"top_p":0.9,"top_k":-1,)"
-      R"("min_p":0.1,"seed":-1,"stop":["a"],"include_stop_str_in_output":true,"stop_token_ids":[9],"ignore_eos":true,)"
-      R"("skip_special_tokens":false,"stream":true,"stream_options":{"include_usage":true,"later":1},"user":"u",)"
-      R"("made_up":1,"kv_transfer_params":{"tp_size":9}})",
-      kLimits, out);
+  const auto error =
+      ParseRequest(Endpoint::kCompletions,
+                   R"({"model":"m","prompt":[[3,4]],"max_tokens":7,"min_tokens":2,)"
+                   R"("temperature":0.5,"top_p":0.9,"top_k":-1,)"
+                   R"("min_p":0.1,"seed":-1,"stop":["a"],"include_stop_str_in_output":true,)"
+                   R"("stop_token_ids":[9],"ignore_eos":true,)"
+                   R"("skip_special_tokens":false,"stream":true,"stream_options":{"include_usage":true,)"
+                   R"("later":1},"user":"u",)"
+                   R"("made_up":1,"kv_transfer_params":{"tp_size":9}})",
+                   kLimits, out);
   REQUIRE_FALSE(error);
   CHECK(out.model == "m");
   CHECK(std::get<std::vector<TokenId>>(out.prompt) == std::vector<TokenId>{3, 4});
@@ -292,11 +297,11 @@ TEST_CASE("every field arrives") {
 
 TEST_CASE("the newer name of the answer's length wins in chats") {
   GenerationRequest out;
-  const auto error = ParseRequest(
-      Endpoint::kChat,
-      R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],"name":"n"}],)"
-      R"("max_tokens":5,"max_completion_tokens":9})",
-      kLimits, out);
+  const auto error = ParseRequest(Endpoint::kChat,
+                                  R"({"messages":[{"role":"user","content":[{"type":"text",)"
+                                  R"("text":"a"},{"type":"text","text":"b"}],"name":"n"}],)"
+                                  R"("max_tokens":5,"max_completion_tokens":9})",
+                                  kLimits, out);
   REQUIRE_FALSE(error);
   CHECK(out.max_tokens == 9);
   REQUIRE(out.messages.size() == 1);
