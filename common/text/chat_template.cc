@@ -71,7 +71,7 @@ absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::Parse(std::string_vi
   state->statements = *std::move(statements);
   state->constants.emplace("bos_token", jinja::Value(std::move(bos_token)));
   state->constants.emplace("eos_token", jinja::Value(std::move(eos_token)));
-  return std::unique_ptr<ChatTemplate>(new ChatTemplate(std::move(state)));
+  return std::make_unique<ChatTemplate>(std::move(state));
 }
 
 absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::Load(const std::string& directory) {

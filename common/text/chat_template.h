@@ -23,7 +23,11 @@ struct ChatInput {
 /// templates use. No file access, no attribute of the host, bounded steps, depth and output. Clients can
 /// never supply one. Immutable after `Parse`; safe to share between threads.
 class ChatTemplate {
+  struct State;
+
  public:
+  /// For the factories below: nobody else can name a state.
+  explicit ChatTemplate(std::unique_ptr<State> state);
   /// Parses `source`. A construct outside the subset is an error with line and column. `bos_token` and
   /// `eos_token` are variables of the template.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<ChatTemplate>> Parse(std::string_view source,
@@ -40,8 +44,6 @@ class ChatTemplate {
   [[nodiscard]] absl::StatusOr<std::string> Render(const ChatInput& input) const;
 
  private:
-  struct State;
-  explicit ChatTemplate(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

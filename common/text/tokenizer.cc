@@ -167,7 +167,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
   if (!file.ok()) return Annotate(file.status(), "tokenizer.json");
   BATON_ASSIGN_OR_RETURN(TokenizerSpec spec, ParseTokenizerSpec(*file));
   const std::uint64_t fingerprint = HashOf(json::Serialize(*file));
-  return std::unique_ptr<Tokenizer>(new Tokenizer(std::make_unique<State>(std::move(spec), fingerprint)));
+  return std::make_unique<Tokenizer>(std::make_unique<State>(std::move(spec), fingerprint));
 }
 
 absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,

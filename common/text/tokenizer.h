@@ -21,7 +21,11 @@ struct EncodeOptions {
 
 /// A Hugging Face `tokenizer.json`. Immutable after `Load`; safe to share between threads.
 class Tokenizer {
+  struct State;
+
  public:
+  /// For the factories below: nobody else can name a state.
+  explicit Tokenizer(std::unique_ptr<State> state);
   /// Reads `directory`/tokenizer.json (required) and tokenizer_config.json (optional). An unsupported
   /// component is an error that names it: "tokenizer.json: pre_tokenizer.type 'Metaspace' is not supported;
   /// supported: ...".
@@ -51,8 +55,6 @@ class Tokenizer {
   [[nodiscard]] std::uint64_t Fingerprint() const;
 
  private:
-  struct State;
-  explicit Tokenizer(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 
