@@ -1,0 +1,154 @@
+#include "router/sinks.h"
+
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "common/metrics/registry.h"
+
+namespace baton::router {
+namespace {
+
+using std::chrono::seconds;
+
+struct Wire {
+  int status = 0;
+  net::HttpHeaders headers;
+  std::string body;
+  std::vector<std::string> writes;
+  bool ended = false;
+  bool broken = false;
+};
+
+class FakeResponder final : public net::HttpResponder {
+ public:
+  explicit FakeResponder(Wire& wire) : wire_(wire) {}
+  void Send(net::HttpResponse response) override {
+    REQUIRE(wire_.status == 0);
+    wire_.status = response.status;
+    wire_.headers = response.headers;
+    wire_.body = response.body;
+  }
+  void BeginStream(int status, net::HttpHeaders headers) override {
+    REQUIRE(wire_.status == 0);
+    wire_.status = status;
+    wire_.headers = std::move(headers);
+  }
+  bool Write(std::string_view chunk) override {
+    REQUIRE(wire_.status == 200);
+    if (!wire_.broken) wire_.writes.emplace_back(chunk);
+    return !wire_.broken;
+  }
+  void End() override { wire_.ended = true; }
+  void OnDisconnect(std::function<void()> /*gone*/) override {}
+
+ private:
+  Wire& wire_;
+};
+
+struct Bench {
+  SinkContext Context() {
+    return {.responder = std::make_shared<FakeResponder>(wire),
+            .head = {Endpoint::kChat, "chatcmpl-1", "m", "fp", 7},
+            .headers = {{"x-request-id", "r"}},
+            .clock = &clock,
+            .probe = &probe};
+  }
+  [[nodiscard]] std::string Header(std::string_view name) const {
+    for (const auto& [key, value] : wire.headers) {
+      if (key == name) return value;
+    }
+    return "";
+  }
+  Wire wire;
+  ManualClock clock;
+  metrics::Registry metrics;
+  Probe probe{metrics};
+};
+
+const Usage kUsage{.prompt_tokens = 1, .completion_tokens = 1};
+
+TEST_CASE("a stream begins with its first token, one write an event") {
+  Bench bench;
+  const auto sink = MakeStreamSink(bench.Context(), UsageStyle::kNull);
+  CHECK(bench.wire.status == 0);
+  CHECK(sink->Text("a", kUsage));
+  CHECK(sink->Text("b", kUsage));
+  sink->Finish({"stop", {}}, kUsage);
+  REQUIRE(bench.wire.writes.size() == 5);
+  CHECK(bench.wire.writes[0].find("\"role\"") != std::string::npos);
+  CHECK(bench.wire.writes[1].find("\"role\"") == std::string::npos);
+  CHECK(bench.wire.writes[2].find("\"finish_reason\":\"stop\"") != std::string::npos);
+  CHECK(bench.wire.writes[3].find("\"choices\":[]") != std::string::npos);
+  CHECK(bench.wire.writes[4] == kDoneEvent);
+  CHECK(bench.wire.ended);
+  CHECK(bench.Header("x-request-id") == "r");
+}
+
+TEST_CASE("ten silent seconds bring a comment, and the role still waits for the first token") {
+  Bench bench;
+  const auto sink = MakeStreamSink(bench.Context(), UsageStyle::kAbsent);
+  bench.clock.Advance(seconds(9));
+  CHECK(sink->Tick(bench.clock.Now()));
+  CHECK(bench.wire.status == 0);
+  bench.clock.Advance(seconds(1));
+  CHECK(sink->Tick(bench.clock.Now()));
+  CHECK(bench.wire.status == 200);
+  CHECK(bench.wire.writes == std::vector<std::string>{": keep-alive\n\n"});
+  bench.clock.Advance(seconds(5));
+  CHECK(sink->Tick(bench.clock.Now()));
+  CHECK(bench.wire.writes.size() == 1);
+  CHECK(sink->Text("a", kUsage));
+  CHECK(bench.wire.writes.at(1).find("\"role\"") != std::string::npos);
+  bench.clock.Advance(seconds(9));
+  CHECK(sink->Tick(bench.clock.Now()));
+  CHECK(bench.wire.writes.size() == 2);
+}
+
+TEST_CASE("a failure before the first byte has its own status") {
+  Bench bench;
+  const auto sink = MakeStreamSink(bench.Context(), UsageStyle::kAbsent);
+  sink->Fail(Refused(Refusal::kQueueFull));
+  CHECK(bench.wire.status == 503);
+  CHECK(bench.wire.body.find("queue_full") != std::string::npos);
+  CHECK_FALSE(bench.Header("Retry-After").empty());
+  CHECK(bench.Header("Content-Type") == "application/json");
+}
+
+TEST_CASE("a failure in the middle is an error event and [DONE]") {
+  Bench bench;
+  const auto sink = MakeStreamSink(bench.Context(), UsageStyle::kNull);
+  CHECK(sink->Text("a", kUsage));
+  sink->Fail(DeadlineExceeded());
+  REQUIRE(bench.wire.writes.size() == 3);
+  CHECK(bench.wire.writes[1].find(
+            "\"type\":\"server_error\",\"param\":null,\"code\":\"deadline_exceeded\"") != std::string::npos);
+  CHECK(bench.wire.writes[2] == kDoneEvent);
+  CHECK(bench.wire.ended);
+}
+
+TEST_CASE("a client that no longer reads is noticed by text and by signs of life") {
+  Bench bench;
+  const auto sink = MakeStreamSink(bench.Context(), UsageStyle::kAbsent);
+  bench.wire.broken = true;
+  CHECK_FALSE(sink->Text("a", kUsage));
+  bench.clock.Advance(seconds(10));
+  CHECK_FALSE(sink->Tick(bench.clock.Now()));
+}
+
+TEST_CASE("a whole answer is sent once, at the end") {
+  Bench bench;
+  const auto sink = MakeWholeSink(bench.Context());
+  CHECK(sink->Text("a", kUsage));
+  CHECK(sink->Text("b", kUsage));
+  bench.clock.Advance(seconds(60));
+  CHECK(sink->Tick(bench.clock.Now()));
+  CHECK(bench.wire.status == 0);
+  sink->Finish({"length", {}}, kUsage);
+  CHECK(bench.wire.status == 200);
+  CHECK(bench.wire.body.find("\"content\":\"ab\"") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace baton::router
