@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <deque>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "common/base/ids.h"
+
+namespace baton::kvtransfer {
+
+/// The newest attempt of each request that was begun or aborted here: an older one, or an aborted one, is refused. Bounded:
+/// the oldest entries are forgotten.
+class Attempts {
+ public:
+  explicit Attempts(std::size_t capacity) : capacity_(capacity) {}
+
+  /// False where `key` is older than what was seen, or was aborted.
+  [[nodiscard]] bool Begin(RequestKey key) {
+    if (const auto seen = newest_.find(key.request); seen != newest_.end()) {
+      if (key.attempt < seen->second.attempt) return false;
+      if (key.attempt == seen->second.attempt && seen->second.aborted) return false;
+    }
+    Remember(key, false);
+    return true;
+  }
+  /// An ABORT, which may have overtaken what it ends.
+  void Abort(RequestKey key) {
+    const auto seen = newest_.find(key.request);
+    if (seen != newest_.end() && key.attempt < seen->second.attempt) return;
+    Remember(key, true);
+  }
+
+ private:
+  struct Seen {
+    Attempt attempt;
+    bool aborted = false;
+  };
+  void Remember(RequestKey key, bool aborted) {
+    if (newest_.insert_or_assign(key.request, Seen{.attempt = key.attempt, .aborted = aborted}).second) {
+      order_.push_back(key.request);
+    }
+    while (order_.size() > capacity_) {
+      newest_.erase(order_.front());
+      order_.pop_front();
+    }
+  }
+
+  const std::size_t capacity_;
+  absl::flat_hash_map<RequestId, Seen> newest_;
+  std::deque<RequestId> order_;
+};
+
+}  // namespace baton::kvtransfer

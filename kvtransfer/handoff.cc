@@ -1,0 +1,216 @@
+#include "kvtransfer/handoff.h"
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+#include "kvtransfer/handoff_with.h"
+#include "kvtransfer/peer.pb.h"
+#include "kvtransfer/peer_links.h"
+#include "kvtransfer/peer_messages.h"
+#include "kvtransfer/probe.h"
+#include "kvtransfer/receive_side.h"
+#include "kvtransfer/send_side.h"
+
+namespace baton::kvtransfer {
+
+std::string_view Name(TransferEnd end) {
+  switch (end) {
+    case TransferEnd::kAcked: return "acked";
+    case TransferEnd::kFailed: return "failed";
+    case TransferEnd::kAborted: return "aborted";
+    case TransferEnd::kExpired: return "expired";
+  }
+  return "?";
+}
+
+namespace {
+
+/// Leases, deadlines and drains are looked at this often: the error of a deadline, small against any of them.
+constexpr Duration kTickInterval = std::chrono::milliseconds(50);
+
+class HandoffImpl final : public Handoff, public TransportEvents, public std::enable_shared_from_this<HandoffImpl> {
+ public:
+  HandoffImpl(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
+              metrics::Registry& metrics, Observer observer, std::unique_ptr<Transport> transport)
+      : loop_(loop),
+        observer_(std::move(observer)),
+        probe_(metrics),
+        transport_(std::move(transport)),
+        links_(loop, options, arena.layout, incarnation, *transport_,
+               {.on_message = [this](WorkerId from, const peer::Envelope& message) { OnMessage(from, message); },
+                .on_status = [this](const PeerStatus& status, const absl::Status& why) { OnStatus(status, why); },
+                .live_transfers = [this](WorkerId peer) { return LiveOf(peer); }}),
+        receive_(loop, options, arena, incarnation, *transport_, links_, probe_),
+        send_(loop, options, arena, incarnation, *transport_, links_, probe_),
+        arena_(arena) {}
+
+  absl::Status Start() {
+    BATON_RETURN_IF_ERROR(transport_->Start(arena_, *this));
+    BATON_RETURN_IF_ERROR(links_.Listen());
+    ScheduleTick();
+    return absl::OkStatus();
+  }
+
+  /// Nothing of the transport's reports is looked at any more.
+  void Silence() { silent_ = true; }
+
+  std::uint16_t Port() const override { return links_.Port(); }
+  void SetSelf(WorkerId self) override { links_.SetSelf(self); }
+  void SetPeers(const std::vector<PeerInfo>& peers) override { links_.SetPeers(peers); }
+  std::vector<PeerStatus> Peers() const override { return links_.Statuses(); }
+  absl::Status Receive(const ReceiveRequest& request, ReceiverEvents events) override {
+    return receive_.Receive(request, std::move(events));
+  }
+  void AbortReceive(RequestKey key) override { receive_.Abort(key); }
+  absl::Status Send(const SendRequest& request, SenderEvents events) override {
+    return send_.Send(request, std::move(events));
+  }
+  void ProducerStarted(RequestKey key) override { send_.ProducerStarted(key); }
+  void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) override {
+    send_.LayerReady(key, layer, first_position, tokens);
+  }
+  void Commit(RequestKey key, const CommitInfo& info) override { send_.Commit(key, info); }
+  void AbortSend(RequestKey key) override { send_.Abort(key); }
+  std::size_t LiveTransfers() const override { return receive_.Live() + send_.Live(); }
+
+  // From the transport's thread.
+  void OnReceived(Received received) override {
+    ToLoop([received = std::move(received)](HandoffImpl& self) { self.receive_.OnPlaced(received); });
+  }
+  void OnDrained(TransferId transfer) override {
+    ToLoop([transfer](HandoffImpl& self) { self.receive_.OnDrained(transfer); });
+  }
+  void OnSent(SendHandle send, const absl::Status& status) override {
+    ToLoop([send, status](HandoffImpl& self) {
+      if (!self.send_.OnSent(send, status)) self.links_.OnSent(send, status);
+    });
+  }
+  void OnPeerDown(PeerHandle peer, const absl::Status& why) override {
+    ToLoop([peer, why](HandoffImpl& self) { self.links_.OnPeerDown(peer, why); });
+  }
+
+ private:
+  void ToLoop(std::function<void(HandoffImpl&)> work) {
+    loop_.Post([weak = weak_from_this(), work = std::move(work)] {
+      const auto self = weak.lock();
+      if (self != nullptr && !self->silent_) work(*self);
+    });
+  }
+
+  void OnMessage(WorkerId from, const peer::Envelope& message) {
+    switch (message.body_case()) {
+      case peer::Envelope::kGrant: return send_.OnGrant(from, message.grant());
+      case peer::Envelope::kCommit: return receive_.OnCommit(from, message.commit());
+      case peer::Envelope::kAck: return send_.OnAck(from, FromWire(message.ack().transfer()));
+      case peer::Envelope::kAbort:
+        send_.OnAbort(from, message.abort());
+        return receive_.OnAbort(from, message.abort());
+      case peer::Envelope::kPing:
+        for (const peer::Id& id : message.ping().transfers()) receive_.Renew(from, FromWire(id));
+        return;
+      case peer::Envelope::kHello:
+      case peer::Envelope::kRefused:
+      case peer::Envelope::kMeasured:
+      case peer::Envelope::BODY_NOT_SET: return;
+    }
+  }
+
+  void OnStatus(const PeerStatus& status, const absl::Status& why) {
+    if (!status.ready) {
+      send_.OnPeerLost(status.id, why);
+      receive_.OnPeerLost(status.id, why);
+    }
+    double ready = 0;
+    for (const PeerStatus& peer : links_.Statuses()) ready += peer.ready ? 1 : 0;
+    probe_.PeersReady(ready);
+    // Never from inside a call of the caller's.
+    ToLoop([status](HandoffImpl& self) {
+      if (self.observer_.on_peer) self.observer_.on_peer(status);
+    });
+  }
+
+  std::vector<TransferId> LiveOf(WorkerId peer) const {
+    std::vector<TransferId> ids;
+    send_.LiveOf(peer, ids);
+    return ids;
+  }
+
+  void ScheduleTick() {
+    tick_ = loop_.After(kTickInterval, [this] {
+      ScheduleTick();
+      send_.Tick();
+      receive_.Tick();
+      probe_.LiveTransfers(static_cast<double>(LiveTransfers()));
+      probe_.Dropped(static_cast<double>(transport_->Counters().dropped_messages));
+    });
+  }
+
+  net::EventLoop& loop_;
+  Observer observer_;
+  Probe probe_;
+  std::unique_ptr<Transport> transport_;
+  PeerLinks links_;
+  ReceiveSide receive_;
+  SendSide send_;
+  const ArenaView arena_;
+  net::Timer tick_;
+  bool silent_ = false;
+};
+
+/// What the caller owns: reports that are still on their way find a weak reference to the rest.
+class OwnedHandoff final : public Handoff {
+ public:
+  explicit OwnedHandoff(std::shared_ptr<HandoffImpl> impl) : impl_(std::move(impl)) {}
+  ~OwnedHandoff() override { impl_->Silence(); }
+  std::uint16_t Port() const override { return impl_->Port(); }
+  void SetSelf(WorkerId self) override { impl_->SetSelf(self); }
+  void SetPeers(const std::vector<PeerInfo>& peers) override { impl_->SetPeers(peers); }
+  std::vector<PeerStatus> Peers() const override { return impl_->Peers(); }
+  absl::Status Receive(const ReceiveRequest& request, ReceiverEvents events) override {
+    return impl_->Receive(request, std::move(events));
+  }
+  void AbortReceive(RequestKey key) override { impl_->AbortReceive(key); }
+  absl::Status Send(const SendRequest& request, SenderEvents events) override {
+    return impl_->Send(request, std::move(events));
+  }
+  void ProducerStarted(RequestKey key) override { impl_->ProducerStarted(key); }
+  void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) override {
+    impl_->LayerReady(key, layer, first_position, tokens);
+  }
+  void Commit(RequestKey key, const CommitInfo& info) override { impl_->Commit(key, info); }
+  void AbortSend(RequestKey key) override { impl_->AbortSend(key); }
+  std::size_t LiveTransfers() const override { return impl_->LiveTransfers(); }
+
+ private:
+  std::shared_ptr<HandoffImpl> impl_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(std::unique_ptr<Transport> transport, net::EventLoop& loop,
+                                                           const HandoffOptions& options, const ArenaView& arena,
+                                                           Incarnation incarnation, metrics::Registry& metrics,
+                                                           Handoff::Observer observer) {
+  const std::size_t needed =
+      static_cast<std::size_t>(arena.layout.layers) * static_cast<std::size_t>(arena.blocks) * arena.layout.BlockBytes();
+  BATON_CHECK(arena.region.bytes >= needed, "an arena of {} bytes for {} of KV", arena.region.bytes, needed);
+  auto impl = std::make_shared<HandoffImpl>(loop, options, arena, incarnation, metrics, std::move(observer),
+                                            std::move(transport));
+  BATON_RETURN_IF_ERROR(impl->Start());
+  return std::make_unique<OwnedHandoff>(std::move(impl));
+}
+
+absl::StatusOr<std::unique_ptr<Handoff>> Handoff::Create(net::EventLoop& loop, const HandoffOptions& options,
+                                                         const ArenaView& arena, Incarnation incarnation,
+                                                         metrics::Registry& metrics, Observer observer) {
+  std::unique_ptr<Transport> transport;
+  if (options.transport == "ucx") {
+    transport = CreateUcxTransport(options);
+  } else if (options.transport == "loopback") {
+    transport = CreateLoopbackTransport(options);
+  } else {
+    return Error(kInvalidArgument, "transfer.transport '{}' is none of: ucx, loopback", options.transport);
+  }
+  return CreateHandoffWith(std::move(transport), loop, options, arena, incarnation, metrics, std::move(observer));
+}
+
+}  // namespace baton::kvtransfer

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "common/base/ids.h"
+#include "kvtransfer/handoff.h"
+
+namespace baton::peer {
+class Id;
+class Layout;
+class Grant;
+}  // namespace baton::peer
+
+/// Between our values and the messages of peer.proto.
+namespace baton::kvtransfer {
+
+/// Permission for one peer to write these blocks; minted by the receiver, single use.
+struct Grant {
+  RequestKey key;
+  TransferId transfer;
+  Incarnation receiver;
+  Incarnation sender;
+  std::int64_t prompt_tokens = 0;
+  std::vector<BlockIndex> blocks;  // in order of position
+  Duration lease{};
+};
+
+void ToWire(TransferId id, peer::Id& out);
+[[nodiscard]] TransferId FromWire(const peer::Id& id);
+void ToWire(const KvLayout& layout, peer::Layout& out);
+[[nodiscard]] KvLayout FromWire(const peer::Layout& layout);
+void ToWire(const Grant& grant, peer::Grant& out);
+/// InvalidArgument where the message contradicts itself or names more than `blocks_max` blocks (checked before anything of
+/// that size is made).
+[[nodiscard]] absl::Status FromWire(const peer::Grant& message, std::int64_t blocks_max, Grant& out);
+
+/// FailedPrecondition names the first difference: layouts must be equal (conversion is not there yet).
+[[nodiscard]] absl::Status CheckSame(const KvLayout& ours, const KvLayout& theirs);
+/// `blocks` as maximal runs in order.
+[[nodiscard]] std::vector<BlockRun> RunsOf(const std::vector<BlockIndex>& blocks);
+
+}  // namespace baton::kvtransfer

@@ -1,0 +1,217 @@
+#include "kvtransfer/receive_side.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "kvtransfer/peer.pb.h"
+#include "kvtransfer/peer_messages.h"
+
+namespace baton::kvtransfer {
+namespace {
+
+constexpr std::size_t kRememberedRequests = 16384;
+
+absl::Status CheckBlocks(const std::vector<BlockIndex>& blocks, std::int64_t prompt_tokens, const ArenaView& arena) {
+  const std::int64_t needed = (prompt_tokens + arena.layout.block_tokens - 1) / arena.layout.block_tokens;
+  if (prompt_tokens <= 0 || static_cast<std::int64_t>(blocks.size()) != needed) {
+    return Error(kInvalidArgument, "{} blocks for {} prompt tokens, {} needed", blocks.size(), prompt_tokens, needed);
+  }
+  for (const BlockIndex block : blocks) {
+    if (block.value >= arena.blocks) return Error(kInvalidArgument, "block {} of {}", block, arena.blocks);
+  }
+  return absl::OkStatus();
+}
+
+std::vector<BlockRun> SortedRuns(std::vector<BlockIndex> blocks) {
+  std::ranges::sort(blocks);
+  return RunsOf(blocks);
+}
+
+}  // namespace
+
+struct ReceiveSide::Transfer {
+  TransferId id;
+  ReceiveRequest request;
+  std::shared_ptr<ReceiverEvents> events;
+  ReceiverMachine machine;
+};
+
+ReceiveSide::ReceiveSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
+                         Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe)
+    : loop_(loop),
+      options_(options),
+      arena_(arena),
+      incarnation_(incarnation),
+      transport_(transport),
+      links_(links),
+      probe_(probe),
+      attempts_(kRememberedRequests) {}
+
+ReceiveSide::~ReceiveSide() = default;
+
+absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents events) {
+  BATON_RETURN_IF_ERROR(CheckBlocks(request.blocks, request.prompt_tokens, arena_));
+  BATON_RETURN_IF_ERROR(links_.Ready(request.sender, request.sender_incarnation).status());
+  if (transfers_.size() >= options_.transfers_max) {
+    return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
+  }
+  if (by_key_.contains(request.key) || !attempts_.Begin(request.key)) {
+    return Error(kAborted, "request {}: this attempt was aborted, or a newer one was seen", request.key);
+  }
+  const TransferId id = NewTransferId();
+  const Grant grant{.key = request.key,
+                    .transfer = id,
+                    .receiver = incarnation_,
+                    .sender = request.sender_incarnation,
+                    .prompt_tokens = request.prompt_tokens,
+                    .blocks = request.blocks,
+                    .lease = options_.lease};
+  transport_.OpenWindow({.transfer = id, .receiver = incarnation_, .blocks = SortedRuns(request.blocks)});
+  peer::Envelope envelope;
+  ToWire(grant, *envelope.mutable_grant());
+  const ReceiverMachine::Limits limits{.lease = options_.lease,
+                                       .transfer_deadline = options_.transfer_deadline,
+                                       .drain_deadline = options_.drain_deadline};
+  transfers_[id] = std::make_unique<Transfer>(
+      Transfer{.id = id,
+               .request = request,
+               .events = std::make_shared<ReceiverEvents>(std::move(events)),
+               .machine = ReceiverMachine(limits, loop_.Now(), arena_.layout.layers, request.blocks)});
+  by_key_[request.key] = id;
+  if (const absl::Status sent = links_.Send(request.sender, envelope); !sent.ok()) {
+    Transfer& transfer = *transfers_.at(id);
+    Run(transfer, transfer.machine.Abort(loop_.Now(), TransferEnd::kFailed, sent, /*tell_peer=*/false));
+  }
+  return absl::OkStatus();
+}
+
+void ReceiveSide::Abort(RequestKey key) {
+  attempts_.Abort(key);
+  const auto id = by_key_.find(key);
+  if (id == by_key_.end()) return;
+  Transfer& transfer = *transfers_.at(id->second);
+  Run(transfer, transfer.machine.Abort(loop_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
+                                       /*tell_peer=*/true));
+}
+
+void ReceiveSide::OnPlaced(const Received& received) {
+  const auto found = transfers_.find(received.transfer);
+  if (found == transfers_.end()) return;
+  if (received.status.code() == kDataLoss) probe_.ChecksumFailed();
+  probe_.Received(received.bytes);
+  Run(*found->second, found->second->machine.Placed(loop_.Now(), received.runs, received.status));
+}
+
+void ReceiveSide::OnDrained(TransferId transfer) {
+  const auto found = transfers_.find(transfer);
+  if (found != transfers_.end()) Run(*found->second, found->second->machine.Drained());
+}
+
+ReceiveSide::Transfer* ReceiveSide::Find(WorkerId from, TransferId transfer) {
+  const auto found = transfers_.find(transfer);
+  return found != transfers_.end() && found->second->request.sender == from ? found->second.get() : nullptr;
+}
+
+void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
+  Transfer* transfer = Find(from, FromWire(commit.transfer()));
+  if (transfer == nullptr) {
+    probe_.StaleMessage();
+    return;
+  }
+  if (commit.prompt_tokens() != transfer->request.prompt_tokens) {
+    Run(*transfer, transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed,
+                                           Error(kInvalidArgument, "COMMIT of {} prompt tokens, {} were granted",
+                                                 commit.prompt_tokens(), transfer->request.prompt_tokens),
+                                           /*tell_peer=*/true));
+    return;
+  }
+  Run(*transfer, transfer->machine.Committed(loop_.Now(), {.first_token = commit.first_token(),
+                                                           .prompt_tokens = commit.prompt_tokens()}));
+}
+
+void ReceiveSide::OnAbort(WorkerId from, const peer::Abort& abort) {
+  Transfer* transfer = Find(from, FromWire(abort.transfer()));
+  if (transfer == nullptr) return;
+  const TransferEnd end = abort.failed() ? TransferEnd::kFailed : TransferEnd::kAborted;
+  Run(*transfer, transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the sender says: {}", abort.reason()),
+                                         /*tell_peer=*/false));
+}
+
+void ReceiveSide::Renew(WorkerId from, TransferId transfer) {
+  if (Transfer* found = Find(from, transfer); found != nullptr) found->machine.Renew(loop_.Now());
+}
+
+void ReceiveSide::OnPeerLost(WorkerId peer, const absl::Status& why) {
+  std::vector<Transfer*> lost;
+  for (const auto& [id, transfer] : transfers_) {
+    if (transfer->request.sender == peer) lost.push_back(transfer.get());
+  }
+  for (Transfer* transfer : lost) {
+    Run(*transfer, transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed, why, /*tell_peer=*/false));
+  }
+}
+
+void ReceiveSide::Tick() {
+  std::vector<TransferId> ids;
+  for (const auto& [id, transfer] : transfers_) ids.push_back(id);
+  for (const TransferId id : ids) {
+    const auto found = transfers_.find(id);
+    if (found != transfers_.end()) Run(*found->second, found->second->machine.Tick(loop_.Now()));
+  }
+}
+
+void ReceiveSide::LiveOf(WorkerId peer, std::vector<TransferId>& out) const {
+  for (const auto& [id, transfer] : transfers_) {
+    if (transfer->request.sender == peer && transfer->machine.Live()) out.push_back(id);
+  }
+}
+
+void ReceiveSide::Report(const std::shared_ptr<ReceiverEvents>& events,
+                         std::function<void(const ReceiverEvents&)> report) {
+  loop_.Post([events, report = std::move(report)] { report(*events); });
+}
+
+void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& actions) {
+  using Kind = ReceiverMachine::Action::Kind;
+  for (const ReceiverMachine::Action& action : actions) {
+    peer::Envelope envelope;
+    switch (action.kind) {
+      case Kind::kCloseWindow: transport_.CloseWindow(transfer.id); break;
+      case Kind::kSendAck:
+        ToWire(transfer.id, *envelope.mutable_ack()->mutable_transfer());
+        static_cast<void>(links_.Send(transfer.request.sender, envelope));
+        break;
+      case Kind::kSendAbort:
+        ToWire(transfer.id, *envelope.mutable_abort()->mutable_transfer());
+        envelope.mutable_abort()->set_failed(action.end != TransferEnd::kAborted);
+        envelope.mutable_abort()->set_reason(Message(action.status));
+        static_cast<void>(links_.Send(transfer.request.sender, envelope));
+        break;
+      case Kind::kForceClosePeer:
+        loop_.Post([this, peer = transfer.request.sender] {
+          links_.Reset(peer, Error(kAborted, "worker {}: an aborted transfer did not drain", peer));
+        });
+        break;
+      case Kind::kReportCommitted:
+        probe_.ReceiveEnded(TransferEnd::kAcked);
+        Report(transfer.events, [info = *transfer.machine.Commit()](const ReceiverEvents& events) {
+          events.on_committed(info);
+        });
+        break;
+      case Kind::kReportFailed:
+        probe_.ReceiveEnded(action.end);
+        Report(transfer.events, [end = action.end, status = action.status](const ReceiverEvents& events) {
+          events.on_failed(end, status);
+        });
+        break;
+      case Kind::kReportReleased:
+        Report(transfer.events, [](const ReceiverEvents& events) { events.on_released(); });
+        by_key_.erase(transfer.request.key);
+        transfers_.erase(TransferId(transfer.id));
+        return;  // the transfer is gone
+    }
+  }
+}
+
+}  // namespace baton::kvtransfer

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "kvtransfer/attempts.h"
+#include "kvtransfer/handoff.h"
+#include "kvtransfer/peer_links.h"
+#include "kvtransfer/probe.h"
+#include "kvtransfer/receiver_machine.h"
+#include "kvtransfer/transport.h"
+
+namespace baton::peer {
+class Abort;
+class Commit;
+}  // namespace baton::peer
+
+namespace baton::kvtransfer {
+
+/// The transfers that this worker receives: machines, windows and their callers' events. Control loop only.
+class ReceiveSide {
+ public:
+  ReceiveSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
+              Transport& transport, PeerLinks& links, const Probe& probe);
+  ~ReceiveSide();
+  ReceiveSide(const ReceiveSide&) = delete;
+  ReceiveSide& operator=(const ReceiveSide&) = delete;
+
+  [[nodiscard]] absl::Status Receive(const ReceiveRequest& request, ReceiverEvents events);
+  void Abort(RequestKey key);
+  void OnPlaced(const Received& received);
+  void OnDrained(TransferId transfer);
+  void OnCommit(WorkerId from, const peer::Commit& commit);
+  void OnAbort(WorkerId from, const peer::Abort& abort);
+  void Renew(WorkerId from, TransferId transfer);
+  void OnPeerLost(WorkerId peer, const absl::Status& why);
+  void Tick();
+  [[nodiscard]] std::size_t Live() const { return transfers_.size(); }
+  void LiveOf(WorkerId peer, std::vector<TransferId>& out) const;
+
+ private:
+  struct Transfer;
+  Transfer* Find(WorkerId from, TransferId transfer);
+  void Run(Transfer& transfer, const ReceiverMachine::Actions& actions);
+  void Report(const std::shared_ptr<ReceiverEvents>& events, std::function<void(const ReceiverEvents&)> report);
+
+  net::EventLoop& loop_;
+  const HandoffOptions options_;
+  const ArenaView arena_;
+  const Incarnation incarnation_;
+  Transport& transport_;
+  PeerLinks& links_;
+  const Probe& probe_;
+  absl::flat_hash_map<TransferId, std::unique_ptr<Transfer>> transfers_;
+  absl::flat_hash_map<RequestKey, TransferId> by_key_;
+  Attempts attempts_;
+};
+
+}  // namespace baton::kvtransfer

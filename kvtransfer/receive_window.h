@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/statusor.h>
+
+#include "kvtransfer/data_header.h"
+#include "kvtransfer/handoff.h"
+#include "kvtransfer/transport.h"
+
+namespace baton::kvtransfer {
+
+/// The receive windows of one transport, and the check of every message against them: indices, never addresses, come
+/// from the wire. Used from one thread at a time (the transport's).
+class ReceiveWindows {
+ public:
+  explicit ReceiveWindows(const ArenaView& arena) : arena_(arena) {}
+
+  void Open(ReceiveWindow window);
+  /// No message is accepted any more. True where nothing is in flight: drained at once.
+  [[nodiscard]] bool Close(TransferId transfer);
+  /// Where the payload of `header` goes, in order, or why it may not: unknown or closed transfer, stale incarnation, layer
+  /// or block outside the window, length that differs from the runs'.
+  [[nodiscard]] absl::StatusOr<std::vector<std::span<std::byte>>> Place(const DataHeader& header) const;
+  /// A receive into the window has begun or ended. `End` is true where that was the last one of a closed window.
+  void Begin(TransferId transfer);
+  [[nodiscard]] bool End(TransferId transfer);
+
+ private:
+  struct Entry {
+    ReceiveWindow window;
+    std::int64_t in_flight = 0;
+    bool closed = false;
+  };
+  ArenaView arena_;
+  absl::flat_hash_map<TransferId, Entry> entries_;
+};
+
+}  // namespace baton::kvtransfer

@@ -1,0 +1,111 @@
+#include "kvtransfer/send_plan.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+
+namespace baton::kvtransfer {
+namespace {
+
+/// From here on a run is a message of its own: the knee between packed eager messages and rendezvous on TCP.
+constexpr std::uint64_t kOwnMessageBytes = 256U << 10;
+/// A longer run is cut: bounds the memory that one message occupies on its way, and spreads checksums over messages.
+constexpr std::uint64_t kMessageBytesMax = 4U << 20;
+
+}  // namespace
+
+SendPlan::SendPlan(const Shape& shape, std::int64_t prompt_tokens, std::vector<BlockIndex> source)
+    : shape_(shape),
+      prompt_tokens_(prompt_tokens),
+      source_(std::move(source)),
+      ready_tokens_(static_cast<std::size_t>(shape.layers)),
+      taken_blocks_(static_cast<std::size_t>(shape.layers)) {}
+
+void SendPlan::SetTarget(std::vector<BlockIndex> target) {
+  BATON_CHECK(target.size() == source_.size());
+  target_ = std::move(target);
+}
+
+void SendPlan::LayerReady(int layer, std::int64_t first_position, std::int64_t tokens) {
+  std::int64_t& ready = ready_tokens_.at(static_cast<std::size_t>(layer));
+  BATON_CHECK(first_position == ready && tokens > 0 && ready + tokens <= prompt_tokens_,
+              "layer {}: positions {}+{} after {} of {}", layer, first_position, tokens, ready, prompt_tokens_);
+  ready += tokens;
+}
+
+void SendPlan::Finish() { finished_ = true; }
+
+bool SendPlan::AllReady() const {
+  return std::ranges::all_of(ready_tokens_, [&](std::int64_t ready) { return ready == prompt_tokens_; });
+}
+
+bool SendPlan::Complete() const {
+  return finished_ && std::ranges::all_of(taken_blocks_, [&](std::int64_t taken) {
+           return taken == static_cast<std::int64_t>(source_.size());
+         });
+}
+
+std::uint64_t SendPlan::TotalBytes() const {
+  return static_cast<std::uint64_t>(shape_.layers) * source_.size() * shape_.block_bytes;
+}
+
+std::int64_t SendPlan::ReadyBlocks(std::size_t layer) const {
+  // A block that is not full yet will still change, unless it is the prompt's last one.
+  if (ready_tokens_[layer] == prompt_tokens_) return static_cast<std::int64_t>(source_.size());
+  return ready_tokens_[layer] / shape_.block_tokens;
+}
+
+void SendPlan::AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to, std::vector<PlannedRun>& runs) const {
+  const auto longest = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, kMessageBytesMax / shape_.block_bytes));
+  for (std::int64_t i = from; i < to; ++i) {
+    const BlockIndex source = source_[static_cast<std::size_t>(i)];
+    const BlockIndex target = target_[static_cast<std::size_t>(i)];
+    if (i > from) {
+      PlannedRun& last = runs.back();
+      if (source.value == last.source.value + last.count && target.value == last.target.value + last.count &&
+          last.count < longest) {
+        ++last.count;
+        continue;
+      }
+    }
+    runs.push_back({.layer = static_cast<std::uint16_t>(layer), .source = source, .target = target, .count = 1});
+  }
+}
+
+std::vector<PlannedMessage> SendPlan::Pack(const std::vector<PlannedRun>& runs) const {
+  std::vector<PlannedMessage> messages;
+  PlannedMessage packed;
+  std::uint64_t packed_bytes = 0;
+  for (const PlannedRun& run : runs) {
+    const std::uint64_t bytes = run.count * shape_.block_bytes;
+    if (bytes >= kOwnMessageBytes) {
+      messages.push_back({run});
+      continue;
+    }
+    packed.push_back(run);
+    packed_bytes += bytes;
+    if (packed_bytes >= kOwnMessageBytes || packed.size() == kDataRunsMax) {
+      messages.push_back(std::exchange(packed, {}));
+      packed_bytes = 0;
+    }
+  }
+  if (!packed.empty()) messages.push_back(std::move(packed));
+  return messages;
+}
+
+std::vector<PlannedMessage> SendPlan::Take() {
+  if (target_.empty()) return {};
+  std::vector<PlannedRun> runs;
+  for (std::size_t layer = 0; layer < ready_tokens_.size(); ++layer) {
+    const std::int64_t ready = ReadyBlocks(layer);
+    std::int64_t& taken = taken_blocks_[layer];
+    const auto waiting = static_cast<std::uint64_t>(ready - taken) * shape_.block_bytes;
+    if (waiting == 0 || (!finished_ && waiting < shape_.layer_wise_bytes_min)) continue;
+    layer_wise_ = layer_wise_ || !finished_;
+    AppendRuns(layer, taken, ready, runs);
+    taken = ready;
+  }
+  return Pack(runs);
+}
+
+}  // namespace baton::kvtransfer

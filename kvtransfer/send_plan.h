@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "kvtransfer/data_header.h"
+
+namespace baton::kvtransfer {
+
+/// A run of blocks as it lies on both sides.
+struct PlannedRun {
+  std::uint16_t layer = 0;
+  BlockIndex source;
+  BlockIndex target;
+  std::uint32_t count = 0;
+  friend bool operator==(const PlannedRun&, const PlannedRun&) = default;
+};
+
+/// The runs of one message.
+using PlannedMessage = std::vector<PlannedRun>;
+
+/// Which messages carry a prompt's KV, and when: pure. Few, large messages (handoff, rule 8): a run of at least 256 KiB is a
+/// message of its own; smaller runs are packed to 256 KiB and more, at most 16 runs a message.
+class SendPlan {
+ public:
+  struct Shape {
+    int layers = 0;
+    int block_tokens = 16;
+    std::size_t block_bytes = 0;              // of one block in one layer
+    std::uint64_t layer_wise_bytes_min = 0;   // a layer is sent before Finish once so much of it waits
+  };
+  /// `source` holds the prompt's blocks in order of position; both sides have as many.
+  SendPlan(const Shape& shape, std::int64_t prompt_tokens, std::vector<BlockIndex> source);
+
+  /// The receiver's blocks; until then nothing can be sent.
+  void SetTarget(std::vector<BlockIndex> target);
+  /// Positions [first, first + tokens) of `layer` are final. In order of position for each layer.
+  void LayerReady(int layer, std::int64_t first_position, std::int64_t tokens);
+  /// Every layer must be ready: what is left may go, however small.
+  void Finish();
+  /// Messages that can go now; each block of each layer is returned once.
+  [[nodiscard]] std::vector<PlannedMessage> Take();
+  /// Finished, and everything has been taken.
+  [[nodiscard]] bool Complete() const;
+  [[nodiscard]] bool AllReady() const;
+  /// True where a layer was sent before Finish.
+  [[nodiscard]] bool LayerWise() const { return layer_wise_; }
+  /// Bytes of the whole prompt's KV.
+  [[nodiscard]] std::uint64_t TotalBytes() const;
+
+ private:
+  [[nodiscard]] std::int64_t ReadyBlocks(std::size_t layer) const;
+  void AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to, std::vector<PlannedRun>& runs) const;
+  [[nodiscard]] std::vector<PlannedMessage> Pack(const std::vector<PlannedRun>& runs) const;
+
+  Shape shape_;
+  std::int64_t prompt_tokens_;
+  std::vector<BlockIndex> source_;
+  std::vector<BlockIndex> target_;
+  std::vector<std::int64_t> ready_tokens_;  // per layer
+  std::vector<std::int64_t> taken_blocks_;  // per layer
+  bool finished_ = false;
+  bool layer_wise_ = false;
+};
+
+}  // namespace baton::kvtransfer

@@ -1,0 +1,299 @@
+#include "kvtransfer/send_side.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+#include "kvtransfer/peer.pb.h"
+
+namespace baton::kvtransfer {
+namespace {
+
+constexpr std::size_t kRememberedRequests = 16384;
+
+}  // namespace
+
+struct SendSide::Transfer {
+  SendRequest request;
+  std::shared_ptr<SenderEvents> events;
+  SenderMachine machine;
+  SendPlan plan;
+  Grant grant;  // transfer 0 until it has come
+  CommitInfo commit;
+  std::uint32_t sequence = 0;
+  TransferStats stats;
+  TimePoint first_post{};
+  TimePoint committed{};
+};
+
+SendSide::SendSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
+                   Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe)
+    : loop_(loop),
+      options_(options),
+      arena_(arena),
+      incarnation_(incarnation),
+      transport_(transport),
+      links_(links),
+      probe_(probe),
+      attempts_(kRememberedRequests) {}
+
+SendSide::~SendSide() = default;
+
+absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
+  const std::int64_t block_tokens = arena_.layout.block_tokens;
+  const std::int64_t needed = (request.prompt_tokens + block_tokens - 1) / block_tokens;
+  if (request.prompt_tokens <= 0 || static_cast<std::int64_t>(request.blocks.size()) != needed) {
+    return Error(kInvalidArgument, "{} blocks for {} prompt tokens", request.blocks.size(), request.prompt_tokens);
+  }
+  BATON_RETURN_IF_ERROR(links_.Ready(request.receiver, request.receiver_incarnation).status());
+  if (transfers_.size() >= options_.transfers_max) {
+    return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
+  }
+  if (transfers_.contains(request.key) || !attempts_.Begin(request.key)) {
+    return Error(kAborted, "request {}: this attempt was aborted, or a newer one was seen", request.key);
+  }
+  const SendPlan::Shape shape{.layers = arena_.layout.layers,
+                              .block_tokens = arena_.layout.block_tokens,
+                              .block_bytes = arena_.layout.BlockBytes(),
+                              .layer_wise_bytes_min = options_.layer_wise_bytes_min};
+  auto made = std::make_unique<Transfer>(
+      Transfer{.request = request,
+               .events = std::make_shared<SenderEvents>(std::move(events)),
+               .machine = SenderMachine(
+                   {.transfer_deadline = options_.transfer_deadline, .drain_deadline = options_.drain_deadline}),
+               .plan = SendPlan(shape, request.prompt_tokens, request.blocks)});
+  made->stats.transport = transport_.Name();
+  Transfer& transfer = *made;
+  transfers_[request.key] = std::move(made);
+  if (const auto early = early_.find(request.key); early != early_.end()) {
+    const Early kept = std::move(early->second);
+    early_.erase(early);
+    if (kept.from == request.receiver) Apply(transfer, kept.grant);
+  }
+  return absl::OkStatus();
+}
+
+void SendSide::OnGrant(WorkerId from, const peer::Grant& message) {
+  Grant grant;
+  if (const absl::Status read = FromWire(message, 1LL << 31, grant); !read.ok()) {
+    Refuse(from, FromWire(message.transfer()), Message(read));
+    return;
+  }
+  if (grant.sender != incarnation_) {
+    Refuse(from, grant.transfer, "the grant is for another incarnation of this worker");
+    return;
+  }
+  const auto found = transfers_.find(grant.key);
+  if (found != transfers_.end() && found->second->request.receiver == from) {
+    Apply(*found->second, grant);
+    return;
+  }
+  if (early_.size() >= options_.transfers_max) {
+    Refuse(from, grant.transfer, "too many grants wait for their prompts");
+    return;
+  }
+  const RequestKey key = grant.key;
+  early_[key] = {.from = from, .grant = std::move(grant), .until = loop_.Now() + options_.lease};
+}
+
+void SendSide::Apply(Transfer& transfer, const Grant& grant) {
+  if (transfer.machine.GetState() != SenderMachine::State::kWaiting) return;  // repeated, or too late
+  if (grant.prompt_tokens != transfer.request.prompt_tokens ||
+      grant.blocks.size() != transfer.request.blocks.size()) {
+    Refuse(transfer.request.receiver, grant.transfer, "the grant is for a prompt of another length");
+    return;
+  }
+  transfer.grant = grant;
+  by_transfer_[grant.transfer] = transfer.request.key;
+  transfer.plan.SetTarget(grant.blocks);
+  Run(transfer, transfer.machine.Granted());
+  Pump(transfer);
+}
+
+void SendSide::ProducerStarted(RequestKey key) {
+  if (const auto found = transfers_.find(key); found != transfers_.end()) found->second->machine.Started(loop_.Now());
+}
+
+void SendSide::LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) {
+  const auto found = transfers_.find(key);
+  if (found == transfers_.end() || !found->second->machine.Live()) return;
+  found->second->plan.LayerReady(layer, first_position, tokens);
+  Pump(*found->second);
+}
+
+void SendSide::Commit(RequestKey key, const CommitInfo& info) {
+  const auto found = transfers_.find(key);
+  if (found == transfers_.end() || !found->second->machine.Live()) return;
+  Transfer& transfer = *found->second;
+  BATON_CHECK(transfer.plan.AllReady(), "request {} committed before its layers are ready", key);
+  transfer.commit = info;
+  transfer.committed = loop_.Now();
+  transfer.plan.Finish();
+  Pump(transfer);
+}
+
+void SendSide::Pump(Transfer& transfer) {
+  const auto state = transfer.machine.GetState();
+  if (state != SenderMachine::State::kGranted && state != SenderMachine::State::kSending) return;
+  for (const PlannedMessage& message : transfer.plan.Take()) Post(transfer, message);
+  if (transfer.plan.Complete()) Run(transfer, transfer.machine.AllPosted());
+}
+
+void SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
+  const auto peer = links_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
+  if (!peer.ok()) return;  // its loss is being reported
+  DataMessage data;
+  data.header.sequence = transfer.sequence++;
+  data.header.transfer = transfer.grant.transfer;
+  data.header.receiver = transfer.grant.receiver;
+  const std::size_t block_bytes = arena_.layout.BlockBytes();
+  for (const PlannedRun& run : message) {
+    const std::size_t offset =
+        (std::size_t{run.layer} * static_cast<std::size_t>(arena_.blocks) + run.source.value) * block_bytes;
+    data.header.runs.push_back({.layer = run.layer, .blocks = {.first = run.target, .count = run.count}});
+    data.pieces.push_back({arena_.region.address + offset, run.count * block_bytes});
+    transfer.stats.bytes += run.count * block_bytes;
+  }
+  if (transfer.stats.messages++ == 0) transfer.first_post = loop_.Now();
+  transfer.machine.Posted();
+  posted_[transport_.Send(*peer, std::move(data))] = transfer.request.key;
+}
+
+bool SendSide::OnSent(SendHandle send, const absl::Status& status) {
+  const auto key = posted_.find(send);
+  if (key == posted_.end()) return false;
+  Transfer& transfer = *transfers_.at(key->second);
+  posted_.erase(key);
+  Run(transfer, transfer.machine.Sent(loop_.Now(), status));
+  return true;
+}
+
+SendSide::Transfer* SendSide::FindGranted(WorkerId from, TransferId transfer) {
+  const auto key = by_transfer_.find(transfer);
+  if (key == by_transfer_.end()) return nullptr;
+  Transfer& found = *transfers_.at(key->second);
+  return found.request.receiver == from ? &found : nullptr;
+}
+
+void SendSide::OnAck(WorkerId from, TransferId id) {
+  Transfer* transfer = FindGranted(from, id);
+  if (transfer == nullptr) {
+    probe_.StaleMessage();
+    return;
+  }
+  const TimePoint now = loop_.Now();
+  transfer->stats.wire = transfer->stats.messages > 0 ? now - transfer->first_post : Duration{};
+  transfer->stats.exposed = now - transfer->committed;
+  transfer->stats.layer_wise = transfer->plan.LayerWise();
+  Run(*transfer, transfer->machine.Acked(now));
+}
+
+void SendSide::OnAbort(WorkerId from, const peer::Abort& abort) {
+  const TransferId id = FromWire(abort.transfer());
+  std::erase_if(early_, [&](const auto& entry) { return entry.second.grant.transfer == id; });
+  Transfer* transfer = FindGranted(from, id);
+  if (transfer == nullptr) return;
+  const TransferEnd end = abort.failed() ? TransferEnd::kFailed : TransferEnd::kAborted;
+  Run(*transfer, transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the receiver says: {}", abort.reason()),
+                                         /*tell_peer=*/false));
+}
+
+void SendSide::Abort(RequestKey key) {
+  attempts_.Abort(key);
+  if (const auto early = early_.find(key); early != early_.end()) {
+    Refuse(early->second.from, early->second.grant.transfer, "cancelled");
+    early_.erase(early);
+  }
+  const auto found = transfers_.find(key);
+  if (found == transfers_.end()) return;
+  Run(*found->second, found->second->machine.Abort(loop_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
+                                                   /*tell_peer=*/true));
+}
+
+void SendSide::OnPeerLost(WorkerId peer, const absl::Status& why) {
+  std::erase_if(early_, [&](const auto& entry) { return entry.second.from == peer; });
+  std::vector<Transfer*> lost;
+  for (const auto& [key, transfer] : transfers_) {
+    if (transfer->request.receiver == peer) lost.push_back(transfer.get());
+  }
+  for (Transfer* transfer : lost) {
+    Run(*transfer, transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed, why, /*tell_peer=*/false));
+  }
+}
+
+void SendSide::Tick() {
+  const TimePoint now = loop_.Now();
+  std::erase_if(early_, [&](const auto& entry) { return now >= entry.second.until; });
+  std::vector<RequestKey> keys;
+  for (const auto& [key, transfer] : transfers_) keys.push_back(key);
+  for (const RequestKey key : keys) {
+    const auto found = transfers_.find(key);
+    if (found != transfers_.end()) Run(*found->second, found->second->machine.Tick(now));
+  }
+}
+
+void SendSide::LiveOf(WorkerId peer, std::vector<TransferId>& out) const {
+  for (const auto& [id, key] : by_transfer_) {
+    if (transfers_.at(key)->request.receiver == peer) out.push_back(id);
+  }
+  for (const auto& [key, early] : early_) {
+    if (early.from == peer) out.push_back(early.grant.transfer);
+  }
+}
+
+void SendSide::Refuse(WorkerId peer, TransferId transfer, const std::string& reason) {
+  peer::Envelope envelope;
+  ToWire(transfer, *envelope.mutable_abort()->mutable_transfer());
+  envelope.mutable_abort()->set_reason(reason);
+  static_cast<void>(links_.Send(peer, envelope));
+}
+
+void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
+  using Kind = SenderMachine::Action::Kind;
+  for (const SenderMachine::Action& action : actions) {
+    peer::Envelope envelope;
+    switch (action.kind) {
+      case Kind::kReportGranted:
+        loop_.Post([events = transfer.events] {
+          if (events->on_granted) events->on_granted();
+        });
+        break;
+      case Kind::kSendCommit: {
+        peer::Commit& commit = *envelope.mutable_commit();
+        ToWire(transfer.grant.transfer, *commit.mutable_transfer());
+        commit.set_first_token(transfer.commit.first_token);
+        commit.set_prompt_tokens(transfer.commit.prompt_tokens);
+        commit.set_bytes(transfer.stats.bytes);
+        commit.set_messages(transfer.stats.messages);
+        static_cast<void>(links_.Send(transfer.request.receiver, envelope));
+        break;
+      }
+      case Kind::kSendAbort:
+        if (transfer.grant.transfer == TransferId()) break;  // the peer knows nothing of it yet
+        ToWire(transfer.grant.transfer, *envelope.mutable_abort()->mutable_transfer());
+        envelope.mutable_abort()->set_failed(action.end != TransferEnd::kAborted);
+        envelope.mutable_abort()->set_reason(Message(action.status));
+        static_cast<void>(links_.Send(transfer.request.receiver, envelope));
+        break;
+      case Kind::kForceClosePeer:
+        loop_.Post([this, peer = transfer.request.receiver] {
+          links_.Reset(peer, Error(kAborted, "worker {}: sends of an ended transfer did not drain", peer));
+        });
+        break;
+      case Kind::kReportEnded:
+        probe_.Sent(action.end, transfer.stats);
+        if (action.end == TransferEnd::kAcked && transfer.stats.wire > Duration{} && transfer.stats.bytes >= 1U << 20) {
+          links_.Measured(transfer.request.receiver,
+                          static_cast<double>(transfer.stats.bytes) / Seconds(transfer.stats.wire));
+        }
+        loop_.Post([events = transfer.events, end = action.end, status = action.status, stats = transfer.stats] {
+          events->on_ended(end, status, stats);
+        });
+        by_transfer_.erase(transfer.grant.transfer);
+        transfers_.erase(RequestKey(transfer.request.key));
+        return;  // the transfer is gone
+    }
+  }
+}
+
+}  // namespace baton::kvtransfer

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "kvtransfer/attempts.h"
+#include "kvtransfer/handoff.h"
+#include "kvtransfer/peer_links.h"
+#include "kvtransfer/peer_messages.h"
+#include "kvtransfer/probe.h"
+#include "kvtransfer/send_plan.h"
+#include "kvtransfer/sender_machine.h"
+#include "kvtransfer/transport.h"
+
+namespace baton::peer {
+class Abort;
+class Grant;
+}  // namespace baton::peer
+
+namespace baton::kvtransfer {
+
+/// The transfers that this worker sends: machines, plans and their callers' events. Control loop only.
+class SendSide {
+ public:
+  SendSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
+           Transport& transport, PeerLinks& links, const Probe& probe);
+  ~SendSide();
+  SendSide(const SendSide&) = delete;
+  SendSide& operator=(const SendSide&) = delete;
+
+  [[nodiscard]] absl::Status Send(const SendRequest& request, SenderEvents events);
+  void ProducerStarted(RequestKey key);
+  void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens);
+  void Commit(RequestKey key, const CommitInfo& info);
+  void Abort(RequestKey key);
+  void OnGrant(WorkerId from, const peer::Grant& message);
+  void OnAck(WorkerId from, TransferId transfer);
+  void OnAbort(WorkerId from, const peer::Abort& abort);
+  /// False where the send is none of these transfers'.
+  bool OnSent(SendHandle send, const absl::Status& status);
+  void OnPeerLost(WorkerId peer, const absl::Status& why);
+  void Tick();
+  [[nodiscard]] std::size_t Live() const { return transfers_.size(); }
+  void LiveOf(WorkerId peer, std::vector<TransferId>& out) const;
+
+ private:
+  struct Transfer;
+  /// A grant that came before its Send.
+  struct Early {
+    WorkerId from;
+    Grant grant;
+    TimePoint until{};
+  };
+  Transfer* FindGranted(WorkerId from, TransferId transfer);
+  void Apply(Transfer& transfer, const Grant& grant);
+  void Pump(Transfer& transfer);
+  void Post(Transfer& transfer, const PlannedMessage& message);
+  void Run(Transfer& transfer, const SenderMachine::Actions& actions);
+  void Refuse(WorkerId peer, TransferId transfer, const std::string& reason);
+
+  net::EventLoop& loop_;
+  const HandoffOptions options_;
+  const ArenaView arena_;
+  const Incarnation incarnation_;
+  Transport& transport_;
+  PeerLinks& links_;
+  const Probe& probe_;
+  absl::flat_hash_map<RequestKey, std::unique_ptr<Transfer>> transfers_;
+  absl::flat_hash_map<TransferId, RequestKey> by_transfer_;
+  absl::flat_hash_map<SendHandle, RequestKey> posted_;
+  std::map<RequestKey, Early> early_;
+  Attempts attempts_;
+};
+
+}  // namespace baton::kvtransfer

@@ -1,0 +1,417 @@
+#include <ucp/api/ucp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <deque>
+#include <utility>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "common/base/check.h"
+#include "common/base/crc32c.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "kvtransfer/receive_window.h"
+#include "kvtransfer/transport.h"
+#include "kvtransfer/ucx/ucx_worker.h"
+
+namespace baton::kvtransfer {
+namespace {
+
+constexpr unsigned kAmData = 2;
+/// A single run from here on goes by rendezvous straight into its place; smaller ones are packed and sent eagerly.
+constexpr std::size_t kRendezvousBytes = 256U << 10;
+/// Sends that one endpoint has under way; more wait here, where a cancel still reaches them.
+constexpr std::size_t kOutstandingMax = 32;
+constexpr std::size_t kCanaryMessageBytes = 1U << 20;
+constexpr Duration kShutdownPatience = std::chrono::seconds(2);
+
+absl::Status FromUcx(ucs_status_t status, std::string_view what) {
+  if (status == UCS_OK) return absl::OkStatus();
+  return Error(kUnavailable, "UCX: {}: {}", what, ucs_status_string(status));
+}
+
+class UcxTransport;
+
+struct SendOperation {
+  UcxTransport* owner = nullptr;
+  PeerHandle peer;
+  SendHandle handle;
+  DataMessage message;
+  std::string header;              // alive until completion: 1.13.1 cannot copy it
+  std::vector<ucp_dt_iov_t> list;  // likewise
+  std::uint64_t canary_left = 0;   // canary messages still to send after this one
+  bool canary = false;
+};
+
+struct ReceiveOperation {
+  UcxTransport* owner = nullptr;
+  DataHeader header;
+  std::vector<std::span<std::byte>> places;  // empty: a canary
+};
+
+class UcxTransport final : public Transport {
+ public:
+  explicit UcxTransport(const HandoffOptions& options) : options_(options) {}
+  ~UcxTransport() override;
+
+  absl::Status Start(const ArenaView& arena, TransportEvents& events) override;
+  std::string Name() const override { return worker_->TransportName(); }
+  std::string LocalAddress() const override { return worker_->Address(); }
+
+  absl::StatusOr<PeerHandle> ConnectPeer(const std::string& address) override {
+    if (address.empty() || address.size() > 4096) {
+      return Error(kInvalidArgument, "a data address of {} bytes is none", address.size());
+    }
+    const PeerHandle handle(++last_handle_);
+    worker_->Post([this, handle, address] { Connect(handle, address); });
+    return handle;
+  }
+  void ClosePeer(PeerHandle peer) override {
+    worker_->Post([this, peer] { FailPeer(peer, Error(kAborted, "the endpoint was closed")); });
+  }
+  void OpenWindow(ReceiveWindow window) override {
+    worker_->Post([this, window = std::move(window)]() mutable { windows_->Open(std::move(window)); });
+  }
+  void CloseWindow(TransferId transfer) override {
+    worker_->Post([this, transfer] {
+      if (windows_->Close(transfer)) events_->OnDrained(transfer);
+    });
+  }
+  SendHandle Send(PeerHandle peer, DataMessage message) override {
+    return Enqueue({.owner = this, .peer = peer, .message = std::move(message)});
+  }
+  SendHandle SendCanary(PeerHandle peer, std::uint64_t bytes) override {
+    const std::uint64_t messages = std::max<std::uint64_t>(1, bytes / kCanaryMessageBytes);
+    SendOperation operation{.owner = this, .peer = peer, .canary_left = messages - 1, .canary = true};
+    operation.message.header.type = DataType::kCanary;
+    operation.message.pieces = {canary_source_};
+    return Enqueue(std::move(operation));
+  }
+  TransportCounters Counters() const override {
+    return {.dropped_messages = dropped_.load(), .checksum_failures = checksum_failures_.load()};
+  }
+
+ private:
+  struct Peer {
+    UcxTransport* owner = nullptr;
+    PeerHandle handle;
+    ucp_ep_h endpoint = nullptr;
+    std::deque<std::unique_ptr<SendOperation>> waiting;
+    std::size_t outstanding = 0;
+    bool failed = false;
+    bool closed = false;
+    absl::Status why;
+  };
+
+  // All below runs on the transfer thread.
+  SendHandle Enqueue(SendOperation operation);
+  void Connect(PeerHandle handle, const std::string& address);
+  void FailPeer(PeerHandle handle, const absl::Status& why);
+  void CloseEndpoint(Peer& peer);
+  void ReportDownIfDone(Peer& peer);
+  void Pump(Peer& peer);
+  void Post(Peer& peer, std::unique_ptr<SendOperation> operation);
+  void Finish(std::unique_ptr<SendOperation> operation, const absl::Status& status);
+  bool CloseAll();
+
+  static void OnEndpointError(void* argument, ucp_ep_h endpoint, ucs_status_t status);
+  static void OnSendDone(void* request, ucs_status_t status, void* argument);
+  static void OnCloseDone(void* request, ucs_status_t status, void* argument);
+  static void OnReceiveDone(void* request, ucs_status_t status, std::size_t length, void* argument);
+  static ucs_status_t OnMessage(void* argument, const void* header, std::size_t header_length, void* data,
+                                std::size_t length, const ucp_am_recv_param_t* parameters);
+  ucs_status_t Message(const DataHeader& header, void* data, std::size_t length, bool rendezvous);
+  ucs_status_t ReceiveRendezvous(std::unique_ptr<ReceiveOperation> operation, void* data, std::size_t length,
+                                 std::byte* target);
+  void Placed(const ReceiveOperation& operation, const absl::Status& status);
+
+  const HandoffOptions options_;
+  std::unique_ptr<ucx::UcxWorker> worker_;
+  TransportEvents* events_ = nullptr;
+  std::unique_ptr<ReceiveWindows> windows_;
+  absl::flat_hash_map<PeerHandle, std::unique_ptr<Peer>> peers_;
+  std::vector<std::byte> canary_source_ = std::vector<std::byte>(kCanaryMessageBytes);
+  std::vector<std::byte> canary_sink_ = std::vector<std::byte>(kCanaryMessageBytes);
+  std::uint64_t last_handle_ = 0;  // control loop
+  std::atomic<std::uint64_t> dropped_{0};
+  std::atomic<std::uint64_t> checksum_failures_{0};
+};
+
+absl::Status UcxTransport::Start(const ArenaView& arena, TransportEvents& events) {
+  events_ = &events;
+  windows_ = std::make_unique<ReceiveWindows>(arena);
+  BATON_ASSIGN_OR_RETURN(worker_, ucx::UcxWorker::Create(options_));
+  ucp_am_handler_param_t parameters{};
+  parameters.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
+                          UCP_AM_HANDLER_PARAM_FIELD_ARG | UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
+  parameters.id = kAmData;
+  parameters.cb = OnMessage;
+  parameters.arg = this;
+  parameters.flags = UCP_AM_FLAG_WHOLE_MSG;
+  BATON_RETURN_IF_ERROR(
+      FromUcx(ucp_worker_set_am_recv_handler(worker_->Handle(), &parameters), "setting the message handler"));
+  worker_->Start();
+  return absl::OkStatus();
+}
+
+UcxTransport::~UcxTransport() {
+  if (worker_ != nullptr) worker_->Stop([this] { return CloseAll(); }, kShutdownPatience);
+}
+
+SendHandle UcxTransport::Enqueue(SendOperation operation) {
+  operation.handle = SendHandle(++last_handle_);
+  const SendHandle handle = operation.handle;
+  auto shared = std::make_shared<SendOperation>(std::move(operation));
+  worker_->Post([this, shared] {
+    auto own = std::make_unique<SendOperation>(std::move(*shared));
+    const auto peer = peers_.find(own->peer);
+    if (peer == peers_.end() || peer->second->failed) {
+      events_->OnSent(own->handle, Error(kUnavailable, "the peer's data connection is gone"));
+      return;
+    }
+    peer->second->waiting.push_back(std::move(own));
+    Pump(*peer->second);
+  });
+  return handle;
+}
+
+void UcxTransport::Connect(PeerHandle handle, const std::string& address) {
+  auto peer = std::make_unique<Peer>();
+  peer->owner = this;
+  peer->handle = handle;
+  ucp_ep_params_t parameters{};
+  parameters.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                          UCP_EP_PARAM_FIELD_ERR_HANDLER;
+  parameters.address = reinterpret_cast<const ucp_address_t*>(address.data());
+  parameters.err_mode = UCP_ERR_HANDLING_MODE_PEER;  // always, on both sides
+  parameters.err_handler = {.cb = OnEndpointError, .arg = peer.get()};
+  const ucs_status_t status = ucp_ep_create(worker_->Handle(), &parameters, &peer->endpoint);
+  if (status != UCS_OK) {
+    events_->OnPeerDown(handle, FromUcx(status, "connecting to the peer's data address"));
+    return;
+  }
+  peers_[handle] = std::move(peer);
+}
+
+void UcxTransport::OnEndpointError(void* argument, ucp_ep_h, ucs_status_t status) {
+  // Only marks and posts: nothing may be progressed or closed from inside a callback.
+  auto* peer = static_cast<Peer*>(argument);
+  UcxTransport* owner = peer->owner;
+  owner->worker_->Post([owner, handle = peer->handle, status] {
+    owner->FailPeer(handle, FromUcx(status, "the peer's data connection"));
+  });
+}
+
+void UcxTransport::FailPeer(PeerHandle handle, const absl::Status& why) {
+  const auto found = peers_.find(handle);
+  if (found == peers_.end() || found->second->failed) return;
+  Peer& peer = *found->second;
+  peer.failed = true;
+  peer.why = why;
+  for (const auto& operation : std::exchange(peer.waiting, {})) events_->OnSent(operation->handle, why);
+  CloseEndpoint(peer);
+}
+
+void UcxTransport::CloseEndpoint(Peer& peer) {
+  ucp_request_param_t parameters{};
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  parameters.flags = UCP_EP_CLOSE_FLAG_FORCE;  // ends every request of the endpoint
+  parameters.cb.send = OnCloseDone;
+  parameters.user_data = &peer;
+  const ucs_status_ptr_t request = ucp_ep_close_nbx(std::exchange(peer.endpoint, nullptr), &parameters);
+  if (!UCS_PTR_IS_PTR(request)) {
+    peer.closed = true;
+    worker_->Post([this, handle = peer.handle] {
+      if (const auto found = peers_.find(handle); found != peers_.end()) ReportDownIfDone(*found->second);
+    });
+  }
+}
+
+void UcxTransport::OnCloseDone(void* request, ucs_status_t, void* argument) {
+  ucp_request_free(request);
+  auto* peer = static_cast<Peer*>(argument);
+  peer->closed = true;
+  UcxTransport* owner = peer->owner;
+  owner->worker_->Post([owner, handle = peer->handle] {
+    if (const auto found = owner->peers_.find(handle); found != owner->peers_.end()) {
+      owner->ReportDownIfDone(*found->second);
+    }
+  });
+}
+
+void UcxTransport::ReportDownIfDone(Peer& peer) {
+  if (!peer.closed || peer.outstanding > 0) return;
+  events_->OnPeerDown(peer.handle, peer.why);
+  peers_.erase(PeerHandle(peer.handle));
+}
+
+void UcxTransport::Pump(Peer& peer) {
+  while (!peer.failed && !peer.waiting.empty() && peer.outstanding < kOutstandingMax) {
+    auto next = std::move(peer.waiting.front());
+    peer.waiting.pop_front();
+    Post(peer, std::move(next));
+  }
+}
+
+void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
+  DataHeader& header = operation->message.header;
+  header.payload_bytes = 0;
+  header.crc = 0;
+  operation->list.clear();
+  for (const std::span<const std::byte> piece : operation->message.pieces) {
+    if (options_.checksum && !operation->canary) header.crc = Crc32c(piece, header.crc);
+    header.payload_bytes += static_cast<std::uint32_t>(piece.size());
+    operation->list.push_back({.buffer = const_cast<std::byte*>(piece.data()), .length = piece.size()});
+  }
+  operation->header = EncodeDataHeader(header);
+  const bool one = operation->list.size() == 1;
+  ucp_request_param_t parameters{};
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS |
+                            UCP_OP_ATTR_FIELD_DATATYPE;
+  parameters.cb.send = OnSendDone;
+  parameters.user_data = operation.get();
+  parameters.datatype = one ? ucp_dt_make_contig(1) : UCP_DATATYPE_IOV;
+  parameters.flags = one && header.payload_bytes >= kRendezvousBytes ? UCP_AM_SEND_FLAG_RNDV : UCP_AM_SEND_FLAG_EAGER;
+  const void* buffer = one ? operation->list[0].buffer : operation->list.data();
+  const std::size_t count = one ? operation->list[0].length : operation->list.size();
+  ++peer.outstanding;
+  const ucs_status_ptr_t request = ucp_am_send_nbx(peer.endpoint, kAmData, operation->header.data(),
+                                                   operation->header.size(), buffer, count, &parameters);
+  SendOperation* raw = operation.release();  // owned by the request from here on, taken back in Finish
+  if (UCS_PTR_IS_PTR(request)) return;
+  worker_->Post([this, raw, status = UCS_PTR_STATUS(request)] {
+    Finish(std::unique_ptr<SendOperation>(raw), FromUcx(status, "sending"));
+  });
+}
+
+void UcxTransport::OnSendDone(void* request, ucs_status_t status, void* argument) {
+  ucp_request_free(request);
+  auto* operation = static_cast<SendOperation*>(argument);
+  UcxTransport* owner = operation->owner;
+  owner->worker_->Post([owner, operation, status] {
+    owner->Finish(std::unique_ptr<SendOperation>(operation), FromUcx(status, "sending"));
+  });
+}
+
+void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::Status& status) {
+  const auto found = peers_.find(operation->peer);
+  BATON_CHECK(found != peers_.end());
+  Peer& peer = *found->second;
+  --peer.outstanding;
+  if (status.ok() && operation->canary_left > 0 && !peer.failed) {
+    --operation->canary_left;
+    peer.waiting.push_front(std::move(operation));
+  } else {
+    events_->OnSent(operation->handle, status);
+    if (!status.ok()) FailPeer(peer.handle, status);
+  }
+  if (peer.failed) {
+    ReportDownIfDone(peer);
+  } else {
+    Pump(peer);
+  }
+}
+
+ucs_status_t UcxTransport::OnMessage(void* argument, const void* header, std::size_t header_length, void* data,
+                                     std::size_t length, const ucp_am_recv_param_t* parameters) {
+  auto* self = static_cast<UcxTransport*>(argument);
+  const auto decoded = DecodeDataHeader({static_cast<const std::byte*>(header), header_length});
+  const bool rendezvous = (parameters->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
+  if (!decoded.ok() || decoded->payload_bytes != length) {
+    self->dropped_.fetch_add(1);
+    return UCS_OK;
+  }
+  return self->Message(*decoded, data, length, rendezvous);
+}
+
+ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::size_t length, bool rendezvous) {
+  auto operation = std::make_unique<ReceiveOperation>();
+  operation->owner = this;
+  operation->header = header;
+  if (header.type == DataType::kCanary) {
+    if (length > canary_sink_.size()) {
+      dropped_.fetch_add(1);
+      return UCS_OK;
+    }
+    return rendezvous ? ReceiveRendezvous(std::move(operation), data, length, canary_sink_.data()) : UCS_OK;
+  }
+  auto places = windows_->Place(header);
+  if (!places.ok() || (rendezvous && places->size() != 1)) {
+    dropped_.fetch_add(1);  // unknown, stale or outside its grant: nothing is written
+    return UCS_OK;
+  }
+  operation->places = *std::move(places);
+  windows_->Begin(header.transfer);
+  if (rendezvous) {
+    std::byte* target = operation->places[0].data();
+    return ReceiveRendezvous(std::move(operation), data, length, target);
+  }
+  const auto* source = static_cast<const std::byte*>(data);
+  for (const std::span<std::byte> place : operation->places) {
+    std::memcpy(place.data(), source, place.size());
+    source += place.size();
+  }
+  Placed(*operation, absl::OkStatus());
+  return UCS_OK;
+}
+
+ucs_status_t UcxTransport::ReceiveRendezvous(std::unique_ptr<ReceiveOperation> operation, void* data,
+                                             std::size_t length, std::byte* target) {
+  ucp_request_param_t parameters{};
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  parameters.cb.recv_am = OnReceiveDone;
+  ReceiveOperation* raw = operation.release();  // owned by the request, taken back in OnReceiveDone
+  parameters.user_data = raw;
+  const ucs_status_ptr_t request = ucp_am_recv_data_nbx(worker_->Handle(), data, target, length, &parameters);
+  if (!UCS_PTR_IS_PTR(request)) {
+    const std::unique_ptr<ReceiveOperation> done(raw);
+    if (!done->places.empty()) Placed(*done, FromUcx(UCS_PTR_STATUS(request), "receiving"));
+  }
+  return UCS_INPROGRESS;
+}
+
+void UcxTransport::OnReceiveDone(void* request, ucs_status_t status, std::size_t, void* argument) {
+  ucp_request_free(request);
+  const std::unique_ptr<ReceiveOperation> operation(static_cast<ReceiveOperation*>(argument));
+  if (!operation->places.empty()) operation->owner->Placed(*operation, FromUcx(status, "receiving"));
+}
+
+void UcxTransport::Placed(const ReceiveOperation& operation, const absl::Status& status) {
+  const DataHeader& header = operation.header;
+  Received received{.transfer = header.transfer,
+                    .sequence = header.sequence,
+                    .bytes = header.payload_bytes,
+                    .runs = header.runs,
+                    .status = status};
+  if (status.ok() && options_.checksum) {
+    std::uint32_t crc = 0;
+    for (const std::span<std::byte> place : operation.places) crc = Crc32c(place, crc);
+    if (crc != header.crc) {
+      checksum_failures_.fetch_add(1);
+      received.status = Error(kDataLoss, "message {} of {} bytes: checksum differs", header.sequence, received.bytes);
+    }
+  }
+  events_->OnReceived(std::move(received));
+  if (windows_->End(header.transfer)) events_->OnDrained(header.transfer);
+}
+
+bool UcxTransport::CloseAll() {
+  for (auto& [handle, peer] : peers_) {
+    if (peer->failed) continue;
+    peer->failed = true;
+    peer->why = Error(kCancelled, "shutting down");
+    for (const auto& operation : std::exchange(peer->waiting, {})) events_->OnSent(operation->handle, peer->why);
+    CloseEndpoint(*peer);
+  }
+  return peers_.empty();
+}
+
+}  // namespace
+
+std::unique_ptr<Transport> CreateUcxTransport(const HandoffOptions& options) {
+  return std::make_unique<UcxTransport>(options);
+}
+
+}  // namespace baton::kvtransfer

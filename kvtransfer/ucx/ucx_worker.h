@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "common/base/mutex.h"
+#include "kvtransfer/handoff.h"
+
+struct ucp_context;
+struct ucp_worker;
+
+namespace baton::kvtransfer::ucx {
+
+/// A UCX context with one worker and the thread that progresses it. All UCX calls happen on that thread, by `Post`.
+class UcxWorker {
+  struct Private {};  // only Create makes one
+
+ public:
+  explicit UcxWorker(Private) {}
+  /// Initialises UCX for `options` (interface, transports). The error names what UCX lacks and how to get it.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<UcxWorker>> Create(const HandoffOptions& options);
+  ~UcxWorker();
+  UcxWorker(const UcxWorker&) = delete;
+  UcxWorker& operator=(const UcxWorker&) = delete;
+
+  /// Starts the thread. What is posted runs there, in order.
+  void Start();
+  void Post(std::function<void()> work);
+  /// Runs `last` on the thread, then progresses until it returns true or `patience` has passed, then joins.
+  void Stop(std::function<bool()> last, Duration patience);
+
+  [[nodiscard]] ucp_worker* Handle() const { return worker_; }
+  [[nodiscard]] ucp_context* Context() const { return context_; }
+  [[nodiscard]] const std::string& Address() const { return address_; }
+  /// The transport that carries data: "tcp", or what the configuration names first.
+  [[nodiscard]] const std::string& TransportName() const { return transport_; }
+
+ private:
+  void Run();
+  bool RunPosted();
+  void Sleep();
+
+  ucp_context* context_ = nullptr;
+  ucp_worker* worker_ = nullptr;
+  int ucx_descriptor_ = -1;
+  int wake_descriptor_ = -1;
+  std::string address_;
+  std::string transport_;
+  std::thread thread_;
+  Mutex mutex_;
+  std::vector<std::function<void()>> posted_;  // guarded by mutex_
+  bool stop_ = false;                          // transfer thread only
+  std::function<bool()> last_;                 // transfer thread only
+  TimePoint stop_by_{};                        // transfer thread only
+};
+
+}  // namespace baton::kvtransfer::ucx
