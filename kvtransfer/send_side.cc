@@ -18,10 +18,10 @@ struct SendSide::Transfer {
   std::shared_ptr<SenderEvents> events;
   SenderMachine machine;
   SendPlan plan;
-  Grant grant;  // transfer 0 until it has come
-  CommitInfo commit;
+  Grant grant{};  // transfer 0 until it has come
+  CommitInfo commit{};
   std::uint32_t sequence = 0;
-  TransferStats stats;
+  TransferStats stats{};
   TimePoint first_post{};
   TimePoint committed{};
 };

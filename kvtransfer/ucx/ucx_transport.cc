@@ -36,11 +36,11 @@ class UcxTransport;
 
 struct SendOperation {
   UcxTransport* owner = nullptr;
-  PeerHandle peer;
-  SendHandle handle;
-  DataMessage message;
-  std::string header;              // alive until completion: 1.13.1 cannot copy it
-  std::vector<ucp_dt_iov_t> list;  // likewise
+  PeerHandle peer{};
+  SendHandle handle{};
+  DataMessage message{};
+  std::string header{};              // alive until completion: 1.13.1 cannot copy it
+  std::vector<ucp_dt_iov_t> list{};  // likewise
   std::uint64_t canary_left = 0;   // canary messages still to send after this one
   bool canary = false;
 };
@@ -272,8 +272,10 @@ void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
                             UCP_OP_ATTR_FIELD_DATATYPE;
   parameters.cb.send = OnSendDone;
   parameters.user_data = operation.get();
-  parameters.datatype = one ? ucp_dt_make_contig(1) : UCP_DATATYPE_IOV;
-  parameters.flags = one && header.payload_bytes >= kRendezvousBytes ? UCP_AM_SEND_FLAG_RNDV : UCP_AM_SEND_FLAG_EAGER;
+  parameters.datatype = ucp_dt_make_contig(1);
+  if (!one) parameters.datatype = UCP_DATATYPE_IOV;
+  parameters.flags = UCP_AM_SEND_FLAG_EAGER;
+  if (one && header.payload_bytes >= kRendezvousBytes) parameters.flags = UCP_AM_SEND_FLAG_RNDV;
   const void* buffer = one ? operation->list[0].buffer : operation->list.data();
   const std::size_t count = one ? operation->list[0].length : operation->list.size();
   ++peer.outstanding;
