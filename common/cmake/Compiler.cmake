@@ -19,7 +19,7 @@ endif()
 
 add_library(baton_options INTERFACE)
 target_compile_options(baton_options INTERFACE
-  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -Werror
   -ffp-contract=off -fno-fast-math
   -fstack-protector-strong -fcf-protection)
 target_compile_definitions(baton_options INTERFACE _GLIBCXX_ASSERTIONS)
