@@ -1,0 +1,244 @@
+// Every operation of every backend against plain loops in double.
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include <catch2/catch.hpp>
+
+#include "tests/kernels/backends.h"
+#include "tests/kernels/tensors.h"
+#include "tests/support/reference.h"
+
+namespace baton::kernels {
+namespace {
+
+using reference::Matrix;
+
+bool IsBf16(const Backend& backend) { return backend.Compute() == ComputeClass::kBF16; }
+
+/// Largest |got - wanted| / scale; infinite where `got` is no number.
+double WorstError(const Tensor& got, const Matrix& wanted, const Matrix* scale = nullptr) {
+  double worst = 0;
+  for (std::int64_t r = 0; r < wanted.rows; ++r) {
+    for (std::int64_t c = 0; c < wanted.columns; ++c) {
+      const double error = std::abs(static_cast<double>(got.At(r, c)) - wanted.At(r, c));
+      const double relative = error / (scale != nullptr ? scale->At(r, c) + 1e-30 : 1.0);
+      if (!(relative <= worst)) worst = std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative;
+    }
+  }
+  return worst;
+}
+
+struct MatMulCase {
+  std::int64_t rows, outputs, inputs;
+};
+
+TEST_CASE("a matmul is the sum of products, for every shape and stored type") {
+  // Products are exact in both classes (bf16 x bf16 fits f32), so that only f32 summation rounds: 1e-6 of the sum of
+  // magnitudes is 8 ulp.
+  const MatMulCase cases[] = {{1, 1, 1},    {1, 33, 7},   {2, 31, 16},  {3, 64, 15},   {5, 70, 33},   {7, 32, 2},
+                              {11, 40, 50}, {12, 96, 64}, {13, 97, 65}, {25, 65, 129}, {97, 34, 288}, {4, 48, 1025}};
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(17);
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      for (const MatMulCase& shape : cases) {
+        INFO(one.name << ", " << shape.rows << " x " << shape.outputs << " x " << shape.inputs << " of type "
+                      << std::string(Name(dtype)));
+        const StoredWeight weight(shape.outputs, shape.inputs, dtype, random);
+        Tensor in = Tensor::Random(shape.rows, shape.inputs, random);
+        Tensor out(shape.rows, shape.outputs);
+
+        const auto packed = backend->Pack(weight.View());
+        REQUIRE(packed.ok());
+        backend->MatMul(**packed, in.View(), out.View());
+        backend->Synchronize();
+
+        const Matrix w = weight.ToMatrix(IsBf16(*backend));
+        const Matrix x = in.ToMatrix(IsBf16(*backend));
+        const Matrix magnitude = reference::MatMulMagnitude(w, x);
+        CHECK(WorstError(out, reference::MatMul(w, x), &magnitude) < 1e-6);
+        CHECK(out.GapIntact());
+        CHECK((*packed)->Rows() == shape.outputs);
+        CHECK((*packed)->Columns() == shape.inputs);
+        CHECK((*packed)->Bytes() >= static_cast<std::size_t>(shape.outputs * shape.inputs) * 2);
+      }
+    }
+  }
+}
+
+TEST_CASE("a matmul of a NaN or an infinity does not make it a number") {
+  for (const BackendCase& one : BackendCases()) {
+    INFO(one.name);
+    const auto backend = one.make();
+    RandomStream random(3);
+    const StoredWeight weight(5, 40, DType::kBF16, random);
+    Tensor in = Tensor::Random(2, 40, random);
+    in.View().data[3] = std::bit_cast<float>(0x7fffffffU);
+    in.View().data[in.View().stride + 3] = std::numeric_limits<float>::infinity();
+    Tensor out(2, 5);
+
+    const auto packed = backend->Pack(weight.View());
+    backend->MatMul(**packed, in.View(), out.View());
+
+    for (int c = 0; c < 5; ++c) CHECK(std::isnan(out.At(0, c)));
+    for (int c = 0; c < 5; ++c) CHECK(std::isinf(out.At(1, c)));
+  }
+}
+
+TEST_CASE("an RMS norm divides by the root of the mean square, in place too") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(5);
+    for (const std::int64_t columns : {1, 6, 16, 31, 100, 288, 2049}) {
+      INFO(one.name << ", " << columns << " columns");
+      Tensor in = Tensor::Random(9, columns, random, 4);
+      const std::vector<float> weight = Tensor::Random(1, columns, random, 2).Row(0);
+      Tensor out(9, columns);
+      const Matrix wanted = reference::RmsNorm(in.ToMatrix(), weight, 1e-5);
+
+      backend->RmsNorm(in.View(), weight, 1e-5F, out.View());
+      backend->RmsNorm(in.View(), weight, 1e-5F, in.View());
+
+      CHECK(WorstError(out, wanted) < 1e-5);
+      for (std::int64_t r = 0; r < 9; ++r) CHECK(SameBits(in.Row(r), out.Row(r)));
+      CHECK(out.GapIntact());
+    }
+  }
+}
+
+TEST_CASE("SwiGLU is silu of the gate times up, to a few units in the last place") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(6);
+    for (const std::int64_t width : {1, 15, 16, 100}) {
+      for (const double size : {1.0, 30.0, 300.0}) {
+        INFO(one.name << ", width " << width << ", size " << size);
+        Tensor gate_up = Tensor::Random(7, 2 * width, random, size);
+        Tensor out(7, width);
+        const Matrix wanted = reference::SwiGlu(gate_up.ToMatrix());
+
+        backend->SwiGlu(gate_up.View(), out.View());
+
+        Matrix scale = wanted;  // relative; absolute 1e-30 where e^-x leaves the range of f32
+        for (double& value : scale.values) value = std::abs(value) + 1e-24;
+        CHECK(WorstError(out, wanted, &scale) < 1e-6);
+        CHECK(out.GapIntact());
+      }
+    }
+  }
+}
+
+TEST_CASE("RoPE rotates pairs half a head apart by position times frequency") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(7);
+    for (const int dim : {2, 6, 48, 64, 128}) {
+      INFO(one.name << ", head dim " << dim);
+      Tensor x = Tensor::Random(5, 3 * dim, random);
+      const std::vector<std::int32_t> positions = {0, 1, 77, 8191, 3};
+      std::vector<double> frequencies;
+      for (int i = 0; i < dim / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / dim));
+      Matrix wanted = x.ToMatrix();
+      reference::Rope(wanted, dim, positions, frequencies);
+
+      backend->Rope(x.View(), dim, positions, frequencies);
+
+      CHECK(WorstError(x, wanted) < 3e-7);
+      CHECK(x.GapIntact());
+    }
+  }
+}
+
+TEST_CASE("RoPE follows when the frequencies or the positions change") {
+  for (const BackendCase& one : BackendCases()) {
+    INFO(one.name);
+    const auto backend = one.make();
+    RandomStream random(8);
+    for (const double base : {10000.0, 500000.0}) {
+      for (const std::int32_t position : {5, 4000, 6}) {
+        Tensor x = Tensor::Random(1, 8, random);
+        const std::vector<double> frequencies = {1.0, std::pow(base, -0.25), std::pow(base, -0.5), std::pow(base, -0.75)};
+        Matrix wanted = x.ToMatrix();
+        reference::Rope(wanted, 8, std::vector{position}, frequencies);
+
+        backend->Rope(x.View(), 8, std::vector{position}, frequencies);
+
+        CHECK(WorstError(x, wanted) < 3e-7);
+      }
+    }
+  }
+}
+
+TEST_CASE("an embedding is the table's row, exactly") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(9);
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      INFO(one.name << ", " << std::string(Name(dtype)));
+      const StoredWeight table(11, 37, dtype, random);
+      const std::vector<TokenId> ids = {10, 0, 3, 3};
+      Tensor out(4, 37);
+
+      backend->Embed(table.View(), ids, out.View());
+
+      const Matrix stored = table.ToMatrix();
+      Matrix wanted(4, 37);
+      for (int t = 0; t < 4; ++t) {
+        for (int c = 0; c < 37; ++c) wanted.At(t, c) = stored.At(ids[static_cast<std::size_t>(t)], c);
+      }
+      CHECK(WorstError(out, wanted) == 0);
+      CHECK(out.GapIntact());
+    }
+  }
+}
+
+TEST_CASE("every f16 widens to its own value") {
+  for (const BackendCase& one : BackendCases()) {
+    INFO(one.name);
+    const auto backend = one.make();
+    std::vector<std::uint16_t> all(1U << 16);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint16_t>(i);
+    const WeightView table{reinterpret_cast<const std::byte*>(all.data()), DType::kF16, 1, 1 << 16};
+    Tensor out(1, 1 << 16);
+
+    backend->Embed(table, std::vector<TokenId>{0}, out.View());
+
+    bool same = true;
+    for (std::uint32_t i = 0; i < all.size(); ++i) {
+      if ((i >> 10 & 0x1fU) == 31) continue;  // infinities and NaNs
+      same = same && out.At(0, i) == reference::FromF16(static_cast<std::uint16_t>(i));
+    }
+    CHECK(same);
+    CHECK(std::isinf(out.At(0, 0x7c00)));
+    CHECK(std::isnan(out.At(0, 0x7e00)));
+  }
+}
+
+TEST_CASE("adding and gathering rows are exact") {
+  for (const BackendCase& one : BackendCases()) {
+    INFO(one.name);
+    const auto backend = one.make();
+    RandomStream random(10);
+    Tensor x = Tensor::Random(6, 35, random);
+    Tensor y = Tensor::Random(6, 35, random);
+    const Tensor before = x;
+    Tensor picked(3, 35);
+
+    backend->Add(x.View(), y.View());
+    backend->GatherRows(y.View(), std::vector<std::int64_t>{5, 0, 5}, picked.View());
+
+    for (std::int64_t r = 0; r < 6; ++r) {
+      for (std::int64_t c = 0; c < 35; ++c) REQUIRE(x.At(r, c) == before.At(r, c) + y.At(r, c));
+    }
+    CHECK(SameBits(picked.Row(0), y.Row(5)));
+    CHECK(SameBits(picked.Row(1), y.Row(0)));
+    CHECK(SameBits(picked.Row(2), y.Row(5)));
+    CHECK(x.GapIntact());
+    CHECK(picked.GapIntact());
+  }
+}
+
+}  // namespace
+}  // namespace baton::kernels
