@@ -1,0 +1,274 @@
+#include "decode/decode_service.h"
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/cluster/wire.pb.h"
+#include "engine/worker/probe.h"
+
+namespace baton::decode {
+namespace {
+
+using engine::FinishReason;
+using engine::Outcome;
+
+struct Job {
+  RequestKey key;
+  std::vector<TokenId> tokens;  // the prompt; then the prompt and the first token
+  engine::SamplingParams sampling;
+  engine::StopRules stop;
+  WorkerId prefill;
+  Incarnation prefill_incarnation;
+
+  engine::BlockTable blocks;  // empty while it waits
+  bool handoff_holds = false;
+  bool executor_holds = false;
+  bool quarantined = false;  // the transfer failed, and a write may still land
+  std::optional<Outcome> outcome;
+  TimePoint arrived{};
+  TimePoint begun{};
+  TimePoint committed{};
+  net::Timer deadline;
+};
+
+class DecodeService final : public engine::PhaseService {
+ public:
+  explicit DecodeService(const engine::ServiceContext& context) : context_(context) {}
+
+  void OnOrder(const wire::Envelope& order) override {
+    if (order.has_reserve()) OnReserve(order.reserve());
+  }
+  void Cancel(RequestKey key) override;
+  void CancelAll() override;
+  void OnLayerDone(const engine::LayerEvent&) override {}
+  void OnToken(const engine::TokenEvent& event) override;
+  void OnExecutorReleased(RequestKey key, FinishReason reason) override;
+  engine::ServiceLoad Load() const override;
+  std::int64_t InFlight() const override { return static_cast<std::int64_t>(jobs_.size()); }
+
+ private:
+  void OnReserve(const wire::Reserve& order);
+  void Advance();
+  void Begin(Job& job);
+  void OnCommitted(RequestKey key, const kvtransfer::CommitInfo& info);
+  void OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status);
+  void OnTransferReleased(RequestKey key);
+  void SendToken(RequestKey key, std::int64_t index, TokenId token, std::string_view finish);
+  void End(Job& job, Outcome outcome);
+  void FinishIfFree(Job& job);
+  [[nodiscard]] std::int64_t BlocksOf(const Job& job) const {
+    return engine::BlocksFor(std::ssize(job.tokens) + job.stop.max_tokens);
+  }
+  Job* Find(RequestKey key) {
+    const auto found = jobs_.find(key);
+    return found == jobs_.end() ? nullptr : found->second.get();
+  }
+
+  const engine::ServiceContext context_;
+  absl::flat_hash_map<RequestKey, std::unique_ptr<Job>> jobs_;
+  std::deque<RequestKey> waiting_;  // for blocks, in order of arrival
+};
+
+void DecodeService::OnReserve(const wire::Reserve& order) {
+  auto made = std::make_unique<Job>();
+  Job& job = *made;
+  job.key = {.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
+  if (jobs_.contains(job.key)) return;  // repeated
+  if (job.key.attempt.value > 1) Cancel({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
+  job.tokens.assign(order.tokens().begin(), order.tokens().end());
+  job.sampling = engine::FromWire(order.sampling());
+  job.stop = engine::FromWire(order.stop());
+  job.prefill = WorkerId(order.prefill_worker());
+  job.prefill_incarnation = Incarnation(order.prefill_incarnation());
+  job.arrived = context_.loop.Now();
+  const bool full = std::ssize(waiting_) >= context_.queue_requests;
+  jobs_[job.key] = std::move(made);
+  if (const absl::Status checked = engine::CheckOrder(job.tokens, job.sampling, job.stop, context_.model);
+      !checked.ok()) {
+    return End(job, engine::Failed("internal", checked));
+  }
+  if (full || BlocksOf(job) > context_.pool.Counts().total) {
+    return End(job, engine::Failed("no_memory", Error(kResourceExhausted, "{} reservations wait for KV blocks; this one "
+                                                      "needs {} of {}", waiting_.size(), BlocksOf(job),
+                                                      context_.pool.Counts().total)));
+  }
+  if (order.deadline_ms() > 0) {
+    job.deadline = context_.loop.After(std::chrono::milliseconds(order.deadline_ms()), [this, key = job.key] {
+      if (Job* late = Find(key); late != nullptr) {
+        End(*late, engine::Failed("deadline", Error(kDeadlineExceeded, "the request's deadline has passed")));
+      }
+    });
+  }
+  waiting_.push_back(job.key);
+  Advance();
+  context_.load_changed();
+}
+
+void DecodeService::Advance() {
+  while (!waiting_.empty()) {
+    Job& job = *jobs_.at(waiting_.front());
+    absl::StatusOr<engine::BlockTable> blocks = context_.pool.Allocate(BlocksOf(job));
+    if (!blocks.ok()) return;
+    waiting_.pop_front();
+    job.blocks = *std::move(blocks);
+    Begin(job);
+  }
+}
+
+void DecodeService::Begin(Job& job) {
+  job.begun = context_.loop.Now();
+  const RequestKey key = job.key;
+  const std::int64_t prompt = std::ssize(job.tokens);
+  const absl::Status begun = context_.handoff.Receive(
+      {.key = key,
+       .sender = job.prefill,
+       .sender_incarnation = job.prefill_incarnation,
+       .prompt_tokens = prompt,
+       .blocks = {job.blocks.begin(), job.blocks.begin() + engine::BlocksFor(prompt)}},
+      {.on_committed = [this, key](const kvtransfer::CommitInfo& info) { OnCommitted(key, info); },
+       .on_failed = [this, key](kvtransfer::TransferEnd end,
+                                const absl::Status& status) { OnTransferFailed(key, end, status); },
+       .on_released = [this, key] { OnTransferReleased(key); }});
+  if (!begun.ok()) return End(job, engine::FailedTransfer(kvtransfer::TransferEnd::kFailed, begun));
+  job.handoff_holds = true;
+}
+
+void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& info) {
+  Job* job = Find(key);
+  if (job == nullptr || job->outcome) return;
+  job->committed = context_.loop.Now();
+  if (info.first_token < 0 || info.first_token >= context_.model.vocabulary) {
+    return End(*job, engine::Failed("kv_transfer", Error(kInvalidArgument, "COMMIT with token {} outside the vocabulary",
+                                                         info.first_token)));
+  }
+  const bool stops = job->stop.min_tokens <= 1 && std::ranges::count(job->stop.stop_ids, info.first_token) > 0;
+  const std::string_view finish = stops ? "stop" : job->stop.max_tokens == 1 ? "length" : "";
+  SendToken(key, 0, info.first_token, finish);
+  if (!finish.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});
+  job->tokens.push_back(info.first_token);
+  job->executor_holds = true;
+  context_.executor.Submit({.key = key,
+                            .phase = engine::Phase::kDecode,
+                            .tokens = job->tokens,
+                            .blocks = job->blocks,
+                            .sampling = job->sampling,
+                            .stop = job->stop});
+  context_.load_changed();
+}
+
+void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status) {
+  Job* job = Find(key);
+  if (job == nullptr) return;
+  context_.pool.Quarantine(job->blocks);
+  job->quarantined = true;
+  if (end == kvtransfer::TransferEnd::kAborted && !job->outcome) {
+    End(*job, {.name = "cancelled", .code = {}, .message = {}});
+  } else {
+    End(*job, engine::FailedTransfer(end, status));
+  }
+}
+
+void DecodeService::OnTransferReleased(RequestKey key) {
+  Job* job = Find(key);
+  if (job == nullptr) return;
+  job->handoff_holds = false;
+  FinishIfFree(*job);
+}
+
+void DecodeService::SendToken(RequestKey key, std::int64_t index, TokenId token, std::string_view finish) {
+  wire::Envelope envelope;
+  wire::Token& message = *envelope.mutable_token();
+  message.set_request(key.request.value);
+  message.set_attempt(key.attempt.value);
+  message.set_index(index);
+  message.set_token(token);
+  message.set_finish(std::string(finish));
+  context_.send(envelope);
+}
+
+void DecodeService::OnToken(const engine::TokenEvent& event) {
+  Job* job = Find(event.key);
+  if (job == nullptr || job->outcome) return;
+  const bool stops = event.finish == FinishReason::kStop;
+  const bool ends = stops || event.finish == FinishReason::kLength;
+  SendToken(event.key, event.index, event.token, !ends ? "" : stops ? "stop" : "length");
+  if (ends) job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
+}
+
+void DecodeService::OnExecutorReleased(RequestKey key, FinishReason) {
+  Job* job = Find(key);
+  if (job == nullptr) return;
+  job->executor_holds = false;
+  FinishIfFree(*job);
+}
+
+/// Decides the outcome and lets go of everything; Released follows when nothing holds the blocks any more.
+void DecodeService::End(Job& job, Outcome outcome) {
+  if (!job.outcome) job.outcome = std::move(outcome);
+  std::erase(waiting_, job.key);
+  if (job.executor_holds) context_.executor.Cancel(job.key);
+  if (job.handoff_holds) context_.handoff.AbortReceive(job.key);
+  FinishIfFree(job);
+}
+
+void DecodeService::FinishIfFree(Job& job) {
+  if (!job.outcome || job.executor_holds || job.handoff_holds) return;
+  wire::Envelope envelope;
+  wire::Released& released = *envelope.mutable_released();
+  released.set_request(job.key.request.value);
+  released.set_attempt(job.key.attempt.value);
+  released.set_outcome(job.outcome->name);
+  released.set_error_code(job.outcome->code);
+  released.set_error_message(job.outcome->message);
+  if (job.committed != TimePoint{}) {
+    released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
+    released.mutable_timing()->set_compute_ns(
+        static_cast<std::uint64_t>((context_.loop.Now() - job.committed).count()));
+  }
+  context_.probe.Ended(job.outcome->name);
+  if (job.quarantined) {
+    context_.pool.EndQuarantine(job.blocks);
+  } else if (!job.blocks.empty()) {
+    context_.pool.Release(job.blocks);
+  }
+  jobs_.erase(RequestKey(job.key));
+  context_.send(envelope);
+  Advance();
+  context_.load_changed();
+}
+
+void DecodeService::Cancel(RequestKey key) {
+  std::vector<RequestKey> ended;
+  for (const auto& [candidate, job] : jobs_) {
+    if (candidate.request == key.request && candidate.attempt <= key.attempt) ended.push_back(candidate);
+  }
+  for (const RequestKey candidate : ended) {
+    if (Job* job = Find(candidate); job != nullptr) End(*job, {.name = "cancelled", .code = {}, .message = {}});
+  }
+}
+
+void DecodeService::CancelAll() {
+  std::vector<RequestKey> keys;
+  for (const auto& [key, job] : jobs_) keys.push_back(key);
+  for (const RequestKey key : keys) Cancel(key);
+}
+
+engine::ServiceLoad DecodeService::Load() const {
+  engine::ServiceLoad load{.queued_requests = std::ssize(waiting_)};
+  for (const auto& [key, job] : jobs_) load.running_requests += job->blocks.empty() ? 0 : 1;
+  return load;
+}
+
+}  // namespace
+
+std::unique_ptr<engine::PhaseService> CreateDecodeService(const engine::ServiceContext& context) {
+  return std::make_unique<DecodeService>(context);
+}
+
+}  // namespace baton::decode

@@ -1,0 +1,107 @@
+#include "engine/worker/config.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/config/reader.h"
+
+namespace baton::engine {
+namespace {
+
+using config::Section;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kRequired = Section::Need::kRequired;
+
+void ReadAddress(const Section& section, std::string_view key, net::Address& out,
+                 Section::Need need = Section::Need::kOptional) {
+  std::string text;
+  section.String(key, text, need);
+  if (text.empty()) return;
+  absl::StatusOr<net::Address> address = net::Address::Parse(text);
+  if (!address.ok()) return section.Problem(key, Message(address.status()));
+  out = *std::move(address);
+}
+
+void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
+  std::string name = "bf16";
+  compute.Choice("class", name, {"f32", "bf16"});
+  out.compute = name == "f32" ? kernels::ComputeClass::kF32 : kernels::ComputeClass::kBF16;
+  compute.Integer("threads", out.threads, 0, 1024);
+  compute.Choice("instruction_set", out.instruction_set, {"auto", "avx512bf16", "avx512", "avx2", "portable"});
+}
+
+void ReadBatch(const Section& batch, PlannerLimits& out) {
+  batch.Integer("tokens", out.batch_tokens, 1, 65536);
+  batch.Integer("sequences", out.batch_sequences, 1, 4096);
+  batch.Integer("prefill_chunk", out.prefill_chunk_tokens, 1, 65536);
+}
+
+void ReadTransfer(const Section& transfer, kvtransfer::HandoffOptions& out) {
+  transfer.Choice("transport", out.transport, {"ucx", "loopback"});
+  transfer.String("net_device", out.net_device);
+  transfer.String("tls", out.tls);
+  transfer.Boolean("checksum", out.checksum);
+  transfer.Bytes("layer_wise_min", out.layer_wise_bytes_min, 1, std::uint64_t{1} << 40);
+  std::int64_t live = static_cast<std::int64_t>(out.transfers_max);
+  transfer.Integer("live_max", live, 1, 1'000'000);
+  out.transfers_max = static_cast<std::size_t>(live);
+  transfer.Duration("ping_interval", out.ping_interval, milliseconds(50), seconds(60));
+  transfer.Integer("pings_missed", out.pings_missed_max, 1, 100);
+  transfer.Duration("lease", out.lease, milliseconds(500), std::chrono::minutes(10));
+  transfer.Duration("deadline", out.transfer_deadline, milliseconds(500), std::chrono::hours(1));
+  transfer.Duration("drain_deadline", out.drain_deadline, milliseconds(50), std::chrono::minutes(1));
+}
+
+void ReadLogLevel(const Section& root, WorkerConfig& out) {
+  std::string level = "info";
+  root.Choice("log_level", level, {"debug", "info", "warning", "error"});
+  if (level == "debug") out.log_level = LogLevel::kDebug;
+  if (level == "warning") out.log_level = LogLevel::kWarning;
+  if (level == "error") out.log_level = LogLevel::kError;
+}
+
+void ReadNetwork(const Section& root, WorkerConfig& out) {
+  ReadAddress(root, "router", out.router, kRequired);
+  const Section peer = root.Sub("peer");
+  out.transfer.listen = {"127.0.0.1", 0};
+  ReadAddress(peer, "listen", out.transfer.listen);
+  out.peer_host = out.transfer.listen.host;
+  peer.String("advertise", out.peer_host);
+  ReadAddress(root.Sub("metrics"), "listen", out.metrics);
+  root.String("cluster_key_file", out.cluster_key_file);
+  root.Boolean("insecure_no_auth", out.insecure_no_auth);
+  if (out.cluster_key_file.empty() && !out.insecure_no_auth && !out.transfer.listen.IsLoopback()) {
+    root.Problem("peer", "listens beyond loopback without cluster_key_file; name one, or set insecure_no_auth: true");
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
+  BATON_ASSIGN_OR_RETURN(config::Document document, config::Document::Open(path));
+  const Section root = document.Root();
+  WorkerConfig out;
+  root.String("name", out.name, kRequired);
+  root.String("model", out.model, kRequired);
+  root.String("model_name", out.model_name);
+  if (out.model_name.empty()) {
+    const std::filesystem::path model(out.model);
+    out.model_name = (model.has_filename() ? model : model.parent_path()).filename().string();
+  }
+  ReadNetwork(root, out);
+  ReadCompute(root.Sub("compute"), out.compute);
+  root.Sub("kv").Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
+  ReadBatch(root.Sub("batch"), out.batch);
+  root.Sub("queue").Integer("requests", out.queue_requests, 1, 1'000'000);
+  ReadTransfer(root.Sub("transfer"), out.transfer);
+  root.Duration("drain_timeout", out.drain_timeout, seconds(0), std::chrono::hours(24));
+  root.String("ports_file", out.ports_file);
+  ReadLogLevel(root, out);
+  BATON_RETURN_IF_ERROR(document.Finish());
+  return out;
+}
+
+}  // namespace baton::engine

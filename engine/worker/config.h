@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/net/connection.h"
+#include "engine/schedule/batch_planner.h"
+#include "kernels/backend.h"
+#include "kvtransfer/handoff.h"
+
+namespace baton::engine {
+
+/// What prefill.yaml and decode.yaml say; deploy/examples explains each field.
+struct WorkerConfig {
+  std::string name;
+  std::string model;       // Hugging Face directory
+  std::string model_name;  // the id that clients ask for; the router's must be the same
+  net::Address router{"127.0.0.1", 7000};
+  std::string peer_host;  // the host that peers are told to dial
+  net::Address metrics{"127.0.0.1", 0};
+  std::string cluster_key_file;
+  bool insecure_no_auth = false;
+  kernels::CpuOptions compute;
+  std::uint64_t kv_memory = 64U << 20;
+  PlannerLimits batch;
+  std::int64_t queue_requests = 256;
+  kvtransfer::HandoffOptions transfer;
+  Duration drain_timeout = std::chrono::seconds(120);
+  std::string ports_file;
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+/// Every error of the file, one a line, as "file:line:column: field: what".
+[[nodiscard]] absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path);
+
+}  // namespace baton::engine

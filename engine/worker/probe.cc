@@ -1,0 +1,51 @@
+#include "engine/worker/probe.h"
+
+namespace baton::engine {
+
+WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
+  const metrics::Labels role = {{"role", prefill ? "prefill" : "decode"}};
+  const auto with = [&](std::string_view key, std::string_view value) {
+    metrics::Labels labels = role;
+    labels.emplace_back(key, value);
+    return labels;
+  };
+  in_flight_ = registry.AddGauge("baton_requests_in_flight", "Requests that this worker has not released", role);
+  queued_tokens_ = registry.AddGauge("baton_queued_prompt_tokens", "Prompt tokens that wait to be computed", role);
+  ready_ = registry.AddGauge("baton_ready", "1 where the worker takes requests", role);
+  load_seconds_ = registry.AddGauge("baton_model_load_seconds", "How long loading the model took", role);
+  const std::string_view blocks = "KV blocks by state";
+  blocks_free_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "free"));
+  blocks_used_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "used"));
+  blocks_quarantined_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "quarantined"));
+  const std::string_view ended = "Requests that this worker has released, by outcome";
+  done_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "done"));
+  cancelled_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "cancelled"));
+  failed_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "failed"));
+  prompt_tokens_ = registry.AddCounter("baton_prompt_tokens_total", "Prompt tokens computed", role);
+  generated_tokens_ = registry.AddCounter("baton_generated_tokens_total", "Tokens decoded", role);
+  busy_seconds_ = registry.AddCounter("baton_step_busy_seconds_total", "Time inside steps: its rate is utilisation", role);
+  step_seconds_ = registry.AddHistogram("baton_step_duration_seconds", "Duration of a step", role,
+                                        metrics::LatencyBuckets());
+  batch_tokens_ = registry.AddHistogram("baton_step_tokens", "Tokens of a step, prompts and decodes together", role,
+                                        {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048});
+}
+
+void WorkerProbe::Step(const StepReport& report) const {
+  prompt_tokens_.Increment(static_cast<double>(report.prompt_tokens));
+  generated_tokens_.Increment(static_cast<double>(report.decode_tokens));
+  busy_seconds_.Increment(Seconds(report.duration));
+  step_seconds_.Observe(Seconds(report.duration));
+  batch_tokens_.Observe(static_cast<double>(report.prompt_tokens + report.decode_tokens));
+}
+
+void WorkerProbe::Blocks(const PoolCounts& counts) const {
+  blocks_free_.Set(static_cast<double>(counts.free));
+  blocks_used_.Set(static_cast<double>(counts.used));
+  blocks_quarantined_.Set(static_cast<double>(counts.quarantined));
+}
+
+void WorkerProbe::Ended(const std::string& outcome) const {
+  (outcome == "done" ? done_ : outcome == "cancelled" ? cancelled_ : failed_).Increment();
+}
+
+}  // namespace baton::engine

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+
+#include "common/metrics/registry.h"
+#include "engine/executor.h"
+#include "engine/kv/block_pool.h"
+
+namespace baton::engine {
+
+/// What a worker tells Prometheus; only probe.cc knows names, labels and units.
+class WorkerProbe {
+ public:
+  WorkerProbe(metrics::Registry& registry, bool prefill);
+
+  void Step(const StepReport& report) const;
+  void Blocks(const PoolCounts& counts) const;
+  void InFlight(double requests) const { in_flight_.Set(requests); }
+  void QueuedTokens(double tokens) const { queued_tokens_.Set(tokens); }
+  void Ready(bool ready) const { ready_.Set(ready ? 1 : 0); }
+  void ModelLoaded(Duration took) const { load_seconds_.Set(Seconds(took)); }
+  void Ended(const std::string& outcome) const;
+
+ private:
+  metrics::Gauge in_flight_;
+  metrics::Gauge queued_tokens_;
+  metrics::Gauge ready_;
+  metrics::Gauge load_seconds_;
+  metrics::Gauge blocks_free_;
+  metrics::Gauge blocks_used_;
+  metrics::Gauge blocks_quarantined_;
+  metrics::Counter done_;
+  metrics::Counter cancelled_;
+  metrics::Counter failed_;
+  metrics::Counter prompt_tokens_;
+  metrics::Counter generated_tokens_;
+  metrics::Counter busy_seconds_;
+  metrics::Histogram step_seconds_;
+  metrics::Histogram batch_tokens_;
+};
+
+}  // namespace baton::engine

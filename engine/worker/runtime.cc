@@ -1,0 +1,316 @@
+#include "engine/worker/runtime.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/cluster/wire.pb.h"
+#include "common/daemon/files.h"
+#include "common/metrics/registry.h"
+#include "common/net/http_server.h"
+#include "common/text/tokenizer.h"
+#include "engine/executor.h"
+#include "engine/kv/kv_arena.h"
+#include "engine/worker/metrics_listener.h"
+#include "engine/worker/probe.h"
+#include "engine/worker/router_link.h"
+
+namespace baton::engine {
+namespace {
+
+class Runtime final : public WorkerRuntime, public ExecutorEvents {
+ public:
+  Runtime(net::EventLoop& loop, const WorkerConfig& config, bool prefill)
+      : loop_(loop), config_(config), prefill_(prefill), incarnation_(NewIncarnation()), probe_(metrics_, prefill) {}
+  ~Runtime() override {
+    *alive_ = false;
+    http_.reset();      // joins its threads
+    executor_.reset();  // its events are posted to nobody any more
+  }
+
+  absl::Status Build(const CreateService& create);
+  Ports GetPorts() const override { return {.peer = handoff_->Port(), .metrics = http_->Port()}; }
+  void Start() override { link_->Start(); }
+  void Drain(std::function<void()> done) override;
+  void Abort() override {
+    service_->CancelAll();
+    CheckDrained();
+  }
+
+  // From the engine thread.
+  void OnLayerDone(const LayerEvent& event) override {
+    ToLoop([event](Runtime& self) { self.service_->OnLayerDone(event); });
+  }
+  void OnToken(const TokenEvent& event) override {
+    ToLoop([event](Runtime& self) { self.service_->OnToken(event); });
+  }
+  void OnReleased(RequestKey key, FinishReason reason) override {
+    ToLoop([key, reason](Runtime& self) { self.service_->OnExecutorReleased(key, reason); });
+  }
+  void OnStep(const StepReport& report) override { probe_.Step(report); }
+
+ private:
+  void ToLoop(std::function<void(Runtime&)> work) {
+    loop_.Post([this, alive = alive_, work = std::move(work)] {
+      if (*alive) work(*this);
+    });
+  }
+
+  absl::Status LoadModelAndArena();
+  absl::Status SelfTest();
+  absl::Status CreateHandoff(const std::string& cluster_key);
+  void CreateLink(const std::string& cluster_key);
+  void FillRegister(wire::Register& message) const;
+  void FillLoad(wire::Load& load) const;
+  void OnOrder(const wire::Envelope& order);
+  void OnPeers(const wire::Peers& peers);
+  void LoadChanged();
+  void UpdateGauges();
+  void CheckDrained();
+  [[nodiscard]] bool Ready() const;
+
+  net::EventLoop& loop_;
+  const WorkerConfig config_;
+  const bool prefill_;
+  const Incarnation incarnation_;
+  metrics::Registry metrics_;
+  WorkerProbe probe_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::uint64_t tokenizer_fingerprint_ = 0;
+  std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<KvArena> arena_;
+  std::unique_ptr<BlockPool> pool_;
+  std::unique_ptr<kvtransfer::Handoff> handoff_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<PhaseService> service_;
+  std::unique_ptr<RouterLink> link_;
+  std::unique_ptr<MetricsListener> http_;
+  std::function<void()> drained_;
+  net::Timer drain_timer_;
+  bool draining_ = false;
+};
+
+absl::Status Runtime::LoadModelAndArena() {
+  BATON_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Load(config_.model));
+  tokenizer_fingerprint_ = tokenizer->Fingerprint();
+  BATON_ASSIGN_OR_RETURN(backend_, kernels::CreateCpuBackend(config_.compute));
+  const TimePoint begin = loop_.Now();
+  BATON_ASSIGN_OR_RETURN(model_, LoadModel(config_.model, *backend_, config_.batch.batch_tokens));
+  probe_.ModelLoaded(loop_.Now() - begin);
+  const ModelConfig& model = model_->Config();
+  KvGeometry geometry{.layers = model.layers,
+                      .blocks = 1,
+                      .kv_heads = model.kv_heads,
+                      .head_dim = model.head_dim,
+                      .dtype = backend_->KvType()};
+  geometry.blocks = static_cast<std::int64_t>(config_.kv_memory / geometry.TotalBytes());
+  if (geometry.blocks < 1) {
+    return Error(kInvalidArgument, "kv.memory of {} bytes holds no block; one takes {} bytes over {} layers",
+                 config_.kv_memory, geometry.TotalBytes(), geometry.layers);
+  }
+  BATON_ASSIGN_OR_RETURN(KvArena arena, KvArena::Create(*backend_, geometry));
+  arena_ = std::make_unique<KvArena>(std::move(arena));
+  pool_ = std::make_unique<BlockPool>(geometry.blocks);
+  LogInfo("model_loaded", {{"model", config_.model}, {"numerics", model_->NumericsClass()},
+                           {"kv_blocks", geometry.blocks}, {"seconds", Seconds(loop_.Now() - begin)}});
+  return absl::OkStatus();
+}
+
+/// One step over one token: a backend or a model that cannot compute is found before the first request.
+absl::Status Runtime::SelfTest() {
+  const std::vector<BlockIndex> blocks = {BlockIndex(0)};
+  StepBatch batch{.tokens = {0}, .positions = {0}, .logit_rows = {0}};
+  batch.slices.push_back({.blocks = blocks, .first_row = 0, .tokens = 1, .first_position = 0});
+  const kernels::Rows logits = model_->Forward(batch, *arena_, nullptr);
+  for (std::int64_t i = 0; i < logits.columns; ++i) {
+    if (!std::isfinite(logits.data[i])) {
+      return Error(kFailedPrecondition, "self-test: the model's logit {} is not finite; are its weights damaged?", i);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
+  const KvGeometry& geometry = arena_->Geometry();
+  kvtransfer::ArenaView view{.region = arena_->Region(), .blocks = geometry.blocks, .layout = {}};
+  view.layout = {.layers = geometry.layers,
+                 .kv_heads = geometry.kv_heads,
+                 .head_dim = geometry.head_dim,
+                 .block_tokens = kBlockTokens,
+                 .element_bytes = static_cast<int>(kernels::SizeOf(geometry.dtype)),
+                 .dtype = std::string(kernels::Name(geometry.dtype)),
+                 .numerics_class = model_->NumericsClass(),
+                 .model_fingerprint = model_->Fingerprint()};
+  kvtransfer::HandoffOptions options = config_.transfer;
+  options.cluster_key = cluster_key;
+  BATON_ASSIGN_OR_RETURN(handoff_, kvtransfer::Handoff::Create(
+                                       loop_, options, view, incarnation_, metrics_,
+                                       {.on_peer = [this](const kvtransfer::PeerStatus&) { LoadChanged(); }}));
+  return absl::OkStatus();
+}
+
+void Runtime::CreateLink(const std::string& cluster_key) {
+  link_ = std::make_unique<RouterLink>(
+      loop_, RouterLink::Options{.router = config_.router, .cluster_key = cluster_key},
+      RouterLink::Events{.fill_register = [this](wire::Register& message) { FillRegister(message); },
+                         .fill_load = [this](wire::Load& load) { FillLoad(load); },
+                         .on_welcome = [this](WorkerId self) { handoff_->SetSelf(self); },
+                         .on_order = [this](const wire::Envelope& order) { OnOrder(order); },
+                         .on_lost =
+                             [this] {
+                               service_->CancelAll();
+                               handoff_->SetPeers({});
+                               UpdateGauges();
+                             }});
+}
+
+absl::Status Runtime::Build(const CreateService& create) {
+  BATON_ASSIGN_OR_RETURN(const std::string cluster_key, daemon::ReadClusterKey(config_.cluster_key_file));
+  BATON_RETURN_IF_ERROR(LoadModelAndArena());
+  BATON_RETURN_IF_ERROR(SelfTest());
+  BATON_RETURN_IF_ERROR(CreateHandoff(cluster_key));
+  executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this);
+  CreateLink(cluster_key);
+  service_ = create({.loop = loop_,
+                     .executor = *executor_,
+                     .pool = *pool_,
+                     .handoff = *handoff_,
+                     .model = model_->Config(),
+                     .queue_requests = config_.queue_requests,
+                     .probe = probe_,
+                     .send = [this](const wire::Envelope& envelope) { link_->Send(envelope); },
+                     .load_changed = [this] { LoadChanged(); }});
+  UpdateGauges();
+  BATON_ASSIGN_OR_RETURN(http_, MetricsListener::Start(config_.metrics, metrics_));
+  return absl::OkStatus();
+}
+
+void Runtime::FillRegister(wire::Register& message) const {
+  const ModelConfig& model = model_->Config();
+  const KvGeometry& geometry = arena_->Geometry();
+  message.set_name(config_.name);
+  message.set_phase(prefill_ ? wire::PREFILL : wire::DECODE);
+  message.set_incarnation(incarnation_.value);
+  message.set_model(config_.model_name);
+  message.set_model_fingerprint(model_->Fingerprint());
+  message.set_tokenizer_fingerprint(tokenizer_fingerprint_);
+  message.set_numerics_class(model_->NumericsClass());
+  wire::KvShape& kv = *message.mutable_kv();
+  kv.set_layers(geometry.layers);
+  kv.set_kv_heads(geometry.kv_heads);
+  kv.set_head_dim(geometry.head_dim);
+  kv.set_block_tokens(kBlockTokens);
+  kv.set_element_bytes(static_cast<int>(kernels::SizeOf(geometry.dtype)));
+  kv.set_dtype(std::string(kernels::Name(geometry.dtype)));
+  message.set_kv_blocks(geometry.blocks);
+  message.set_context_tokens(model.context);
+  message.set_vocabulary(model.vocabulary);
+  for (const TokenId eos : model.eos) message.add_eos(eos);
+  message.set_peer_address(net::Address{config_.peer_host, handoff_->Port()}.ToString());
+  message.set_batch_tokens(config_.batch.batch_tokens);
+  message.set_batch_sequences(config_.batch.batch_sequences);
+}
+
+bool Runtime::Ready() const {
+  const std::vector<kvtransfer::PeerStatus> peers = handoff_->Peers();
+  return link_->Registered() && !draining_ &&
+         std::ranges::any_of(peers, [](const kvtransfer::PeerStatus& peer) { return peer.ready; });
+}
+
+void Runtime::FillLoad(wire::Load& load) const {
+  const ServiceLoad service = service_->Load();
+  const PoolCounts blocks = pool_->Counts();
+  load.set_ready(Ready());
+  load.set_draining(draining_);
+  load.set_queued_requests(service.queued_requests);
+  load.set_queued_prompt_tokens(service.queued_prompt_tokens);
+  load.set_running_requests(service.running_requests);
+  load.set_kv_blocks_free(blocks.free);
+  load.set_kv_blocks_used(blocks.used);
+  load.set_kv_blocks_quarantined(blocks.quarantined);
+  load.set_grants(static_cast<std::int64_t>(handoff_->LiveTransfers()));
+  for (const kvtransfer::PeerStatus& peer : handoff_->Peers()) {
+    wire::Link& link = *load.add_links();
+    link.set_peer(peer.id.value);
+    link.set_ready(peer.ready);
+    link.set_transport(peer.transport);
+    link.set_bytes_per_second(peer.bytes_per_second);
+  }
+}
+
+void Runtime::OnOrder(const wire::Envelope& order) {
+  switch (order.body_case()) {
+    case wire::Envelope::kPeers: return OnPeers(order.peers());
+    case wire::Envelope::kCancel:
+      return service_->Cancel(
+          {.request = RequestId(order.cancel().request()), .attempt = Attempt(order.cancel().attempt())});
+    default: return service_->OnOrder(order);
+  }
+}
+
+void Runtime::OnPeers(const wire::Peers& peers) {
+  std::vector<kvtransfer::PeerInfo> infos;
+  for (const wire::Peer& peer : peers.peers()) {
+    absl::StatusOr<net::Address> address = net::Address::Parse(peer.address());
+    if (!address.ok()) {
+      LogWarning("peer_address_invalid", {{"peer", peer.worker_id()}, {"error", address.status()}});
+      continue;
+    }
+    infos.push_back({.id = WorkerId(peer.worker_id()),
+                     .incarnation = Incarnation(peer.incarnation()),
+                     .address = *address,
+                     .name = peer.name(),
+                     .dial = prefill_});  // prefill dials decode
+  }
+  handoff_->SetPeers(infos);
+  LoadChanged();
+}
+
+void Runtime::LoadChanged() {
+  UpdateGauges();
+  link_->LoadChanged();
+  if (draining_) CheckDrained();
+}
+
+void Runtime::UpdateGauges() {
+  probe_.Blocks(pool_->Counts());
+  probe_.InFlight(static_cast<double>(service_->InFlight()));
+  probe_.QueuedTokens(static_cast<double>(service_->Load().queued_prompt_tokens));
+  probe_.Ready(Ready());
+  if (http_ != nullptr) http_->SetReady(Ready());
+}
+
+void Runtime::Drain(std::function<void()> done) {
+  draining_ = true;
+  drained_ = std::move(done);
+  wire::Envelope leaving;
+  leaving.mutable_leaving()->set_reason("drain");
+  link_->Send(leaving);
+  LogInfo("draining", {{"requests", service_->InFlight()}});
+  drain_timer_ = loop_.After(config_.drain_timeout, [this] {
+    LogWarning("drain_timeout", {{"requests", service_->InFlight()}});
+    Abort();
+  });
+  CheckDrained();
+}
+
+void Runtime::CheckDrained() {
+  if (!draining_ || drained_ == nullptr || service_->InFlight() > 0) return;
+  link_->Close();
+  // The last Released is on its way: one turn of the loop for it, then the end.
+  loop_.Post(std::exchange(drained_, nullptr));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<WorkerRuntime>> WorkerRuntime::Create(net::EventLoop& loop, const WorkerConfig& config,
+                                                                     bool prefill, const CreateService& create) {
+  auto runtime = std::make_unique<Runtime>(loop, config, prefill);
+  BATON_RETURN_IF_ERROR(runtime->Build(create));
+  return runtime;
+}
+
+}  // namespace baton::engine

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "common/base/ids.h"
+#include "common/net/event_loop.h"
+#include "engine/executor.h"
+#include "engine/kv/block_pool.h"
+#include "engine/model/model_config.h"
+#include "kvtransfer/handoff.h"
+
+namespace baton::wire {
+class Envelope;
+class Sampling;
+class Stop;
+}  // namespace baton::wire
+
+namespace baton::engine {
+
+class WorkerProbe;
+
+/// What a phase works with; all of it outlives the service. Control loop only, the executor's calls aside.
+struct ServiceContext {
+  net::EventLoop& loop;
+  Executor& executor;
+  BlockPool& pool;
+  kvtransfer::Handoff& handoff;
+  const ModelConfig& model;
+  std::int64_t queue_requests;
+  WorkerProbe& probe;
+  /// To the router, in order.
+  std::function<void(const wire::Envelope&)> send;
+  /// Something that a load report says has changed.
+  std::function<void()> load_changed;
+};
+
+struct ServiceLoad {
+  std::int64_t queued_requests = 0;       // without blocks yet
+  std::int64_t queued_prompt_tokens = 0;  // not yet computed
+  std::int64_t running_requests = 0;      // with blocks
+};
+
+/// One phase of requests on this worker: orders of the router in, events of executor and hand-off in, tokens and
+/// Released out. Control loop only.
+class PhaseService {
+ public:
+  virtual ~PhaseService() = default;
+  /// Prefill or Reserve, as the phase has it; anything else is ignored.
+  virtual void OnOrder(const wire::Envelope& order) = 0;
+  /// Ends this attempt of the request and older ones, wherever they stand.
+  virtual void Cancel(RequestKey key) = 0;
+  virtual void CancelAll() = 0;
+  virtual void OnLayerDone(const LayerEvent& event) = 0;
+  virtual void OnToken(const TokenEvent& event) = 0;
+  virtual void OnExecutorReleased(RequestKey key, FinishReason reason) = 0;
+  [[nodiscard]] virtual ServiceLoad Load() const = 0;
+  /// Requests that have not been reported Released.
+  [[nodiscard]] virtual std::int64_t InFlight() const = 0;
+};
+
+[[nodiscard]] SamplingParams FromWire(const wire::Sampling& sampling);
+[[nodiscard]] StopRules FromWire(const wire::Stop& stop);
+/// InvalidArgument where the model cannot run this: ids outside the vocabulary, empty, longer than the context, bad limits.
+[[nodiscard]] absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams& sampling,
+                                      const StopRules& stop, const ModelConfig& model);
+
+/// How a request ended on this worker, for Released.
+struct Outcome {
+  std::string name;  // "done", "cancelled", "failed"
+  std::string code;  // of failed
+  std::string message;
+};
+[[nodiscard]] Outcome Failed(std::string code, const absl::Status& status);
+/// The outcome of a hand-off that did not end well.
+[[nodiscard]] Outcome FailedTransfer(kvtransfer::TransferEnd end, const absl::Status& status);
+
+}  // namespace baton::engine

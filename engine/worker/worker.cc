@@ -1,0 +1,72 @@
+#include "engine/worker/worker.h"
+
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/daemon/files.h"
+#include "common/daemon/notify.h"
+#include "common/daemon/signals.h"
+#include "engine/worker/runtime.h"
+
+namespace baton::engine {
+namespace {
+
+int Fail(const PhaseDefinition& phase, const absl::Status& status, int code) {
+  fmt::print(stderr, "{}: {}\n", phase.program.name, Message(status));
+  return code;
+}
+
+/// Runs until a signal ends it: the first drains, the second ends at once.
+int Serve(const PhaseDefinition& phase, const WorkerConfig& config, const daemon::Notifier& notifier) {
+  static_cast<void>(notifier.Status("loading the model"));
+  net::EventLoop loop;
+  absl::StatusOr<std::unique_ptr<WorkerRuntime>> runtime =
+      WorkerRuntime::Create(loop, config, phase.prefill, phase.create);
+  if (!runtime.ok()) return Fail(phase, runtime.status(), daemon::kExitConfig);
+  const WorkerRuntime::Ports ports = (*runtime)->GetPorts();
+  if (const absl::Status written =
+          daemon::WritePortsFile(config.ports_file, {{"peer", ports.peer}, {"metrics", ports.metrics}});
+      !written.ok()) {
+    return Fail(phase, written, daemon::kExitFailure);
+  }
+  bool draining = false;
+  {
+    const daemon::SignalWatcher signals([&](int signal) {
+      if (signal == SIGHUP) return;  // nothing is reloaded yet
+      loop.Post([&] {
+        if (std::exchange(draining, true)) return (*runtime)->Abort();
+        static_cast<void>(notifier.Stopping("draining", config.drain_timeout));
+        (*runtime)->Drain([&loop] { loop.Stop(); });
+      });
+    });
+    (*runtime)->Start();
+    static_cast<void>(notifier.Ready(fmt::format("peer port {}", ports.peer)));
+    LogInfo("worker_started", {{"name", config.name}, {"peer", ports.peer}, {"metrics", ports.metrics}});
+    loop.Run();
+  }
+  runtime->reset();
+  LogInfo("worker_stopped");
+  return daemon::kExitOk;
+}
+
+}  // namespace
+
+int RunWorker(const PhaseDefinition& phase, int argc, char** argv) {
+  daemon::BlockSignals();
+  const daemon::Options options = daemon::ParseOrExit(phase.program, argc, argv);
+  const absl::StatusOr<WorkerConfig> config = ReadWorkerConfig(options.config_path);
+  if (!config.ok()) return Fail(phase, config.status(), daemon::kExitConfig);
+  if (options.check_config) {
+    fmt::print("{}: OK\n", options.config_path);
+    return daemon::kExitOk;
+  }
+  absl::StatusOr<daemon::Notifier> notifier = daemon::Notifier::FromEnvironment();
+  if (!notifier.ok()) return Fail(phase, notifier.status(), daemon::kExitFailure);
+  InitLogging(phase.program.name, config->log_level);
+  return Serve(phase, *config, *notifier);
+}
+
+}  // namespace baton::engine

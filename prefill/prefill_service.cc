@@ -1,0 +1,276 @@
+#include "prefill/prefill_service.h"
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/cluster/wire.pb.h"
+#include "engine/worker/probe.h"
+
+namespace baton::prefill {
+namespace {
+
+using engine::FinishReason;
+using engine::Outcome;
+
+struct Job {
+  RequestKey key;
+  std::vector<TokenId> tokens;
+  engine::SamplingParams sampling;
+  engine::StopRules stop;
+  WorkerId decode;
+  Incarnation decode_incarnation;
+
+  engine::BlockTable blocks;  // empty while it waits
+  bool executor_holds = false;
+  bool handoff_holds = false;
+  bool started = false;                 // the first layer of the first chunk is done
+  std::int64_t computed = 0;            // prompt tokens whose last layer is done
+  std::optional<Outcome> outcome;       // decided; it may still hold blocks
+  std::optional<kvtransfer::TransferStats> transfer;
+  TimePoint arrived{};
+  TimePoint begun{};
+  TimePoint last_step{};  // of the prompt
+  TimePoint handed_over{};
+  net::Timer deadline;
+};
+
+class PrefillService final : public engine::PhaseService {
+ public:
+  explicit PrefillService(const engine::ServiceContext& context) : context_(context) {}
+
+  void OnOrder(const wire::Envelope& order) override {
+    if (order.has_prefill()) OnPrefill(order.prefill());
+  }
+  void Cancel(RequestKey key) override;
+  void CancelAll() override;
+  void OnLayerDone(const engine::LayerEvent& event) override;
+  void OnToken(const engine::TokenEvent& event) override;
+  void OnExecutorReleased(RequestKey key, FinishReason reason) override;
+  engine::ServiceLoad Load() const override;
+  std::int64_t InFlight() const override { return static_cast<std::int64_t>(jobs_.size()); }
+
+ private:
+  void OnPrefill(const wire::Prefill& order);
+  void Advance();
+  void Begin(Job& job);
+  void OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,
+                       const kvtransfer::TransferStats& stats);
+  void End(Job& job, Outcome outcome);
+  void FinishIfFree(Job& job);
+  Job* Find(RequestKey key) {
+    const auto found = jobs_.find(key);
+    return found == jobs_.end() ? nullptr : found->second.get();
+  }
+
+  const engine::ServiceContext context_;
+  absl::flat_hash_map<RequestKey, std::unique_ptr<Job>> jobs_;
+  std::deque<RequestKey> waiting_;  // for blocks, in order of arrival
+};
+
+void PrefillService::OnPrefill(const wire::Prefill& order) {
+  auto made = std::make_unique<Job>();
+  Job& job = *made;
+  job.key = {.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
+  if (jobs_.contains(job.key)) return;  // repeated
+  if (job.key.attempt.value > 1) Cancel({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
+  job.tokens.assign(order.tokens().begin(), order.tokens().end());
+  job.sampling = engine::FromWire(order.sampling());
+  job.stop = engine::FromWire(order.stop());
+  job.decode = WorkerId(order.decode_worker());
+  job.decode_incarnation = Incarnation(order.decode_incarnation());
+  job.arrived = context_.loop.Now();
+  const bool full = std::ssize(waiting_) >= context_.queue_requests;
+  jobs_[job.key] = std::move(made);
+  if (const absl::Status checked = engine::CheckOrder(job.tokens, job.sampling, job.stop, context_.model);
+      !checked.ok()) {
+    return End(job, engine::Failed("internal", checked));
+  }
+  const std::int64_t needed = engine::BlocksFor(std::ssize(job.tokens));
+  if (full || needed > context_.pool.Counts().total) {
+    return End(job, engine::Failed("no_memory", Error(kResourceExhausted, "{} requests wait for KV blocks; this one needs "
+                                                      "{} of {}", waiting_.size(), needed, context_.pool.Counts().total)));
+  }
+  if (order.deadline_ms() > 0) {
+    job.deadline = context_.loop.After(std::chrono::milliseconds(order.deadline_ms()), [this, key = job.key] {
+      if (Job* late = Find(key); late != nullptr) {
+        End(*late, engine::Failed("deadline", Error(kDeadlineExceeded, "the request's deadline has passed")));
+      }
+    });
+  }
+  waiting_.push_back(job.key);
+  Advance();
+  context_.load_changed();
+}
+
+/// Begins whatever the free blocks allow, in order.
+void PrefillService::Advance() {
+  while (!waiting_.empty()) {
+    Job& job = *jobs_.at(waiting_.front());
+    absl::StatusOr<engine::BlockTable> blocks =
+        context_.pool.Allocate(engine::BlocksFor(std::ssize(job.tokens)));
+    if (!blocks.ok()) return;
+    waiting_.pop_front();
+    job.blocks = *std::move(blocks);
+    Begin(job);
+  }
+}
+
+void PrefillService::Begin(Job& job) {
+  job.begun = context_.loop.Now();
+  const RequestKey key = job.key;
+  const absl::Status sent = context_.handoff.Send(
+      {.key = key,
+       .receiver = job.decode,
+       .receiver_incarnation = job.decode_incarnation,
+       .prompt_tokens = std::ssize(job.tokens),
+       .blocks = job.blocks},
+      {.on_granted = nullptr,
+       .on_ended = [this, key](kvtransfer::TransferEnd end, const absl::Status& status,
+                               const kvtransfer::TransferStats& stats) { OnTransferEnded(key, end, status, stats); }});
+  if (!sent.ok()) return End(job, engine::FailedTransfer(kvtransfer::TransferEnd::kFailed, sent));
+  job.handoff_holds = true;
+  job.executor_holds = true;
+  context_.executor.Submit({.key = key,
+                            .phase = engine::Phase::kPrefill,
+                            .tokens = job.tokens,
+                            .blocks = job.blocks,
+                            .sampling = job.sampling,
+                            .stop = job.stop,
+                            .report_layers = true});
+}
+
+void PrefillService::OnLayerDone(const engine::LayerEvent& event) {
+  Job* job = Find(event.key);
+  if (job == nullptr) return;
+  if (!std::exchange(job->started, true)) context_.handoff.ProducerStarted(event.key);
+  if (event.layer + 1 == context_.model.layers) {
+    job->computed = event.first_position + event.tokens;
+    job->last_step = context_.loop.Now();
+    context_.load_changed();
+  }
+  if (!job->outcome) context_.handoff.LayerReady(event.key, event.layer, event.first_position, event.tokens);
+}
+
+void PrefillService::OnToken(const engine::TokenEvent& event) {
+  Job* job = Find(event.key);
+  if (job == nullptr || job->outcome) return;
+  const bool ends = event.finish == FinishReason::kStop || event.finish == FinishReason::kLength;
+  wire::Envelope envelope;
+  wire::Token& token = *envelope.mutable_token();
+  token.set_request(event.key.request.value);
+  token.set_attempt(event.key.attempt.value);
+  token.set_index(event.index);
+  token.set_token(event.token);
+  if (ends) token.set_finish(event.finish == FinishReason::kStop ? "stop" : "length");
+  context_.send(envelope);  // the client's first token does not wait for the transfer
+  if (ends) {
+    End(*job, {.name = "done", .code = {}, .message = {}});
+  } else {
+    context_.handoff.Commit(event.key, {.first_token = event.token, .prompt_tokens = std::ssize(job->tokens)});
+  }
+}
+
+void PrefillService::OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,
+                                     const kvtransfer::TransferStats& stats) {
+  Job* job = Find(key);
+  if (job == nullptr) return;
+  job->handoff_holds = false;
+  job->handed_over = context_.loop.Now();
+  if (end == kvtransfer::TransferEnd::kAcked) job->transfer = stats;
+  if (!job->outcome) {
+    if (end == kvtransfer::TransferEnd::kAcked) {
+      job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
+    } else {
+      return End(*job, engine::FailedTransfer(end, status));
+    }
+  }
+  FinishIfFree(*job);
+}
+
+void PrefillService::OnExecutorReleased(RequestKey key, FinishReason) {
+  Job* job = Find(key);
+  if (job == nullptr) return;
+  job->executor_holds = false;
+  FinishIfFree(*job);
+}
+
+/// Decides the outcome and lets go of everything; Released follows when nothing holds the blocks any more.
+void PrefillService::End(Job& job, Outcome outcome) {
+  if (!job.outcome) job.outcome = std::move(outcome);
+  std::erase(waiting_, job.key);
+  if (job.executor_holds) context_.executor.Cancel(job.key);
+  if (job.handoff_holds) context_.handoff.AbortSend(job.key);
+  FinishIfFree(job);
+}
+
+void PrefillService::FinishIfFree(Job& job) {
+  if (!job.outcome || job.executor_holds || job.handoff_holds) return;
+  wire::Envelope envelope;
+  wire::Released& released = *envelope.mutable_released();
+  released.set_request(job.key.request.value);
+  released.set_attempt(job.key.attempt.value);
+  released.set_outcome(job.outcome->name);
+  released.set_error_code(job.outcome->code);
+  released.set_error_message(job.outcome->message);
+  if (job.begun != TimePoint{}) {
+    released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
+    if (job.last_step > job.begun) {
+      released.mutable_timing()->set_compute_ns(static_cast<std::uint64_t>((job.last_step - job.begun).count()));
+    }
+  }
+  if (job.transfer) {
+    wire::TransferReport& report = *released.mutable_transfer();
+    report.set_transport(job.transfer->transport);
+    report.set_bytes(job.transfer->bytes);
+    report.set_messages(job.transfer->messages);
+    report.set_wire_ns(static_cast<std::uint64_t>(job.transfer->wire.count()));
+    report.set_exposed_ns(static_cast<std::uint64_t>(job.transfer->exposed.count()));
+    report.set_handoff_ns(static_cast<std::uint64_t>((job.handed_over - job.last_step).count()));
+    report.set_layer_wise(job.transfer->layer_wise);
+  }
+  context_.probe.Ended(job.outcome->name);
+  if (!job.blocks.empty()) context_.pool.Release(job.blocks);
+  jobs_.erase(RequestKey(job.key));
+  context_.send(envelope);
+  Advance();
+  context_.load_changed();
+}
+
+void PrefillService::Cancel(RequestKey key) {
+  std::vector<RequestKey> ended;
+  for (const auto& [candidate, job] : jobs_) {
+    if (candidate.request == key.request && candidate.attempt <= key.attempt) ended.push_back(candidate);
+  }
+  for (const RequestKey candidate : ended) {
+    if (Job* job = Find(candidate); job != nullptr) End(*job, {.name = "cancelled", .code = {}, .message = {}});
+  }
+}
+
+void PrefillService::CancelAll() {
+  std::vector<RequestKey> keys;
+  for (const auto& [key, job] : jobs_) keys.push_back(key);
+  for (const RequestKey key : keys) Cancel(key);
+}
+
+engine::ServiceLoad PrefillService::Load() const {
+  engine::ServiceLoad load{.queued_requests = std::ssize(waiting_)};
+  for (const auto& [key, job] : jobs_) {
+    load.running_requests += job->blocks.empty() ? 0 : 1;
+    if (!job->outcome) load.queued_prompt_tokens += std::ssize(job->tokens) - job->computed;
+  }
+  return load;
+}
+
+}  // namespace
+
+std::unique_ptr<engine::PhaseService> CreatePrefillService(const engine::ServiceContext& context) {
+  return std::make_unique<PrefillService>(context);
+}
+
+}  // namespace baton::prefill
