@@ -25,7 +25,6 @@ absl::Status FromUcx(ucs_status_t status, std::string_view what) {
 
 /// Sets NAME unless the environment has UCX_NAME: what the operator exported wins.
 absl::Status Set(ucp_config_t* config, const std::string& name, const std::string& value) {
-  extern char** environ;
   const std::string prefix = "UCX_" + name + "=";
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     if (std::strncmp(*entry, prefix.c_str(), prefix.size()) == 0) return absl::OkStatus();
