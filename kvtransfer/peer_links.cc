@@ -37,6 +37,7 @@ struct PeerLinks::Link {
 
 struct PeerLinks::Unnamed {
   std::unique_ptr<net::Connection> connection;
+  std::shared_ptr<WorkerId> owner;  // 0 until HELLO has named it; its frames then go to that link
   net::Timer timeout;
 };
 
@@ -123,7 +124,10 @@ void PeerLinks::OnConnected(WorkerId id, absl::StatusOr<std::unique_ptr<net::Con
     return;
   }
   SendHello(**connection);
-  Attach(link, *std::move(connection));
+  link.connection = *std::move(connection);
+  link.last_heard = loop_.Now();
+  link.connection->Start({.on_frame = [this, id](std::string_view frame) { OnFrame(id, frame); },
+                          .on_close = [this, id](const absl::Status& why) { OnClosed(id, why); }});
 }
 
 void PeerLinks::OnAccepted(std::unique_ptr<net::Connection> connection) {
@@ -132,10 +136,18 @@ void PeerLinks::OnAccepted(std::unique_ptr<net::Connection> connection) {
   auto unnamed = std::make_unique<Unnamed>();
   unnamed->connection = std::move(connection);
   unnamed->timeout = loop_.After(kDialTimeout, [this, key] { unnamed_.erase(key); });
+  unnamed->owner = std::make_shared<WorkerId>();
   net::Connection& started = *unnamed->connection;
+  const std::shared_ptr<WorkerId> owner = unnamed->owner;
   unnamed_[key] = std::move(unnamed);
-  started.Start({.on_frame = [this, key](std::string_view frame) { OnUnnamedFrame(key, frame); },
-                 .on_close = [this, key](const absl::Status&) { unnamed_.erase(key); }});
+  started.Start({.on_frame =
+                     [this, key, owner](std::string_view frame) {
+                       owner->value == 0 ? OnUnnamedFrame(key, frame) : OnFrame(*owner, frame);
+                     },
+                 .on_close =
+                     [this, key, owner](const absl::Status& why) {
+                       owner->value == 0 ? static_cast<void>(unnamed_.erase(key)) : OnClosed(*owner, why);
+                     }});
 }
 
 void PeerLinks::OnUnnamedFrame(std::uint64_t key, std::string_view frame) {
@@ -160,7 +172,9 @@ void PeerLinks::OnUnnamedFrame(std::uint64_t key, std::string_view frame) {
       } else {
         if (link->second->connection != nullptr) Lose(*link->second, Error(kAborted, "the peer connected anew"));
         SendHello(*unnamed->connection);
-        Attach(*link->second, std::move(unnamed->connection));
+        *unnamed->owner = link->second->info.id;
+        link->second->connection = std::move(unnamed->connection);
+        link->second->last_heard = loop_.Now();
         OnHello(*link->second, envelope.hello());
         return;
       }
@@ -173,18 +187,9 @@ void PeerLinks::OnUnnamedFrame(std::uint64_t key, std::string_view frame) {
   });
 }
 
-void PeerLinks::Attach(Link& link, std::unique_ptr<net::Connection> connection) {
-  link.connection = std::move(connection);
-  link.last_heard = loop_.Now();
-  const WorkerId id = link.info.id;
-  link.connection->Start({.on_frame = [this, id](std::string_view frame) { OnFrame(id, frame); },
-                          .on_close =
-                              [this, id](const absl::Status& why) {
-                                const auto found = links_.find(id);
-                                if (found != links_.end()) {
-                                  Lose(*found->second, Annotate(why, fmt::format("worker {}", id)));
-                                }
-                              }});
+void PeerLinks::OnClosed(WorkerId id, const absl::Status& why) {
+  const auto found = links_.find(id);
+  if (found != links_.end()) Lose(*found->second, Annotate(why, fmt::format("worker {}", id)));
 }
 
 void PeerLinks::SendHello(net::Connection& connection) {

@@ -68,7 +68,7 @@ class PeerLinks {
   void OnConnected(WorkerId id, absl::StatusOr<std::unique_ptr<net::Connection>> connection);
   void OnAccepted(std::unique_ptr<net::Connection> connection);
   void OnUnnamedFrame(std::uint64_t key, std::string_view frame);
-  void Attach(Link& link, std::unique_ptr<net::Connection> connection);
+  void OnClosed(WorkerId id, const absl::Status& why);
   void SendHello(net::Connection& connection);
   void OnFrame(WorkerId id, std::string_view frame);
   [[nodiscard]] absl::Status CheckHello(const Link& link, const peer::Hello& hello) const;

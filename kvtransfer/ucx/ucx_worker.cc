@@ -37,9 +37,15 @@ absl::Status Set(ucp_config_t* config, const std::string& name, const std::strin
 absl::Status Configure(ucp_config_t* config, const HandoffOptions& options) {
   BATON_RETURN_IF_ERROR(Set(config, "TLS", options.tls));
   if (!options.net_device.empty()) BATON_RETURN_IF_ERROR(Set(config, "NET_DEVICES", options.net_device));
+  // 1.13 knows a transport's options without the transport's name, later ones with it.
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  ucp_get_version(&major, &minor, &release);
+  const std::string segment = major == 1 && minor <= 13 ? "" : "TCP_";
   // Measured on 1.13.1: larger segments lift a 1 MiB message on TCP by a tenth; newer versions need them to hold level.
-  BATON_RETURN_IF_ERROR(Set(config, "TCP_TX_SEG_SIZE", "64k"));
-  BATON_RETURN_IF_ERROR(Set(config, "TCP_RX_SEG_SIZE", "128k"));
+  BATON_RETURN_IF_ERROR(Set(config, segment + "TX_SEG_SIZE", "64k"));
+  BATON_RETURN_IF_ERROR(Set(config, segment + "RX_SEG_SIZE", "128k"));
   BATON_RETURN_IF_ERROR(Set(config, "MAX_RNDV_RAILS", "1"));  // two rails of one host collide
   BATON_RETURN_IF_ERROR(Set(config, "MEMTYPE_CACHE", "n"));
   BATON_RETURN_IF_ERROR(Set(config, "KEEPALIVE_INTERVAL", "1s"));
