@@ -18,6 +18,9 @@ namespace {
 using engine::FinishReason;
 using engine::Outcome;
 
+/// How long an order whose sender gave up waits for the router to end it.
+constexpr Duration kAbandonedPatience = std::chrono::seconds(2);
+
 struct Job {
   RequestKey key;
   std::vector<TokenId> tokens;  // the prompt; then the prompt and the first token
@@ -167,11 +170,14 @@ void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end
   if (job == nullptr) return;
   context_.pool.Quarantine(job->blocks);
   job->quarantined = true;
-  if (end == kvtransfer::TransferEnd::kAborted && !job->outcome) {
-    End(*job, {.name = "cancelled", .code = {}, .message = {}});
-  } else {
-    End(*job, engine::FailedTransfer(end, status));
-  }
+  if (end != kvtransfer::TransferEnd::kAborted || job->outcome) return End(*job, engine::FailedTransfer(end, status));
+  // The sender gave up: because the answer ended with its first token, or was cancelled. The router knows which and says
+  // Cancel to both sides; whose word reaches it first is chance, so this side waits for the router's.
+  job->deadline = context_.loop.After(kAbandonedPatience, [this, key] {
+    if (Job* late = Find(key); late != nullptr) {
+      End(*late, engine::Failed("kv_transfer", Error(kAborted, "the sender gave up, and the router did not say why")));
+    }
+  });
 }
 
 void DecodeService::OnTransferReleased(RequestKey key) {

@@ -92,7 +92,7 @@ struct Executor::State {
   std::vector<Command> commands;
   ExecutorLoad load;
   TimePoint progress = clock.Now();
-  bool idle = false;
+  bool idle = true;
   bool stopping = false;
 
   std::vector<Sequence> running;  // in order of arrival

@@ -26,8 +26,9 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
   busy_seconds_ = registry.AddCounter("baton_step_busy_seconds_total", "Time inside steps: its rate is utilisation", role);
   step_seconds_ = registry.AddHistogram("baton_step_duration_seconds", "Duration of a step", role,
                                         metrics::LatencyBuckets());
-  batch_tokens_ = registry.AddHistogram("baton_step_tokens", "Tokens of a step, prompts and decodes together", role,
-                                        {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048});
+  const std::vector<double> sizes = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048};
+  batch_ = prefill ? registry.AddHistogram("baton_prefill_batch_tokens", "Prompt tokens of a step", {}, sizes)
+                   : registry.AddHistogram("baton_decode_batch_size", "Sequences of a step", {}, sizes);
 }
 
 void WorkerProbe::Step(const StepReport& report) const {
@@ -35,7 +36,7 @@ void WorkerProbe::Step(const StepReport& report) const {
   generated_tokens_.Increment(static_cast<double>(report.decode_tokens));
   busy_seconds_.Increment(Seconds(report.duration));
   step_seconds_.Observe(Seconds(report.duration));
-  batch_tokens_.Observe(static_cast<double>(report.prompt_tokens + report.decode_tokens));
+  batch_.Observe(static_cast<double>(report.prompt_tokens + report.decode_tokens));
 }
 
 void WorkerProbe::Blocks(const PoolCounts& counts) const {

@@ -36,7 +36,7 @@ class WorkerProbe {
   metrics::Counter generated_tokens_;
   metrics::Counter busy_seconds_;
   metrics::Histogram step_seconds_;
-  metrics::Histogram batch_tokens_;
+  metrics::Histogram batch_;
 };
 
 }  // namespace baton::engine

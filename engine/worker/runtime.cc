@@ -294,7 +294,7 @@ void Runtime::Drain(std::function<void()> done) {
     LogWarning("drain_timeout", {{"requests", service_->InFlight()}});
     Abort();
   });
-  CheckDrained();
+  LoadChanged();
 }
 
 void Runtime::CheckDrained() {

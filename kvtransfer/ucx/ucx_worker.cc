@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -78,11 +79,31 @@ absl::StatusOr<ucp_context_h> MakeContext(const HandoffOptions& options) {
   return context;
 }
 
+/// The transport that the configuration names first must be there: UCX goes on silently with whatever else it has (with
+/// `self` alone where the interface is down), and the worker would look healthy but be unreachable.
+absl::Status CheckTransport(ucp_context_h context, const std::string& transport, const std::string& device) {
+  char* text = nullptr;
+  std::size_t length = 0;
+  FILE* stream = open_memstream(&text, &length);
+  if (stream == nullptr) return Error(kResourceExhausted, "open_memstream: {}", std::strerror(errno));
+  ucp_context_print_info(context, stream);
+  std::fclose(stream);
+  const std::string resources(text, length);
+  std::free(text);
+  const std::string wanted = transport + "/" + (transport == "tcp" ? device : "");
+  if (resources.find(wanted) != std::string::npos) return absl::OkStatus();
+  return Error(kUnavailable,
+               "UCX has no transport {} on interface '{}'; is the interface up (`ip link`), and does `ucx_info -d` list it?",
+               transport, device.empty() ? "any" : device);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOptions& options) {
   auto result = std::make_unique<UcxWorker>(Private{});
   BATON_ASSIGN_OR_RETURN(result->context_, MakeContext(options));
+  result->transport_ = options.tls.substr(0, options.tls.find(','));
+  BATON_RETURN_IF_ERROR(CheckTransport(result->context_, result->transport_, options.net_device));
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode = UCS_THREAD_MODE_SERIALIZED;  // made here, used on its own thread
@@ -98,7 +119,6 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOption
   ucp_worker_release_address(result->worker_, address);
   result->wake_descriptor_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (result->wake_descriptor_ < 0) return Error(kResourceExhausted, "eventfd: {}", std::strerror(errno));
-  result->transport_ = options.tls.substr(0, options.tls.find(','));
   return result;
 }
 

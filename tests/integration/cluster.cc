@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
 
+#include "common/base/check.h"
 #include "common/base/ids.h"
 #include "common/net/http_client.h"
 #include "tests/support/shared_data.h"
@@ -68,9 +69,9 @@ void Daemon::AwaitReady() {
 
 std::uint16_t Daemon::Port(const char* listener) const {
   const json::Value* port = ports_.Find(listener);
-  INFO(spec_.name << " listens for " << listener << " according to " << json::Serialize(ports_));
-  REQUIRE(port != nullptr);
-  REQUIRE(port->AsInt() != nullptr);
+  // No Catch macro: `Ask` calls this from many threads.
+  BATON_CHECK(port != nullptr && port->AsInt() != nullptr, "{} listens for {} according to {}", spec_.name, listener,
+              json::Serialize(ports_));
   return static_cast<std::uint16_t>(*port->AsInt());
 }
 

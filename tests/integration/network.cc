@@ -49,6 +49,16 @@ absl::Status NetworkPair::Build() {
     BATON_RETURN_IF_ERROR(Ip({"-n", side.name, "link", "set", "lo", "up"}));
     BATON_RETURN_IF_ERROR(Ip({"-n", side.name, "link", "set", side.device, "up"}));
   }
+  // A veth has its carrier a moment after both ends are up; UCX takes no interface without one.
+  for (const Side& side : {first_, second_}) {
+    const auto has_carrier = [&side] {
+      return RunToEnd(InNamespace(side.name, {"/bin/cat", "/sys/class/net/" + side.device + "/operstate"})).output ==
+             "up\n";
+    };
+    if (!WaitUntil(std::chrono::seconds(10), has_carrier)) {
+      return Error(kFailedPrecondition, "{} in {} does not come up", side.device, side.name);
+    }
+  }
   // What the daemons need of it: being run in it.
   const RunResult trial = RunToEnd(InNamespace(first_.name, {"/bin/true"}));
   if (trial.exit != 0) return Error(kFailedPrecondition, "ip netns exec: {}", trial.output);
