@@ -14,6 +14,7 @@ struct Comparison {
   kernels::ComputeClass compute = kernels::ComputeClass::kF32;
   std::size_t requests = 0;
   std::int64_t prompt_tokens_max = 1000;
+  std::int64_t answer_tokens_max = 32;
   std::uint64_t seed = 0;
 };
 
@@ -26,7 +27,7 @@ std::vector<EngineRequest> RandomRequests(const Comparison& comparison, std::int
     lengths.push_back(random.Between(1, comparison.prompt_tokens_max));
   std::vector<EngineRequest> requests;
   for (const std::int64_t length : lengths) {
-    requests.push_back(RandomRequest(random, length, random.Between(1, 32), vocabulary));
+    requests.push_back(RandomRequest(random, length, random.Between(1, comparison.answer_tokens_max), vocabulary));
   }
   return requests;
 }
@@ -77,7 +78,7 @@ TEST_CASE("in class bf16, 140 requests through three processes get the text that
                    .decode = {.compute = "bf16"}});
 
   RequireSplitIsWhole(cluster, model.Path(),
-                      {.compute = kernels::ComputeClass::kBF16, .requests = 140, .seed = 102});
+                      {.compute = kernels::ComputeClass::kBF16, .requests = 140, .answer_tokens_max = 160, .seed = 102});
 
   // Equality would be cheap if decode ran one sequence at a time: it did not.
   const perf::MetricsText metrics = cluster.Decode().Metrics();

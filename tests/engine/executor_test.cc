@@ -1,0 +1,339 @@
+#include "engine/executor.h"
+
+#include <future>
+
+#include <catch2/catch.hpp>
+
+#include "common/base/random.h"
+#include "tests/support/event_recorder.h"
+#include "tests/support/fake_model.h"
+
+namespace baton::engine {
+namespace {
+
+using test::EventRecorder;
+using test::FakeModel;
+
+RequestKey Key(std::uint64_t id) { return {RequestId(id), Attempt(1)}; }
+
+std::vector<TokenId> Prompt(std::int64_t length, std::uint64_t seed) {
+  RandomStream random(seed);
+  std::vector<TokenId> tokens(static_cast<std::size_t>(length));
+  for (TokenId& token : tokens) token = static_cast<TokenId>(random.Between(0, 96));
+  return tokens;
+}
+
+/// An engine over the fake model.
+struct Rig {
+  explicit Rig(std::int64_t blocks = 512)
+      : backend(*kernels::CreateCpuBackend({.compute = kernels::ComputeClass::kF32, .threads = 1})),
+        arena(*KvArena::Create(*backend, model.Geometry(blocks))), pool(blocks) {}
+
+  void Start(const PlannerLimits& limits = {}) { executor = std::make_unique<Executor>(model, arena, limits, events); }
+
+  SequenceSpec Spec(std::uint64_t id, std::vector<TokenId> prompt, std::int64_t max_tokens) {
+    SequenceSpec spec{.key = Key(id), .tokens = std::move(prompt), .stop = {.max_tokens = max_tokens}};
+    spec.blocks = *pool.Allocate(BlocksFor(std::ssize(spec.tokens) + max_tokens - 1));
+    return spec;
+  }
+
+  FakeModel model;
+  std::unique_ptr<kernels::Backend> backend;
+  KvArena arena;
+  BlockPool pool;
+  EventRecorder events;
+  std::unique_ptr<Executor> executor;
+};
+
+/// What `spec` must answer, worked out one token at a time without KV, batch or threads.
+std::vector<TokenId> PlainAnswer(const FakeModel& model, const SequenceSpec& spec) {
+  Sampler sampler(model.Config().vocabulary);
+  std::vector<TokenId> tokens = spec.tokens;
+  std::vector<TokenId> answer;
+  const auto stops = [&](TokenId id) { return std::count(spec.stop.stop_ids.begin(), spec.stop.stop_ids.end(), id) > 0; };
+  while (std::ssize(answer) < spec.stop.max_tokens) {
+    std::vector<float> logits = model.PlainLogits(tokens);
+    if (std::ssize(answer) < spec.stop.min_tokens) {
+      for (const TokenId id : spec.stop.stop_ids) logits[static_cast<std::size_t>(id)] = -HUGE_VALF;
+    }
+    tokens.push_back(sampler.Sample(logits, spec.sampling, std::ssize(tokens)));
+    answer.push_back(tokens.back());
+    if (stops(answer.back())) break;
+  }
+  return answer;
+}
+
+TEST_CASE("a sequence answers with the tokens that the model and the sampler give") {
+  Rig rig;
+  const SequenceSpec spec = rig.Spec(1, Prompt(40, 1), 30);
+  rig.Start({.batch_tokens = 64, .batch_sequences = 4, .prefill_chunk_tokens = 16});
+
+  rig.executor->Submit(spec);
+  rig.events.WaitForReleases(1);
+
+  const auto seen = rig.events.Of(Key(1));
+  CHECK(seen.tokens == PlainAnswer(rig.model, spec));
+  CHECK(seen.finish == FinishReason::kLength);
+  CHECK(seen.released == FinishReason::kLength);
+  CHECK(seen.orderly);
+}
+
+TEST_CASE("a hundred mixed sequences each answer as if alone, and each is released once") {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    CAPTURE(seed);
+    RandomStream random(seed);
+    Rig rig(4096);
+    std::vector<SequenceSpec> specs;
+    for (std::uint64_t id = 1; id <= 100; ++id) {
+      SequenceSpec spec = rig.Spec(id, Prompt(random.Between(1, 150), seed * 1000 + id), random.Between(1, 40));
+      if (id % 2 == 0) spec.sampling = {.temperature = 1, .top_p = 0.9, .seed = random.Bits()};
+      if (id % 3 == 0) spec.stop.stop_ids = {3, 5, 7, 11, 13};
+      if (id % 6 == 0) spec.stop.min_tokens = std::min<std::int64_t>(5, spec.stop.max_tokens);
+      specs.push_back(spec);
+    }
+    rig.Start({.batch_tokens = random.Between(1, 200), .batch_sequences = random.Between(1, 40),
+               .prefill_chunk_tokens = random.Between(1, 90)});
+
+    for (const SequenceSpec& spec : specs) rig.executor->Submit(spec);
+    rig.events.WaitForReleases(100);
+
+    for (const SequenceSpec& spec : specs) {
+      const auto seen = rig.events.Of(spec.key);
+      REQUIRE(seen.tokens == PlainAnswer(rig.model, spec));
+      REQUIRE(seen.releases == 1);
+      REQUIRE(seen.orderly);
+      REQUIRE(seen.finish == seen.released);
+    }
+    CHECK(rig.executor->Load().sequences == 0);
+  }
+}
+
+TEST_CASE("the fake model notices a foreign block") {
+  Rig rig;
+  SequenceSpec good = rig.Spec(1, Prompt(40, 1), 8);
+  SequenceSpec bad = rig.Spec(2, Prompt(40, 1), 8);
+  bad.blocks[1] = bad.blocks[0];
+  rig.Start();
+
+  rig.executor->Submit(good);
+  rig.executor->Submit(bad);
+  rig.events.WaitForReleases(2);
+
+  CHECK(rig.events.Of(Key(1)).tokens != rig.events.Of(Key(2)).tokens);
+}
+
+TEST_CASE("a stop id ends the answer and is its last token") {
+  Rig rig;
+  SequenceSpec spec = rig.Spec(1, Prompt(10, 2), 100);
+  const std::vector<TokenId> free = PlainAnswer(rig.model, spec);
+  spec.stop.stop_ids = {free[4]};
+  rig.Start();
+
+  rig.executor->Submit(spec);
+  rig.events.WaitForReleases(1);
+
+  const auto seen = rig.events.Of(Key(1));
+  CHECK(seen.tokens.back() == free[4]);
+  CHECK(seen.tokens.size() <= 5);
+  CHECK(seen.finish == FinishReason::kStop);
+}
+
+TEST_CASE("before min_tokens no stop id is chosen") {
+  Rig rig;
+  SequenceSpec spec = rig.Spec(1, Prompt(10, 2), 20);
+  for (TokenId id = 0; id < 90; ++id) spec.stop.stop_ids.push_back(id);
+  spec.stop.min_tokens = 10;
+  rig.Start();
+
+  rig.executor->Submit(spec);
+  rig.events.WaitForReleases(1);
+
+  const auto seen = rig.events.Of(Key(1));
+  REQUIRE(seen.tokens.size() >= 11);
+  for (std::size_t i = 0; i < 10; ++i) CHECK(seen.tokens[i] >= 90);
+}
+
+TEST_CASE("a prefill ends with its first token and has reported every layer of every chunk") {
+  Rig rig;
+  SequenceSpec spec = rig.Spec(1, Prompt(50, 3), 1);
+  spec.phase = Phase::kPrefill;
+  spec.stop.max_tokens = 9;
+  spec.report_layers = true;
+  rig.Start({.batch_tokens = 20, .batch_sequences = 4, .prefill_chunk_tokens = 20});
+
+  rig.executor->Submit(spec);
+  rig.events.WaitForReleases(1);
+
+  const auto seen = rig.events.Of(Key(1));
+  CHECK(seen.tokens == std::vector<TokenId>{PlainAnswer(rig.model, spec).front()});
+  CHECK(seen.finish == FinishReason::kPrefilled);
+  REQUIRE(seen.layers.size() == 6);
+  const std::int64_t firsts[] = {0, 20, 40};
+  for (std::size_t i = 0; i < 6; ++i) {
+    CHECK(seen.layers[i].layer == static_cast<int>(i % 2));
+    CHECK(seen.layers[i].first_position == firsts[i / 2]);
+    CHECK(seen.layers[i].tokens == (i < 4 ? 20 : 10));
+    CHECK(seen.layers[i].last == (i >= 4));
+  }
+}
+
+TEST_CASE("a prefill whose first token ends the answer says why") {
+  Rig rig;
+  SequenceSpec only = rig.Spec(1, Prompt(5, 3), 1);
+  only.phase = Phase::kPrefill;
+  SequenceSpec stopped = rig.Spec(2, Prompt(5, 3), 4);
+  stopped.phase = Phase::kPrefill;
+  stopped.stop.stop_ids = {PlainAnswer(rig.model, stopped).front()};
+  rig.Start();
+
+  rig.executor->Submit(only);
+  rig.executor->Submit(stopped);
+  rig.events.WaitForReleases(2);
+
+  CHECK(rig.events.Of(Key(1)).released == FinishReason::kLength);
+  CHECK(rig.events.Of(Key(2)).released == FinishReason::kStop);
+}
+
+TEST_CASE("a sequence that is cancelled leaves before the next step") {
+  Rig rig;
+  SequenceSpec spec = rig.Spec(1, Prompt(5, 4), 1000);
+  rig.events.on_token = [&](const TokenEvent& event) {
+    if (event.index == 6) rig.executor->Cancel(event.key);  // in the middle of a step
+  };
+  rig.Start();
+
+  rig.executor->Submit(spec);
+  rig.events.WaitForReleases(1);
+
+  const auto seen = rig.events.Of(Key(1));
+  CHECK(seen.tokens.size() == 7);
+  CHECK(seen.released == FinishReason::kCancelled);
+  CHECK(seen.releases == 1);
+  CHECK(seen.orderly);
+}
+
+TEST_CASE("cancelling what is unknown or over changes nothing, also for a later request of that key") {
+  Rig rig;
+  rig.Start();
+  rig.executor->Cancel(Key(1));
+  rig.executor->Submit(rig.Spec(1, Prompt(5, 4), 3));
+  rig.events.WaitForReleases(1);
+  rig.executor->Cancel(Key(1));
+  rig.executor->Submit(rig.Spec(2, Prompt(5, 4), 3));
+  rig.events.WaitForReleases(2);
+
+  CHECK(rig.events.Of(Key(1)).released == FinishReason::kLength);
+  CHECK(rig.events.Of(Key(1)).releases == 1);
+  CHECK(rig.events.Of(Key(2)).released == FinishReason::kLength);
+}
+
+TEST_CASE("the end of the executor releases what runs and what waits") {
+  Rig rig;
+  std::promise<void> running;
+  rig.events.on_token = [&](const TokenEvent& event) {
+    if (event.index == 0 && event.key == Key(1)) running.set_value();
+  };
+  rig.Start({.batch_tokens = 8, .batch_sequences = 1, .prefill_chunk_tokens = 8});
+  rig.executor->Submit(rig.Spec(1, Prompt(5, 4), 3000));
+  running.get_future().wait();
+  rig.executor->Submit(rig.Spec(2, Prompt(5, 4), 100));
+
+  rig.executor.reset();
+
+  CHECK(rig.events.Of(Key(1)).released == FinishReason::kCancelled);
+  CHECK(rig.events.Of(Key(2)).released == FinishReason::kCancelled);
+  CHECK(rig.events.Of(Key(2)).releases == 1);
+}
+
+TEST_CASE("decodes share one step, and a prompt joins them in chunks") {
+  Rig rig;
+  std::promise<void> both;
+  std::promise<void> submitted;
+  auto submitted_future = submitted.get_future();
+  int first_tokens = 0;
+  rig.events.on_token = [&](const TokenEvent& event) {
+    if (event.index != 0 || ++first_tokens != 2) return;
+    both.set_value();
+    submitted_future.wait();
+  };
+  rig.Start({.batch_tokens = 34, .batch_sequences = 8, .prefill_chunk_tokens = 32});
+  rig.executor->Submit(rig.Spec(1, Prompt(4, 1), 20));
+  rig.executor->Submit(rig.Spec(2, Prompt(4, 2), 20));
+  both.get_future().wait();
+  rig.executor->Submit(rig.Spec(3, Prompt(96, 3), 2));
+  submitted.set_value();
+  rig.events.WaitForReleases(3);
+
+  int mixed = 0;
+  for (const StepReport& step : rig.events.Steps()) {
+    CHECK(step.prompt_tokens + step.decode_tokens <= 34);
+    mixed += step.prompt_tokens == 32 && step.decode_tokens == 2 ? 1 : 0;
+  }
+  CHECK(mixed == 3);
+}
+
+TEST_CASE("the load counts sequences, prompt tokens left and decodes") {
+  Rig rig;
+  std::promise<ExecutorLoad> load;
+  std::promise<void> go;
+  auto go_future = go.get_future();
+  rig.model.before_step = [&, first = true](const StepBatch&) mutable {
+    if (std::exchange(first, false)) go_future.wait();
+  };
+  rig.Start({.batch_tokens = 10, .batch_sequences = 8, .prefill_chunk_tokens = 10});
+  CHECK(rig.executor->Load().sequences == 0);
+  rig.executor->Submit(rig.Spec(1, Prompt(30, 1), 2));
+  SequenceSpec decode = rig.Spec(2, Prompt(6, 1), 4);
+  decode.phase = Phase::kDecode;
+  rig.events.ExpectFirstIndex(Key(2), 1);
+  rig.executor->Submit(decode);
+
+  const ExecutorLoad seen = rig.executor->Load();
+  CHECK(seen.sequences == 2);
+  CHECK(seen.prompt_tokens_left == 30);
+  CHECK(seen.decoding == 1);
+  go.set_value();
+  rig.events.WaitForReleases(2);
+  CHECK(rig.events.Of(Key(2)).tokens.size() == 3);
+  CHECK(rig.events.Of(Key(2)).orderly);
+}
+
+TEST_CASE("a decode that has all its tokens already is released at once") {
+  Rig rig;
+  SequenceSpec spec = rig.Spec(1, Prompt(6, 1), 1);
+  spec.phase = Phase::kDecode;
+  rig.Start();
+
+  rig.executor->Submit(spec);
+  rig.events.WaitForReleases(1);
+
+  CHECK(rig.events.Of(Key(1)).tokens.empty());
+  CHECK(rig.events.Of(Key(1)).released == FinishReason::kLength);
+}
+
+TEST_CASE("an idle executor is not late, and a stuck step is") {
+  Rig rig;
+  std::promise<void> stuck;
+  std::promise<void> go;
+  auto go_future = go.get_future();
+  rig.model.before_step = [&, first = true](const StepBatch&) mutable {
+    if (!std::exchange(first, false)) return;
+    stuck.set_value();
+    go_future.wait();
+  };
+  rig.Start();
+  const TimePoint before = SteadyClock().Now();
+  CHECK(rig.executor->LastProgress() >= before);
+
+  rig.executor->Submit(rig.Spec(1, Prompt(6, 1), 1));
+  stuck.get_future().wait();
+  const TimePoint inside = SteadyClock().Now();
+
+  CHECK(rig.executor->LastProgress() <= inside);
+  CHECK(rig.executor->LastProgress() >= before);
+  go.set_value();
+  rig.events.WaitForReleases(1);
+}
+
+}  // namespace
+}  // namespace baton::engine

@@ -1,0 +1,149 @@
+#include "engine/model/model_config.h"
+
+#include <cmath>
+
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+#include "tests/support/shared_data.h"
+
+namespace baton::engine {
+namespace {
+
+constexpr std::string_view kPlain = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 128,
+  "intermediate_size": 320, "num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 2,
+  "vocab_size": 1024, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "eos_token_id": 7)";
+
+/// kPlain with members added; of equal names `extra` replaces.
+std::string With(std::string_view extra) {
+  std::string text(kPlain);
+  const std::string key(extra.substr(0, extra.find(':')));
+  if (const auto at = text.find(key); !extra.empty() && at != std::string::npos) {
+    const auto open_list = text.find('[', at);
+    auto end = text.find_first_of(",)", at);
+    if (open_list != std::string::npos && open_list < end) end = text.find(']', at) + 1;
+    if (end == std::string::npos) end = text.size();
+    text.replace(at, end - at, extra);
+    return text + "}";
+  }
+  return text + (extra.empty() ? "" : ", " + std::string(extra)) + "}";
+}
+
+std::string ErrorOf(std::string_view extra, std::string_view generation = "") {
+  const auto config = ParseModelConfig(With(extra), generation);
+  return config.ok() ? "accepted" : Message(config.status());
+}
+
+TEST_CASE("a plain Llama config is read") {
+  const auto config = ParseModelConfig(With(""), "");
+
+  REQUIRE(config.ok());
+  CHECK(config->hidden == 128);
+  CHECK(config->intermediate == 320);
+  CHECK(config->layers == 3);
+  CHECK(config->heads == 8);
+  CHECK(config->kv_heads == 2);
+  CHECK(config->head_dim == 16);
+  CHECK(config->vocabulary == 1024);
+  CHECK(config->context == 512);
+  CHECK(config->rms_epsilon == Approx(1e-5));
+  CHECK(config->rope_theta == 10000);
+  CHECK_FALSE(config->tied_embeddings);
+  CHECK(config->eos == std::vector<TokenId>{7});
+}
+
+TEST_CASE("generation_config.json overrides the end-of-sequence ids") {
+  CHECK(ParseModelConfig(With(""), R"({"eos_token_id": [3, 4]})")->eos == std::vector<TokenId>{3, 4});
+  CHECK(ParseModelConfig(With(""), R"({"eos_token_id": null})")->eos == std::vector<TokenId>{7});
+  CHECK(ParseModelConfig(With(""), R"({"temperature": 0.5})")->eos == std::vector<TokenId>{7});
+}
+
+TEST_CASE("what a config lies about is named in the error") {
+  CHECK(ErrorOf(R"("num_key_value_heads": 3)") ==
+        "config.json: num_key_value_heads 3 does not divide num_attention_heads 8");
+  CHECK(ErrorOf(R"("hidden_size": 0)") == "config.json: hidden_size must be between 1 and 1048576, not 0");
+  CHECK(ErrorOf(R"("hidden_size": "128")") == "config.json: hidden_size must be an integer, not string");
+  CHECK(ErrorOf(R"("hidden_size": 130)").find("there is no head_dim") != std::string::npos);
+  CHECK(ErrorOf(R"("num_hidden_layers": 99999999999)").find("num_hidden_layers must be") != std::string::npos);
+  CHECK(ErrorOf(R"("vocab_size": null)") == "config.json: vocab_size is missing");
+  CHECK(ErrorOf(R"("head_dim": 15)").find("head_dim 15 must be even") != std::string::npos);
+  CHECK(ErrorOf(R"("rms_norm_eps": 0)").find("rms_norm_eps must be a number above 0") != std::string::npos);
+  CHECK(ErrorOf(R"("rope_theta": -1)").find("rope_theta must be") != std::string::npos);
+  CHECK(ErrorOf(R"("eos_token_id": 1024)") == "config.json: eos_token_id 1024 is outside the vocabulary of 1024");
+  CHECK(ErrorOf("", R"({"eos_token_id": [1, -1]})") ==
+        "generation_config.json: eos_token_id -1 is outside the vocabulary of 1024");
+  CHECK(ErrorOf(R"("tie_word_embeddings": 1)").find("tie_word_embeddings must be true or false") != std::string::npos);
+}
+
+TEST_CASE("what is not supported is refused by name") {
+  CHECK(ErrorOf(R"("architectures": ["MistralForCausalLM"])") ==
+        "config.json: architecture MistralForCausalLM is not supported; LlamaForCausalLM is");
+  CHECK(ErrorOf(R"("attention_bias": true)") == "config.json: attention_bias true is not supported");
+  CHECK(ErrorOf(R"("mlp_bias": true)") == "config.json: mlp_bias true is not supported");
+  CHECK(ErrorOf(R"("hidden_act": "gelu")") == "config.json: hidden_act \"gelu\" is not supported; silu is");
+  CHECK(ErrorOf(R"("quantization_config": {"bits": 4})") == "config.json: quantization_config is not supported");
+  CHECK(ErrorOf(R"("sliding_window": 32)") == "config.json: sliding_window is not supported");
+  CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "yarn", "factor": 2})").find("rope_type \"yarn\" is not supported") !=
+        std::string::npos);
+}
+
+TEST_CASE("text that is no JSON object is refused") {
+  CHECK(Message(ParseModelConfig("", "").status()).find("config.json: ") == 0);
+  CHECK(Message(ParseModelConfig("[]", "").status()) == "config.json: must be a JSON object, not array");
+  CHECK(Message(ParseModelConfig(With(""), "{").status()).find("generation_config.json: ") == 0);
+}
+
+TEST_CASE("frequencies fall from 1 by powers of theta") {
+  const auto config = ParseModelConfig(With(R"("rope_theta": 10000)"), "");
+
+  const std::vector<double> frequencies = InverseFrequencies(*config);
+
+  REQUIRE(frequencies.size() == 8);
+  CHECK(frequencies[0] == 1);
+  CHECK(frequencies[4] == Approx(0.01));
+}
+
+TEST_CASE("linear scaling divides all frequencies") {
+  const auto config = ParseModelConfig(With(R"("rope_scaling": {"type": "linear", "factor": 4})"), "");
+
+  REQUIRE(config.ok());
+  CHECK(InverseFrequencies(*config)[0] == 0.25);
+}
+
+TEST_CASE("llama3 scaling keeps short waves, stretches long ones and blends between") {
+  const auto config = ParseModelConfig(With(R"("rope_scaling": {"rope_type": "llama3", "factor": 8,
+    "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64})"), "");
+  REQUIRE(config.ok());
+  const auto plain = ParseModelConfig(With(""), "");
+
+  const std::vector<double> scaled = InverseFrequencies(*config);
+  const std::vector<double> unscaled = InverseFrequencies(*plain);
+
+  CHECK(scaled[0] == unscaled[0]);                  // 10.2 waves in 64 positions
+  CHECK(scaled[1] < unscaled[1]);                   // 3.2 waves: between
+  CHECK(scaled[1] > unscaled[1] / 8);
+  CHECK(scaled[3] == Approx(unscaled[3] / 8));      // 0.3 waves
+}
+
+TEST_CASE("llama3 scaling with crossed bands is refused") {
+  CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4,
+    "original_max_position_embeddings": 64})").find("high_freq_factor 4 must be above") != std::string::npos);
+}
+
+TEST_CASE("the demo model's config is read from its folder") {
+  const auto config = LoadModelConfig(test::ProjectFile("deploy/demo-model"));
+
+  REQUIRE(config.ok());
+  CHECK(config->tied_embeddings);
+  CHECK(config->eos == std::vector<TokenId>{2045, 2047});
+}
+
+TEST_CASE("a folder without a config is not found by name") {
+  const auto config = LoadModelConfig("/nonexistent");
+
+  CHECK(config.status().code() == kNotFound);
+  CHECK(Message(config.status()).find("/nonexistent/config.json") == 0);
+}
+
+}  // namespace
+}  // namespace baton::engine

@@ -1,0 +1,166 @@
+#include "engine/sample/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+#include "common/base/random.h"
+
+namespace baton::engine {
+namespace {
+
+std::vector<float> RandomLogits(std::size_t count, std::uint64_t seed) {
+  RandomStream random(seed);
+  std::vector<float> logits(count);
+  for (float& logit : logits) logit = static_cast<float>(random.Uniform() * 8 - 4);
+  return logits;
+}
+
+/// The distribution that `params` mean, by full sorting: the plain reference.
+std::vector<double> PlainDistribution(const std::vector<float>& logits, const SamplingParams& params) {
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  if (params.top_k > 0 && static_cast<std::size_t>(params.top_k) < order.size()) {
+    order.resize(static_cast<std::size_t>(params.top_k));
+  }
+  const auto weight = [&](std::size_t i) {
+    return std::exp((static_cast<double>(logits[i]) - logits[order[0]]) / params.temperature);
+  };
+  std::erase_if(order, [&, first = order[0]](std::size_t i) {
+    return std::exp((static_cast<double>(logits[i]) - logits[first]) / params.temperature) < params.min_p;
+  });
+  double total = 0;
+  for (const std::size_t i : order) total += weight(i);
+  double reached = 0;
+  std::size_t kept = 0;
+  while (kept < order.size() && (kept == 0 || reached < params.top_p * total)) reached += weight(order[kept++]);
+  if (params.top_p < 1) order.resize(kept);
+  total = 0;
+  for (const std::size_t i : order) total += weight(i);
+  std::vector<double> distribution(logits.size());
+  for (const std::size_t i : order) distribution[i] = weight(i) / total;
+  return distribution;
+}
+
+/// Draws at `draws` positions; no token of chance 0 may come, and chi-square must stay below a bound that a right
+/// sampler exceeds once in about 10^5 seeds (mean df, deviation sqrt(2 df); 5 deviations).
+void CheckDistribution(const std::vector<float>& logits, const SamplingParams& params) {
+  constexpr std::int64_t kDraws = 20'000;
+  const std::vector<double> expected = PlainDistribution(logits, params);
+  Sampler sampler(static_cast<std::int32_t>(logits.size()));
+  std::vector<std::int64_t> counts(logits.size());
+  for (std::int64_t position = 0; position < kDraws; ++position) {
+    ++counts.at(static_cast<std::size_t>(sampler.Sample(logits, params, position)));
+  }
+  double chi_square = 0;
+  double degrees = -1;
+  double rare_expected = 0;
+  double rare_seen = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const double wanted = expected[i] * kDraws;
+    if (expected[i] == 0) REQUIRE(counts[i] == 0);
+    if (wanted < 8) {  // too rare for the approximation alone: pooled
+      rare_expected += wanted;
+      rare_seen += static_cast<double>(counts[i]);
+      continue;
+    }
+    chi_square += std::pow(static_cast<double>(counts[i]) - wanted, 2) / wanted;
+    ++degrees;
+  }
+  if (rare_expected >= 8) {
+    chi_square += std::pow(rare_seen - rare_expected, 2) / rare_expected;
+    ++degrees;
+  }
+  REQUIRE(degrees >= 1);
+  CHECK(chi_square < degrees + 5 * std::sqrt(2 * degrees) + 5);
+}
+
+TEST_CASE("greedy takes the highest logit, and of equals the lower id") {
+  Sampler sampler(5);
+
+  CHECK(sampler.Sample(std::vector<float>{0, 3, 1, 3, 2}, {}, 0) == 1);
+  CHECK(sampler.Sample(std::vector<float>{-5, -4, -3, -2, -1}, {}, 0) == 4);
+}
+
+TEST_CASE("draws follow the distribution of the logits and the temperature") {
+  for (const double temperature : {0.5, 1.0, 1.7}) {
+    CheckDistribution(RandomLogits(40, 1), {.temperature = temperature, .seed = 7});
+  }
+}
+
+TEST_CASE("draws with filters follow the filtered distribution") {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    CAPTURE(seed);
+    RandomStream random(seed);
+    const SamplingParams params{.temperature = 0.4 + random.Uniform(),
+                                .top_p = seed % 2 == 0 ? 1 : 0.3 + 0.6 * random.Uniform(),
+                                .top_k = seed % 3 == 0 ? 0 : static_cast<std::int32_t>(random.Between(3, 60)),
+                                .min_p = seed % 4 < 2 ? 0 : 0.1 * random.Uniform(),
+                                .seed = seed};
+    CheckDistribution(RandomLogits(300, seed + 100), params);
+  }
+}
+
+TEST_CASE("top-p over a large vocabulary sorts as far as it must") {
+  std::vector<float> flat(2000, 0.0F);  // 1,800 of them make 0.9
+  CheckDistribution(flat, {.temperature = 1, .top_p = 0.9, .seed = 3});
+}
+
+TEST_CASE("the same seed and position give the same token whatever was sampled before") {
+  const std::vector<float> logits = RandomLogits(500, 5);
+  const SamplingParams params{.temperature = 1, .top_p = 0.95, .seed = 99};
+  Sampler used(500);
+  Sampler fresh(500);
+
+  for (std::int64_t position = 0; position < 200; ++position) {
+    const TokenId token = used.Sample(logits, params, position);
+    (void)used.Sample(RandomLogits(500, static_cast<std::uint64_t>(position)), {.temperature = 2, .seed = 1}, 3);
+    REQUIRE(fresh.Sample(logits, params, position) == token);
+  }
+}
+
+TEST_CASE("seeds and positions give different draws") {
+  const std::vector<float> logits(1000, 0.0F);
+  Sampler sampler(1000);
+
+  int same = 0;
+  for (std::int64_t position = 0; position < 200; ++position) {
+    const TokenId token = sampler.Sample(logits, {.temperature = 1, .seed = 1}, position);
+    same += token == sampler.Sample(logits, {.temperature = 1, .seed = 2}, position) ? 1 : 0;
+    same += token == sampler.Sample(logits, {.temperature = 1, .seed = 1}, position + 1) ? 1 : 0;
+  }
+  CHECK(same < 10);  // 0.4 are expected
+}
+
+TEST_CASE("a token of logit minus infinity is never drawn") {
+  std::vector<float> logits(4, 0.0F);
+  logits[0] = logits[3] = -std::numeric_limits<float>::infinity();
+  Sampler sampler(4);
+
+  for (std::int64_t position = 0; position < 500; ++position) {
+    const TokenId token = sampler.Sample(logits, {.temperature = 2, .seed = 4}, position);
+    REQUIRE((token == 1 || token == 2));
+  }
+}
+
+TEST_CASE("parameters out of range are refused by name") {
+  const auto message = [](const SamplingParams& params) { return Message(Validate(params)); };
+
+  CHECK(Validate({}).ok());
+  CHECK(Validate({.temperature = 2, .top_p = 0.1, .top_k = 5, .min_p = 1}).ok());
+  CHECK(message({.temperature = -0.1}).find("temperature") == 0);
+  CHECK(message({.temperature = 2.5}).find("temperature") == 0);
+  CHECK(message({.temperature = std::nan("")}).find("temperature") == 0);
+  CHECK(message({.top_p = 0}).find("top_p") == 0);
+  CHECK(message({.top_p = 1.5}).find("top_p") == 0);
+  CHECK(message({.top_k = -1}).find("top_k") == 0);
+  CHECK(message({.min_p = 1.1}).find("min_p") == 0);
+}
+
+}  // namespace
+}  // namespace baton::engine

@@ -1,0 +1,178 @@
+#include <algorithm>
+#include <cstring>
+
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "engine/executor.h"
+#include "tests/support/event_recorder.h"
+#include "tests/support/make_checkpoint.h"
+#include "tests/support/temporary_folder.h"
+
+/// Prefill on one engine, KV bytes copied to other blocks of another engine, decode there: the same bits as whole.
+namespace baton::engine {
+namespace {
+
+using test::EventRecorder;
+
+RequestKey Key(std::size_t id) { return {RequestId(id + 1), Attempt(1)}; }
+
+/// An engine over a real model.
+struct Engine {
+  Engine(const std::string& directory, kernels::ComputeClass compute, std::int64_t blocks, const PlannerLimits& planner)
+      : limits(planner), backend(kernels::CreateCpuBackend({.compute = compute}).value()),
+        model(LoadModel(directory, *backend, planner.batch_tokens).value()),
+        arena(KvArena::Create(*backend, {.layers = model->Config().layers,
+                                         .blocks = blocks,
+                                         .kv_heads = model->Config().kv_heads,
+                                         .head_dim = model->Config().head_dim,
+                                         .dtype = backend->KvType()})
+                  .value()),
+        pool(blocks), executor(std::make_unique<Executor>(*model, arena, limits, events)) {}
+
+  PlannerLimits limits;
+  std::unique_ptr<kernels::Backend> backend;
+  std::unique_ptr<Model> model;
+  KvArena arena;
+  BlockPool pool;
+  EventRecorder events;
+  std::unique_ptr<Executor> executor;
+};
+
+PlannerLimits RandomLimits(RandomStream& random) {
+  return {.batch_tokens = random.Between(8, 256), .batch_sequences = random.Between(1, 20),
+          .prefill_chunk_tokens = random.Between(1, 200)};
+}
+
+std::vector<SequenceSpec> RandomRequests(std::size_t count, std::int64_t longest, RandomStream& random) {
+  std::vector<SequenceSpec> requests;
+  for (std::size_t id = 0; id < count; ++id) {
+    SequenceSpec spec{.key = Key(id), .stop = {.max_tokens = random.Between(2, 24), .stop_ids = {2047}}};
+    spec.tokens.resize(static_cast<std::size_t>(random.Between(1, longest)));
+    for (TokenId& token : spec.tokens) token = static_cast<TokenId>(random.Between(0, 2046));
+    if (id % 2 == 1) spec.sampling = {.temperature = 0.8, .top_p = 0.95, .top_k = 50, .seed = random.Bits()};
+    requests.push_back(spec);
+  }
+  return requests;
+}
+
+/// Blocks in random order, so that neither runs nor indices agree between engines.
+BlockTable Take(BlockPool& pool, std::int64_t tokens, RandomStream& random) {
+  BlockTable blocks = pool.Allocate(BlocksFor(tokens)).value();
+  for (std::size_t i = blocks.size(); i > 1; --i) {
+    std::swap(blocks[i - 1], blocks[static_cast<std::size_t>(random.Between(0, static_cast<std::int64_t>(i) - 1))]);
+  }
+  return blocks;
+}
+
+void CopyBlocks(const KvArena& from, const BlockTable& from_blocks, const KvArena& to, const BlockTable& to_blocks,
+                std::int64_t tokens) {
+  for (int layer = 0; layer < from.Geometry().layers; ++layer) {
+    const std::size_t bytes = from.Geometry().BlockBytes();
+    for (std::size_t i = 0; i < static_cast<std::size_t>(BlocksFor(tokens)); ++i) {
+      std::memcpy(to.Layer(layer).base + to_blocks[i].value * bytes,
+                  from.Layer(layer).base + from_blocks[i].value * bytes, bytes);
+    }
+  }
+}
+
+std::vector<std::vector<TokenId>> RunWhole(Engine& engine, const std::vector<SequenceSpec>& requests,
+                                           RandomStream& random) {
+  for (SequenceSpec spec : requests) {
+    spec.blocks = Take(engine.pool, std::ssize(spec.tokens) + spec.stop.max_tokens - 1, random);
+    engine.executor->Submit(std::move(spec));
+  }
+  engine.events.WaitForReleases(static_cast<int>(requests.size()));
+  std::vector<std::vector<TokenId>> answers;
+  for (const SequenceSpec& spec : requests) answers.push_back(engine.events.Of(spec.key).tokens);
+  return answers;
+}
+
+std::vector<std::vector<TokenId>> RunSplit(Engine& prefill, Engine& decode, const std::vector<SequenceSpec>& requests,
+                                           RandomStream& random) {
+  std::vector<BlockTable> prefill_blocks;
+  for (SequenceSpec spec : requests) {
+    spec.phase = Phase::kPrefill;
+    spec.blocks = Take(prefill.pool, std::ssize(spec.tokens), random);
+    prefill_blocks.push_back(spec.blocks);
+    prefill.executor->Submit(std::move(spec));
+  }
+  prefill.events.WaitForReleases(static_cast<int>(requests.size()));
+
+  std::vector<std::vector<TokenId>> answers;
+  int moved = 0;
+  for (std::size_t id = 0; id < requests.size(); ++id) {
+    const auto first = prefill.events.Of(requests[id].key);
+    answers.push_back(first.tokens);
+    if (first.released != FinishReason::kPrefilled) continue;
+    SequenceSpec spec = requests[id];
+    spec.phase = Phase::kDecode;
+    spec.blocks = Take(decode.pool, std::ssize(spec.tokens) + spec.stop.max_tokens - 1, random);
+    CopyBlocks(prefill.arena, prefill_blocks[id], decode.arena, spec.blocks, std::ssize(spec.tokens));
+    spec.tokens.push_back(first.tokens.front());
+    decode.events.ExpectFirstIndex(spec.key, 1);
+    decode.executor->Submit(std::move(spec));
+    ++moved;
+  }
+  decode.events.WaitForReleases(moved);
+  for (std::size_t id = 0; id < requests.size(); ++id) {
+    const auto rest = decode.events.Of(requests[id].key);
+    CHECK(rest.orderly);
+    answers[id].insert(answers[id].end(), rest.tokens.begin(), rest.tokens.end());
+  }
+  return answers;
+}
+
+TEST_CASE("split equals whole, to the token, for any chunks, batches and blocks") {
+  const test::TemporaryFolder folder;
+  REQUIRE(test::MakeCheckpoint(test::NamedShape("1m").value(), folder.Path()).ok());
+  for (const auto compute : {kernels::ComputeClass::kF32, kernels::ComputeClass::kBF16}) {
+    for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+      CAPTURE(kernels::Name(compute), seed);
+      RandomStream random(seed);
+      const std::vector<SequenceSpec> requests = RandomRequests(20, 600, random);
+      constexpr std::int64_t kBlocks = 2000;
+      Engine whole(folder.Path(), compute, kBlocks, RandomLimits(random));
+      Engine prefill(folder.Path(), compute, kBlocks, RandomLimits(random));
+      Engine decode(folder.Path(), compute, kBlocks, RandomLimits(random));
+
+      const auto expected = RunWhole(whole, requests, random);
+      const auto split = RunSplit(prefill, decode, requests, random);
+
+      std::size_t tokens = 0;
+      for (std::size_t id = 0; id < requests.size(); ++id) {
+        CAPTURE(id);
+        CHECK(split[id] == expected[id]);
+        tokens += expected[id].size();
+      }
+      CHECK(tokens > 60);
+    }
+  }
+}
+
+TEST_CASE("KV in the wrong blocks changes the answer") {
+  const test::TemporaryFolder folder;
+  REQUIRE(test::MakeCheckpoint(test::NamedShape("1m").value(), folder.Path()).ok());
+  RandomStream random(9);
+  Engine engine(folder.Path(), kernels::ComputeClass::kBF16, 500, {});
+  SequenceSpec spec{.key = Key(0), .phase = Phase::kDecode, .stop = {.max_tokens = 24}};
+  for (int i = 0; i < 100; ++i) spec.tokens.push_back(static_cast<TokenId>(random.Between(0, 2046)));
+  SequenceSpec whole = spec;
+  whole.key = Key(1);
+  whole.phase = Phase::kWhole;
+  whole.blocks = Take(engine.pool, 200, random);
+  spec.blocks = Take(engine.pool, 200, random);  // never written: zeros
+  engine.executor->Submit(whole);
+  engine.events.WaitForReleases(1);
+  spec.tokens.push_back(engine.events.Of(Key(1)).tokens.front());
+  engine.events.ExpectFirstIndex(Key(0), 1);
+  engine.executor->Submit(spec);
+  engine.events.WaitForReleases(2);
+
+  const auto right = engine.events.Of(Key(1)).tokens;
+  CHECK(engine.events.Of(Key(0)).tokens != std::vector<TokenId>(right.begin() + 1, right.end()));
+}
+
+}  // namespace
+}  // namespace baton::engine

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+namespace baton::test {
+
+/// A Llama checkpoint of random weights, for tests and benchmarks.
+struct CheckpointSpec {
+  std::int64_t hidden = 128;
+  std::int64_t intermediate = 384;
+  std::int64_t layers = 4;
+  std::int64_t heads = 4;
+  std::int64_t kv_heads = 2;
+  std::int64_t head_dim = 32;
+  std::int64_t vocabulary = 2048;
+  std::int64_t context = 8192;
+  bool tied_embeddings = true;
+  std::string dtype = "bf16";  // or "f32"
+  std::uint64_t seed = 1;
+  int shards = 1;
+  /// Where tokenizer.json and tokenizer_config.json are copied from; empty = none.
+  std::string tokenizer_directory = {};
+
+  [[nodiscard]] std::int64_t Parameters() const;
+};
+
+/// The spec of a named shape. "1m" has the demo model's vocabulary; "15m", "125m" and "1.1b" have the sizes usual for
+/// comparisons, with a vocabulary of 32,000.
+[[nodiscard]] absl::StatusOr<CheckpointSpec> NamedShape(std::string_view name);
+[[nodiscard]] std::vector<std::string> ShapeNames();
+
+/// Writes config.json, generation_config.json and the weights to `directory`, which is made. The same spec gives the
+/// same bytes. Logits have a standard deviation of about 3, so that neither greedy nor sampled text is degenerate.
+[[nodiscard]] absl::Status MakeCheckpoint(const CheckpointSpec& spec, const std::string& directory);
+
+}  // namespace baton::test
