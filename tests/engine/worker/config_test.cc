@@ -1,0 +1,72 @@
+#include "engine/worker/config.h"
+
+#include <fstream>
+
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+#include "tests/support/shared_data.h"
+#include "tests/support/temporary_folder.h"
+
+namespace baton::engine {
+namespace {
+
+std::string Write(const test::TemporaryFolder& folder, const std::string& yaml) {
+  const std::string path = folder.Path() + "/worker.yaml";
+  std::ofstream(path) << yaml;
+  return path;
+}
+
+}  // namespace
+
+TEST_CASE("the example files are read, and say what the defaults are") {
+  for (const char* name : {"prefill", "decode"}) {
+    const auto config = ReadWorkerConfig(test::ProjectFile(fmt::format("deploy/examples/{}.yaml", name)));
+    INFO(config.status());
+    REQUIRE(config.ok());
+    const WorkerConfig defaults;
+
+    CHECK(config->name == fmt::format("{}-0", name));
+    CHECK(config->router.port == 7000);
+    CHECK(config->kv_memory == defaults.kv_memory);
+    CHECK(config->batch.batch_tokens == defaults.batch.batch_tokens);
+    CHECK(config->batch.prefill_chunk_tokens == defaults.batch.prefill_chunk_tokens);
+    CHECK(config->queue_requests == defaults.queue_requests);
+    CHECK(config->transfer.layer_wise_bytes_min == defaults.transfer.layer_wise_bytes_min);
+    CHECK(config->transfer.lease == defaults.transfer.lease);
+    CHECK(config->transfer.transfer_deadline == defaults.transfer.transfer_deadline);
+    CHECK(config->transfer.drain_deadline == defaults.transfer.drain_deadline);
+    CHECK(config->transfer.ping_interval == defaults.transfer.ping_interval);
+    CHECK(config->drain_timeout == defaults.drain_timeout);
+    CHECK(config->compute.threads == 0);
+  }
+}
+
+TEST_CASE("every mistake of a worker's file is named with its line") {
+  const test::TemporaryFolder folder;
+  const std::string path = Write(folder, "name: d\nmodel: m\nrouter: nowhere\nkv: {memory: 12}\ncompute: {class: fp8}\n"
+                                         "batch: {tokens: 0}\nsurprise: 1\n");
+
+  const auto config = ReadWorkerConfig(path);
+
+  REQUIRE_FALSE(config.ok());
+  const std::string message = Message(config.status());
+  INFO(message);
+  for (const char* expected : {":3:", ":4:", ":5:", ":6:", "surprise"}) {
+    CHECK(message.find(expected) != std::string::npos);
+  }
+}
+
+TEST_CASE("a peer listener beyond loopback wants a cluster key or an explicit word") {
+  const test::TemporaryFolder folder;
+  const std::string open = "name: d\nmodel: m\nrouter: \"10.0.0.1:7000\"\npeer: {listen: \"10.0.0.2:7100\"}\n";
+
+  const auto refused = ReadWorkerConfig(Write(folder, open));
+  REQUIRE_FALSE(refused.ok());
+  CHECK(Message(refused.status()).find("cluster_key_file") != std::string::npos);
+
+  CHECK(ReadWorkerConfig(Write(folder, open + "cluster_key_file: key\n")).ok());
+  CHECK(ReadWorkerConfig(Write(folder, open + "insecure_no_auth: true\n")).ok());
+}
+
+}  // namespace baton::engine
