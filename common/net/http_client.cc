@@ -146,6 +146,8 @@ class Call {
   absl::Status Parse(std::string& received) {
     while (!received.empty() && !parser_.is_done()) {
       ErrorCode error;
+      const bool in_chunks = parser_.is_header_done() && parser_.chunked();
+      if (in_chunks && received.size() < kLastChunkBytesMin) break;
       const std::size_t size = std::min(received.size(), kHttpHeadBytesMax);
       const std::size_t count = parser_.put(boost::asio::buffer(received.data(), size), error);
       received.erase(0, count);

@@ -174,6 +174,8 @@ std::size_t RequestParser::Consume(std::string_view bytes) {
   std::size_t consumed = 0;
   while (impl_->state != State::kComplete && impl_->state != State::kRefused && consumed < bytes.size()) {
     const std::string_view slice = bytes.substr(consumed, kHttpHeadBytesMax);
+    const bool in_chunks = impl_->state == State::kBody && impl_->parser.chunked();
+    if (in_chunks && slice.size() < kLastChunkBytesMin) break;
     ErrorCode error;
     const std::size_t count = impl_->parser.put(boost::asio::buffer(slice.data(), slice.size()), error);
     consumed += count;

@@ -52,6 +52,10 @@ class RequestParser {
 /// at once, so that no field, of a head or a trailer, can be as long.
 inline constexpr std::size_t kHttpHeadBytesMax = 60U << 10;
 
+/// Beast asserts where it is shown a last chunk in pieces: "0", CR, LF and then one byte. No chunked body
+/// ends in fewer bytes than these, so less is kept back until more has come.
+inline constexpr std::size_t kLastChunkBytesMin = 5;
+
 /// `text` with its %XX decoded. False where one is malformed or stands for a control character.
 [[nodiscard]] bool PercentDecode(std::string_view text, std::string& out);
 

@@ -50,6 +50,25 @@ TEST_CASE("a request is the same however its bytes are cut") {
   }
 }
 
+TEST_CASE("an empty chunked body may come in any pieces") {
+  const std::string text = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+  for (std::size_t first = 0; first <= 5; ++first) {
+    for (std::size_t second = 0; first + second <= 5; ++second) {
+      CAPTURE(first, second);
+      RequestParser parser(SmallLimits());
+      std::string waiting = text.substr(0, text.size() - first - second);
+      waiting.erase(0, parser.Consume(waiting));
+      waiting += text.substr(text.size() - first - second, first);
+      waiting.erase(0, parser.Consume(waiting));
+      waiting += text.substr(text.size() - second);
+      waiting.erase(0, parser.Consume(waiting));
+
+      CHECK(parser.GetState() == State::kComplete);
+      CHECK(waiting.empty());
+    }
+  }
+}
+
 TEST_CASE("bytes of the next request are left alone") {
   RequestParser parser(SmallLimits());
   const std::string first = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
