@@ -17,12 +17,15 @@ class Attempts {
 
   /// False where `key` is older than what was seen, or was aborted.
   [[nodiscard]] bool Begin(RequestKey key) {
-    if (const auto seen = newest_.find(key.request); seen != newest_.end()) {
-      if (key.attempt < seen->second.attempt) return false;
-      if (key.attempt == seen->second.attempt && seen->second.aborted) return false;
-    }
+    if (!Accepts(key)) return false;
     Remember(key, false);
     return true;
+  }
+  /// Whether `key` might still begin.
+  [[nodiscard]] bool Accepts(RequestKey key) const {
+    const auto seen = newest_.find(key.request);
+    if (seen == newest_.end() || key.attempt > seen->second.attempt) return true;
+    return key.attempt == seen->second.attempt && !seen->second.aborted;
   }
   /// An ABORT, which may have overtaken what it ends.
   void Abort(RequestKey key) {

@@ -154,7 +154,7 @@ void PeerLinks::OnUnnamedFrame(std::uint64_t key, std::string_view frame) {
   const auto entry = unnamed_.find(key);
   if (entry == unnamed_.end()) return;
   // The connection moves out of its own callback: do so once it has returned.
-  loop_.Post([this, key, text = std::string(frame)] {
+  Later([this, key, text = std::string(frame)] {
     const auto found = unnamed_.find(key);
     if (found == unnamed_.end()) return;
     const std::unique_ptr<Unnamed> unnamed = std::move(found->second);
@@ -221,14 +221,14 @@ void PeerLinks::OnFrame(WorkerId id, std::string_view frame) {
   peer::Envelope envelope;
   if (!envelope.ParseFromArray(frame.data(), static_cast<int>(frame.size())) ||
       envelope.body_case() == peer::Envelope::BODY_NOT_SET) {
-    loop_.Post([this, id] { Reset(id, Error(kInvalidArgument, "worker {}: a malformed message", id)); });
+    ResetLater(id, Error(kInvalidArgument, "worker {}: a malformed message", id));
     return;
   }
   switch (envelope.body_case()) {
     case peer::Envelope::kHello:
       // Losing the link destroys the connection that is calling: only after it has returned.
       if (const absl::Status checked = CheckHello(link, envelope.hello()); !checked.ok()) {
-        loop_.Post([this, id, checked] { Reset(id, Annotate(checked, fmt::format("worker {}", id))); });
+        ResetLater(id, Annotate(checked, fmt::format("worker {}", id)));
       } else {
         OnHello(link, envelope.hello());
       }
@@ -254,7 +254,7 @@ void PeerLinks::OnHello(Link& link, const peer::Hello& hello) {
   if (link.data.value != 0) return;  // repeated
   const auto handle = transport_.ConnectPeer(hello.data_address());
   if (!handle.ok()) {
-    loop_.Post([this, id = link.info.id, status = handle.status()] { Reset(id, status); });
+    ResetLater(link.info.id, Annotate(handle.status(), fmt::format("worker {}", link.info.id)));
     return;
   }
   link.data = *handle;
@@ -312,6 +312,16 @@ void PeerLinks::Reset(WorkerId peer, const absl::Status& why) {
   if (found != links_.end() && (found->second->connection != nullptr || found->second->data.value != 0)) {
     Lose(*found->second, why);
   }
+}
+
+void PeerLinks::ResetLater(WorkerId peer, const absl::Status& why) {
+  Later([this, peer, why] { Reset(peer, why); });
+}
+
+void PeerLinks::Later(std::function<void()> work) {
+  loop_.Post([alive = std::weak_ptr<bool>(alive_), work = std::move(work)] {
+    if (!alive.expired()) work();
+  });
 }
 
 void PeerLinks::OnPeerDown(PeerHandle handle, const absl::Status& why) {

@@ -53,6 +53,8 @@ class PeerLinks {
   [[nodiscard]] absl::StatusOr<PeerHandle> Ready(WorkerId peer, Incarnation incarnation) const;
   /// Drops the connection (its data plane is doubtful); it is made anew.
   void Reset(WorkerId peer, const absl::Status& why);
+  /// The same from inside a transfer's own event, once that has returned.
+  void ResetLater(WorkerId peer, const absl::Status& why);
   /// The measured speed changes with real transfers.
   void Measured(WorkerId peer, double bytes_per_second);
 
@@ -77,6 +79,7 @@ class PeerLinks {
   void Lose(Link& link, const absl::Status& why);
   void ScheduleDial(Link& link);
   void OnPingTimer();
+  void Later(std::function<void()> work);
 
   net::EventLoop& loop_;
   const HandoffOptions options_;
@@ -90,6 +93,7 @@ class PeerLinks {
   std::map<std::uint64_t, std::unique_ptr<Unnamed>> unnamed_;
   std::uint64_t last_unnamed_ = 0;
   net::Timer ping_timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace baton::kvtransfer

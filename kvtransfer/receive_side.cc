@@ -189,9 +189,8 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
         static_cast<void>(links_.Send(transfer.request.sender, envelope));
         break;
       case Kind::kForceClosePeer:
-        loop_.Post([this, peer = transfer.request.sender] {
-          links_.Reset(peer, Error(kAborted, "worker {}: an aborted transfer did not drain", peer));
-        });
+        links_.ResetLater(transfer.request.sender,
+                          Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
         break;
       case Kind::kReportCommitted:
         probe_.ReceiveEnded(TransferEnd::kAcked);

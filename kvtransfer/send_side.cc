@@ -75,7 +75,7 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
 
 void SendSide::OnGrant(WorkerId from, const peer::Grant& message) {
   Grant grant;
-  if (const absl::Status read = FromWire(message, 1LL << 31, grant); !read.ok()) {
+  if (const absl::Status read = FromWire(message, arena_.blocks, grant); !read.ok()) {
     Refuse(from, FromWire(message.transfer()), Message(read));
     return;
   }
@@ -84,8 +84,16 @@ void SendSide::OnGrant(WorkerId from, const peer::Grant& message) {
     return;
   }
   const auto found = transfers_.find(grant.key);
-  if (found != transfers_.end() && found->second->request.receiver == from) {
+  if (found != transfers_.end() && found->second->request.receiver != from) {
+    Refuse(from, grant.transfer, "the request goes to another worker");
+    return;
+  }
+  if (found != transfers_.end()) {
     Apply(*found->second, grant);
+    return;
+  }
+  if (!attempts_.Accepts(grant.key)) {
+    Refuse(from, grant.transfer, "the attempt was aborted here, or a newer one was seen");
     return;
   }
   if (early_.size() >= options_.transfers_max) {
@@ -268,6 +276,11 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         static_cast<void>(links_.Send(transfer.request.receiver, envelope));
         break;
       }
+      case Kind::kCancelSends:
+        if (const auto peer = links_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation); peer.ok()) {
+          transport_.CancelSends(*peer, transfer.grant.transfer);
+        }
+        break;
       case Kind::kSendAbort:
         if (transfer.grant.transfer == TransferId()) break;  // the peer knows nothing of it yet
         ToWire(transfer.grant.transfer, *envelope.mutable_abort()->mutable_transfer());
@@ -276,9 +289,8 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         static_cast<void>(links_.Send(transfer.request.receiver, envelope));
         break;
       case Kind::kForceClosePeer:
-        loop_.Post([this, peer = transfer.request.receiver] {
-          links_.Reset(peer, Error(kAborted, "worker {}: sends of an ended transfer did not drain", peer));
-        });
+        links_.ResetLater(transfer.request.receiver, Error(kAborted, "worker {}: sends of an ended transfer did not drain",
+                                                           transfer.request.receiver));
         break;
       case Kind::kReportEnded:
         probe_.Sent(action.end, transfer.stats);

@@ -49,6 +49,7 @@ SenderMachine::Actions SenderMachine::Abort(TimePoint now, TransferEnd end, cons
   if (!Live()) return {};
   state_ = State::kAborting;
   Actions actions;
+  if (outstanding_ > 0) actions.push_back({.kind = Kind::kCancelSends, .end = end, .status = {}});
   if (tell_peer) actions.push_back({.kind = Kind::kSendAbort, .end = end, .status = status});
   for (Action& action : Close(now, end, status)) actions.push_back(std::move(action));
   return actions;

@@ -23,6 +23,7 @@ class SenderMachine {
     enum class Kind {
       kReportGranted,
       kSendCommit,
+      kCancelSends,     // those that wait inside the transport
       kSendAbort,       // tell the peer
       kForceClosePeer,  // the drain took too long: closing ends every send of that peer
       kReportEnded,     // last

@@ -84,13 +84,18 @@ class Transport {
   virtual void CloseWindow(TransferId transfer) = 0;
 
   virtual SendHandle Send(PeerHandle peer, DataMessage message) = 0;
+  /// Sends of `transfer` that wait inside the transport are not begun any more: reported as Cancelled. Those under way end
+  /// by themselves.
+  virtual void CancelSends(PeerHandle peer, TransferId transfer) = 0;
   /// Sends `bytes` of scratch in all, for warming and measuring; one OnSent at the end.
   virtual SendHandle SendCanary(PeerHandle peer, std::uint64_t bytes) = 0;
   [[nodiscard]] virtual TransportCounters Counters() const = 0;
 };
 
+/// Spoils received bytes before they are verified: a test's means to prove that the checksum looks.
+using Tamper = std::function<void(const DataHeader& header, std::span<std::byte> placed)>;
 /// Inside one process, for tests: a send is a copy on the calling thread.
-[[nodiscard]] std::unique_ptr<Transport> CreateLoopbackTransport(const HandoffOptions& options);
+[[nodiscard]] std::unique_ptr<Transport> CreateLoopbackTransport(const HandoffOptions& options, Tamper tamper = {});
 /// UCX active messages.
 [[nodiscard]] std::unique_ptr<Transport> CreateUcxTransport(const HandoffOptions& options);
 

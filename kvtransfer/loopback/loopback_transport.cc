@@ -27,7 +27,8 @@ Hub& TheHub() {
 
 class LoopbackTransport final : public Transport {
  public:
-  explicit LoopbackTransport(const HandoffOptions& options) : checksum_(options.checksum) {
+  LoopbackTransport(const HandoffOptions& options, Tamper tamper)
+      : checksum_(options.checksum), tamper_(std::move(tamper)) {
     address_ = fmt::format("loopback-{:016x}", RandomBits());
     const MutexLock lock(TheHub().mutex);
     TheHub().transports[address_] = this;
@@ -86,6 +87,8 @@ class LoopbackTransport final : public Transport {
     return send;
   }
 
+  void CancelSends(PeerHandle, TransferId) override {}  // none waits
+
   SendHandle SendCanary(PeerHandle peer, std::uint64_t) override {
     const MutexLock lock(TheHub().mutex);
     const SendHandle send(++last_handle_);
@@ -129,6 +132,7 @@ class LoopbackTransport final : public Transport {
           offset = 0;
         }
       }
+      if (tamper_) tamper_(message.header, place);
       if (checksum_) crc = Crc32c(place, crc);
     }
     Received received{.transfer = message.header.transfer,
@@ -144,6 +148,7 @@ class LoopbackTransport final : public Transport {
   }
 
   const bool checksum_;
+  const Tamper tamper_;
   std::string address_;
   std::unique_ptr<ReceiveWindows> windows_;
   TransportEvents* events_ = nullptr;
@@ -154,8 +159,8 @@ class LoopbackTransport final : public Transport {
 
 }  // namespace
 
-std::unique_ptr<Transport> CreateLoopbackTransport(const HandoffOptions& options) {
-  return std::make_unique<LoopbackTransport>(options);
+std::unique_ptr<Transport> CreateLoopbackTransport(const HandoffOptions& options, Tamper tamper) {
+  return std::make_unique<LoopbackTransport>(options, std::move(tamper));
 }
 
 }  // namespace baton::kvtransfer

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <deque>
 #include <utility>
 
 #include <absl/container/flat_hash_map.h>
@@ -12,7 +11,9 @@
 #include "common/base/crc32c.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/base/mutex.h"
 #include "kvtransfer/receive_window.h"
+#include "kvtransfer/send_queue.h"
 #include "kvtransfer/transport.h"
 #include "kvtransfer/ucx/ucx_worker.h"
 
@@ -71,13 +72,27 @@ class UcxTransport final : public Transport {
   void ClosePeer(PeerHandle peer) override {
     worker_->Post([this, peer] { FailPeer(peer, Error(kAborted, "the endpoint was closed")); });
   }
+  void CancelSends(PeerHandle peer, TransferId transfer) override {
+    worker_->Post([this, peer, transfer] {
+      const auto found = peers_.find(peer);
+      if (found == peers_.end()) return;
+      for (const auto& operation : found->second->waiting.Remove(transfer)) {
+        events_->OnSent(operation->handle, Error(kCancelled, "the transfer was aborted"));
+      }
+    });
+  }
+  // At once, not posted: the grant that follows may bring data before the transfer thread looks at its queue.
   void OpenWindow(ReceiveWindow window) override {
-    worker_->Post([this, window = std::move(window)]() mutable { windows_->Open(std::move(window)); });
+    const MutexLock lock(windows_mutex_);
+    windows_->Open(std::move(window));
   }
   void CloseWindow(TransferId transfer) override {
-    worker_->Post([this, transfer] {
-      if (windows_->Close(transfer)) events_->OnDrained(transfer);
-    });
+    bool drained = false;
+    {
+      const MutexLock lock(windows_mutex_);
+      drained = windows_->Close(transfer);
+    }
+    if (drained) events_->OnDrained(transfer);
   }
   SendHandle Send(PeerHandle peer, DataMessage message) override {
     return Enqueue({.owner = this, .peer = peer, .message = std::move(message)});
@@ -98,7 +113,7 @@ class UcxTransport final : public Transport {
     UcxTransport* owner = nullptr;
     PeerHandle handle;
     ucp_ep_h endpoint = nullptr;
-    std::deque<std::unique_ptr<SendOperation>> waiting;
+    SendQueue<std::unique_ptr<SendOperation>> waiting;
     std::size_t outstanding = 0;
     bool failed = false;
     bool closed = false;
@@ -130,11 +145,13 @@ class UcxTransport final : public Transport {
   const HandoffOptions options_;
   std::unique_ptr<ucx::UcxWorker> worker_;
   TransportEvents* events_ = nullptr;
-  std::unique_ptr<ReceiveWindows> windows_;
+  Mutex windows_mutex_;
+  std::unique_ptr<ReceiveWindows> windows_;  // guarded by windows_mutex_
   absl::flat_hash_map<PeerHandle, std::unique_ptr<Peer>> peers_;
   std::vector<std::byte> canary_source_ = std::vector<std::byte>(kCanaryMessageBytes);
   std::vector<std::byte> canary_sink_ = std::vector<std::byte>(kCanaryMessageBytes);
   std::uint64_t last_handle_ = 0;  // control loop
+  std::int64_t receiving_ = 0;     // rendezvous receives under way
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> checksum_failures_{0};
 };
@@ -171,7 +188,8 @@ SendHandle UcxTransport::Enqueue(SendOperation operation) {
       events_->OnSent(own->handle, Error(kUnavailable, "the peer's data connection is gone"));
       return;
     }
-    peer->second->waiting.push_back(std::move(own));
+    const TransferId transfer = own->message.header.transfer;
+    peer->second->waiting.Push(transfer, std::move(own));
     Pump(*peer->second);
   });
   return handle;
@@ -210,7 +228,7 @@ void UcxTransport::FailPeer(PeerHandle handle, const absl::Status& why) {
   Peer& peer = *found->second;
   peer.failed = true;
   peer.why = why;
-  for (const auto& operation : std::exchange(peer.waiting, {})) events_->OnSent(operation->handle, why);
+  for (const auto& operation : peer.waiting.RemoveAll()) events_->OnSent(operation->handle, why);
   CloseEndpoint(peer);
 }
 
@@ -248,10 +266,10 @@ void UcxTransport::ReportDownIfDone(Peer& peer) {
 }
 
 void UcxTransport::Pump(Peer& peer) {
-  while (!peer.failed && !peer.waiting.empty() && peer.outstanding < kOutstandingMax) {
-    auto next = std::move(peer.waiting.front());
-    peer.waiting.pop_front();
-    Post(peer, std::move(next));
+  while (!peer.failed && peer.outstanding < kOutstandingMax) {
+    auto next = peer.waiting.Pop();
+    if (!next) return;
+    Post(peer, *std::move(next));
   }
 }
 
@@ -304,7 +322,7 @@ void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::
   --peer.outstanding;
   if (status.ok() && operation->canary_left > 0 && !peer.failed) {
     --operation->canary_left;
-    peer.waiting.push_front(std::move(operation));
+    peer.waiting.Push(TransferId(), std::move(operation));
   } else {
     events_->OnSent(operation->handle, status);
     if (!status.ok()) FailPeer(peer.handle, status);
@@ -339,13 +357,16 @@ ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::si
     }
     return rendezvous ? ReceiveRendezvous(std::move(operation), data, length, canary_sink_.data()) : UCS_OK;
   }
-  auto places = windows_->Place(header);
-  if (!places.ok() || (rendezvous && places->size() != 1)) {
-    dropped_.fetch_add(1);  // unknown, stale or outside its grant: nothing is written
-    return UCS_OK;
+  {
+    const MutexLock lock(windows_mutex_);
+    auto places = windows_->Place(header);
+    if (!places.ok() || (rendezvous && places->size() != 1)) {
+      dropped_.fetch_add(1);  // unknown, stale or outside its grant: nothing is written
+      return UCS_OK;
+    }
+    operation->places = *std::move(places);
+    windows_->Begin(header.transfer);
   }
-  operation->places = *std::move(places);
-  windows_->Begin(header.transfer);
   if (rendezvous) {
     std::byte* target = operation->places[0].data();
     return ReceiveRendezvous(std::move(operation), data, length, target);
@@ -365,10 +386,12 @@ ucs_status_t UcxTransport::ReceiveRendezvous(std::unique_ptr<ReceiveOperation> o
   parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   parameters.cb.recv_am = OnReceiveDone;
   ReceiveOperation* raw = operation.release();  // owned by the request, taken back in OnReceiveDone
+  ++receiving_;
   parameters.user_data = raw;
   const ucs_status_ptr_t request = ucp_am_recv_data_nbx(worker_->Handle(), data, target, length, &parameters);
   if (!UCS_PTR_IS_PTR(request)) {
     const std::unique_ptr<ReceiveOperation> done(raw);
+    --receiving_;
     if (!done->places.empty()) Placed(*done, FromUcx(UCS_PTR_STATUS(request), "receiving"));
   }
   return UCS_INPROGRESS;
@@ -377,6 +400,7 @@ ucs_status_t UcxTransport::ReceiveRendezvous(std::unique_ptr<ReceiveOperation> o
 void UcxTransport::OnReceiveDone(void* request, ucs_status_t status, std::size_t, void* argument) {
   ucp_request_free(request);
   const std::unique_ptr<ReceiveOperation> operation(static_cast<ReceiveOperation*>(argument));
+  --operation->owner->receiving_;
   if (!operation->places.empty()) operation->owner->Placed(*operation, FromUcx(status, "receiving"));
 }
 
@@ -396,7 +420,12 @@ void UcxTransport::Placed(const ReceiveOperation& operation, const absl::Status&
     }
   }
   events_->OnReceived(std::move(received));
-  if (windows_->End(header.transfer)) events_->OnDrained(header.transfer);
+  bool drained = false;
+  {
+    const MutexLock lock(windows_mutex_);
+    drained = windows_->End(header.transfer);
+  }
+  if (drained) events_->OnDrained(header.transfer);
 }
 
 bool UcxTransport::CloseAll() {
@@ -404,10 +433,10 @@ bool UcxTransport::CloseAll() {
     if (peer->failed) continue;
     peer->failed = true;
     peer->why = Error(kCancelled, "shutting down");
-    for (const auto& operation : std::exchange(peer->waiting, {})) events_->OnSent(operation->handle, peer->why);
+    for (const auto& operation : peer->waiting.RemoveAll()) events_->OnSent(operation->handle, peer->why);
     CloseEndpoint(*peer);
   }
-  return peers_.empty();
+  return peers_.empty() && receiving_ == 0;
 }
 
 }  // namespace

@@ -58,6 +58,7 @@ class UcxWorker {
   std::vector<std::function<void()>> posted_;  // guarded by mutex_
   bool stop_ = false;                          // transfer thread only
   std::function<bool()> last_;                 // transfer thread only
+  bool unfinished_ = false;                    // after the join: UCX still holds requests
   TimePoint stop_by_{};                        // transfer thread only
 };
 
