@@ -117,6 +117,7 @@ struct RequestParser::Impl {
   HttpLimits limits;
   http::request_parser<http::string_body> parser;
   State state = State::kHead;
+  std::size_t head_bytes = 0;
   bool expects_continue = false;
   HttpRequest request;
   Refusal refusal;
@@ -128,6 +129,8 @@ struct RequestParser::Impl {
 
   /// What Beast lets pass and we do not.
   void CheckHead() {
+    // Beast measures the first line and the fields apart, but only where both come at once.
+    if (head_bytes > limits.header_bytes_max) return Refuse(RefusalFor(http::error::header_limit, limits));
     const auto& head = parser.get();
     const auto coding = head.equal_range(http::field::transfer_encoding);
     const bool coded = coding.first != coding.second;
@@ -179,6 +182,7 @@ std::size_t RequestParser::Consume(std::string_view bytes) {
     ErrorCode error;
     const std::size_t count = impl_->parser.put(boost::asio::buffer(slice.data(), slice.size()), error);
     consumed += count;
+    if (impl_->state == State::kHead) impl_->head_bytes += count;
     if (error && error != http::error::need_more) {
       impl_->Refuse(RefusalFor(error, impl_->limits));
       break;

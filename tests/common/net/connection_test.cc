@@ -349,6 +349,7 @@ TEST_CASE("lingering ends at its limit where the peer does not read") {
   {
     Client client;
     REQUIRE(client.Connect(server.At()).ok());
+    REQUIRE(server.accepted.WaitFor([](std::size_t n) { return n == 1; }));
     Signal later;
     Timer timer;
     OnLoop(client.Loop(), [&] {

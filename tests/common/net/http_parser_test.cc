@@ -135,6 +135,8 @@ TEST_CASE("malformed and ambiguous requests are refused") {
       {417, "POST / HTTP/1.1\r\n" + h + "Expect: magic\r\nContent-Length: 1\r\n\r\n"},
       {431, "GET / HTTP/1.1\r\n" + h + "X: " + std::string(2000, 'x') + "\r\n\r\n"},
       {431, "GET /" + std::string(2000, 'x')},
+      {431,
+       "GET /" + std::string(600, 'x') + " HTTP/1.1\r\n" + h + "X: " + std::string(600, 'x') + "\r\n\r\n"},
       {505, "GET / HTTP/2.0\r\n" + h + "\r\n"},
       {505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
   };

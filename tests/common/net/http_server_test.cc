@@ -171,9 +171,9 @@ TEST_CASE("requests that are refused get the error body, and never reach the han
 
 TEST_CASE("a slow head or body times out with 408, a silent connection is closed") {
   HttpLimits limits;
-  limits.header_timeout = milliseconds(30);
-  limits.body_timeout = milliseconds(30);
-  limits.idle_timeout = milliseconds(30);
+  limits.header_timeout = milliseconds(300);
+  limits.body_timeout = milliseconds(300);
+  limits.idle_timeout = milliseconds(300);
   const auto server = Serve(Echo, limits);
 
   const auto silent = Sent(*server, "");
@@ -340,7 +340,7 @@ TEST_CASE("nobody hears of a disconnect after the answer is complete") {
 TEST_CASE("a reader that is too slow fills its queue, then its time") {
   HttpLimits limits;
   limits.stream_queue_bytes_max = 256U << 10;
-  limits.write_timeout = milliseconds(50);
+  limits.write_timeout = milliseconds(500);
   Signal begun, gone;
   std::shared_ptr<HttpResponder> held;
   const auto server = Serve(
