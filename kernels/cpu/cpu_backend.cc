@@ -266,7 +266,6 @@ void CpuBackend::RunAttention(const AttentionItem& item, const KvLayer& layer, s
                       .blocks = block_addresses_.data() + first_block_[static_cast<std::size_t>(item.slice)],
                       .k_offset = item.kv_head * head_bytes,
                       .v_offset = (layer.kv_heads + item.kv_head) * head_bytes,
-                      .written = slice.first_position + slice.tokens,
                       .head_dim = layer.head_dim,
                       .scale = shape.scale,
                       .window = shape.window,
@@ -278,6 +277,7 @@ void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> 
                            Rows q, Rows out) {
   BATON_CHECK(layer.block_tokens == 16 && layer.kv_heads > 0 && shape.heads % layer.kv_heads == 0);
   BATON_CHECK(layer.dtype == KvType());
+  BATON_CHECK(layer.head_dim > 0 && layer.head_dim <= kHeadDimMax && layer.head_dim % 2 == 0, "head dim {}", layer.head_dim);
   PlanAttention(layer, slices, shape);
   pool_.ParallelFor(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, int thread) {
     RunAttention(items_[static_cast<std::size_t>(i)], layer, slices, shape, q, out, thread);

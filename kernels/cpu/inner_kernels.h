@@ -36,23 +36,25 @@ struct AttentionRows {
   const std::int64_t* position = nullptr;  // per row
   int rows = 0;                           // 1 to kAttentionRowsMax
 };
-inline constexpr int kAttentionRowsMax = 32;
+inline constexpr int kAttentionRowsMax = 48;  // 4 blocks of 12: enough to pay for repacking a tile's keys and values
+inline constexpr int kHeadDimMax = 256;
 
 struct AttentionTask {
   AttentionRows rows;
   const std::byte* const* blocks = nullptr;  // per block of the sequence: where it lies in this layer
   std::int64_t k_offset = 0;                 // bytes from there to this KV head's keys [16][head_dim]
   std::int64_t v_offset = 0;                 // and to its values
-  std::int64_t written = 0;  // positions that the sequence's KV holds
   int head_dim = 0;
   float scale = 0;
   int window = 0;
   bool bf16 = false;         // stored type of K and V; else f32
   float* scratch = nullptr;  // AttentionScratchFloats(head_dim)
 };
+/// Values are packed in panels of 32 dimensions.
+[[nodiscard]] constexpr int PaddedHeadDim(int head_dim) { return (head_dim + 31) / 32 * 32; }
 [[nodiscard]] constexpr std::int64_t AttentionScratchFloats(int head_dim) {
-  const std::int64_t padded = (head_dim + 15) / 16 * 16;
-  return 64 * padded * 2 + kAttentionRowsMax * (padded + 64);
+  return std::int64_t{64 + 64 + kAttentionRowsMax + kAttentionRowsMax + kTileRows} * PaddedHeadDim(head_dim) +
+         2 * kTileRows * 64;
 }
 
 struct InnerKernels {

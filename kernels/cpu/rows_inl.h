@@ -1,0 +1,86 @@
+// Part of inner_kernels_inl.h: what works on one row at a time, and the vector exponential.
+inline unsigned short RoundToBf16(float value) {
+  unsigned bits = 0;
+  __builtin_memcpy(&bits, &value, 4);
+  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<unsigned short>((bits >> 16) | 0x40U);  // stays a NaN
+  return static_cast<unsigned short>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+void ToBf16(const float* in, std::int64_t n, std::uint16_t* out) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = RoundToBf16(in[i]);
+}
+
+void PackRowsF32(const float* in, std::int64_t stride, int rows, std::int64_t k, float* out) {
+  const std::int64_t padded = k + (k & 1);
+  for (int r = 0; r < kTileRows; ++r) {
+    for (std::int64_t i = 0; i < padded; ++i) {
+      out[i * kTileRows + r] = r < rows && i < k ? in[r * stride + i] : 0.0F;
+    }
+  }
+}
+
+void PackRowsBf16(const float* in, std::int64_t stride, int rows, std::int64_t k, std::uint16_t* out) {
+  const std::int64_t padded = k + (k & 1);
+  for (int r = 0; r < kTileRows; ++r) {
+    for (std::int64_t i = 0; i < padded; ++i) {
+      out[(i / 2 * kTileRows + r) * 2 + (i & 1)] = r < rows && i < k ? RoundToBf16(in[r * stride + i]) : 0;
+    }
+  }
+}
+
+/// Sum of the lanes in a fixed order.
+inline float SumLanes(const Vec& v) {
+  float lane[16];
+  v.Store(lane);
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] = lane[i] + lane[i + width];
+  }
+  return lane[0];
+}
+
+void RmsNorm(const float* in, const float* weight, float epsilon, std::int64_t n, float* out) {
+  Vec squares = Vec::Zero();
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const Vec x = Vec::Load(in + i);
+    squares = Vec::Fma(x, x, squares);
+  }
+  float sum = SumLanes(squares);
+  for (std::int64_t j = i; j < n; ++j) sum = sum + in[j] * in[j];
+  const float scale = 1.0F / __builtin_sqrtf(sum / static_cast<float>(n) + epsilon);
+  for (std::int64_t j = 0; j < n; ++j) out[j] = in[j] * scale * weight[j];
+}
+
+/// e^x by 2^n * e^r, |r| <= ln(2)/2, a polynomial of degree 6 (relative error below 3e-7). Below -87 the result is 0.
+inline Vec Exp(const Vec& x) {
+  const Vec clamped = Vec::Max(Vec::Min(x, Vec::Broadcast(88.0F)), Vec::Broadcast(-87.0F));
+  const Vec n = Vec::Round(clamped * Vec::Broadcast(1.44269504088896341F));
+  Vec r = Vec::Fma(n, Vec::Broadcast(-0.693359375F), clamped);
+  r = Vec::Fma(n, Vec::Broadcast(2.12194440e-4F), r);
+  Vec p = Vec::Broadcast(1.9875691500e-4F);
+  p = Vec::Fma(p, r, Vec::Broadcast(1.3981999507e-3F));
+  p = Vec::Fma(p, r, Vec::Broadcast(8.3334519073e-3F));
+  p = Vec::Fma(p, r, Vec::Broadcast(4.1665795894e-2F));
+  p = Vec::Fma(p, r, Vec::Broadcast(1.6666665459e-1F));
+  p = Vec::Fma(p, r, Vec::Broadcast(5.0000001201e-1F));
+  p = Vec::Fma(p * r, r, r + Vec::Broadcast(1.0F));
+  return Vec::ZeroWhereBelow(Vec::Scale2(p, n), x, -87.0F);
+}
+
+void SwiGlu(const float* gate, const float* up, std::int64_t n, float* out) {
+  for (std::int64_t i = 0; i < n; i += 16) {
+    float g[16];
+    float u[16];
+    const auto left = static_cast<int>(n - i < 16 ? n - i : 16);
+    for (int j = 0; j < 16; ++j) {
+      g[j] = j < left ? gate[i + j] : 0.0F;
+      u[j] = j < left ? up[i + j] : 0.0F;
+    }
+    const Vec x = Vec::Load(g);
+    const Vec y = x / (Vec::Broadcast(1.0F) + Exp(Vec::Zero() - x)) * Vec::Load(u);
+    float result[16];
+    y.Store(result);
+    for (int j = 0; j < left; ++j) out[i + j] = result[j];
+  }
+}
+
