@@ -76,7 +76,7 @@ def findings_in_text(path, text):
                 out.append(f"{path}:{number}: {why}")
         if path.endswith(".h") and HEAVY.search(line) and path not in HEAVY_ALLOWED and not is_test:
             out.append(f"{path}:{number}: a heavy header in a header; it belongs into the .cc")
-    if path.endswith(".h") and "#pragma once" not in lines[:3]:
+    if path.endswith(".h") and "#pragma once" not in text:
         out.append(f"{path}:1: no #pragma once")
     if text and not text.endswith("\n"):
         out.append(f"{path}:{len(lines)}: no newline at the end")
