@@ -12,6 +12,7 @@ namespace {
 
 constexpr unsigned kProtocolVersion = 1;
 constexpr std::uint64_t kCanaryBytes = 8U << 20;  // 8 messages of 1 MiB: a few ms on loopback, enough to see a rate
+constexpr std::uint64_t kWarmBytes = 1U << 20;
 constexpr std::size_t kUnnamedMax = 64;
 constexpr Duration kDialTimeout = std::chrono::seconds(5);
 constexpr Duration kDialPauseFirst = std::chrono::milliseconds(50);
@@ -27,6 +28,7 @@ struct PeerLinks::Link {
   Duration dial_pause = kDialPauseFirst;
   PeerHandle data;            // 0 = no endpoint
   SendHandle canary;          // 0 = none under way
+  bool warmed = false;        // the first, which makes the connection, is not measured
   TimePoint canary_begin{};
   bool canary_done = false;   // this side's
   bool peer_measured = false;  // the other's
@@ -258,8 +260,8 @@ void PeerLinks::OnHello(Link& link, const peer::Hello& hello) {
     return;
   }
   link.data = *handle;
-  link.canary_begin = loop_.Now();
-  link.canary = transport_.SendCanary(link.data, kCanaryBytes);
+  link.warmed = false;
+  link.canary = transport_.SendCanary(link.data, kWarmBytes);
 }
 
 bool PeerLinks::OnSent(SendHandle send, const absl::Status& status) {
@@ -268,6 +270,12 @@ bool PeerLinks::OnSent(SendHandle send, const absl::Status& status) {
     link->canary = SendHandle();
     if (!status.ok()) {
       Reset(id, Annotate(status, fmt::format("worker {}: canary", id)));
+      return true;
+    }
+    if (!link->warmed) {
+      link->warmed = true;
+      link->canary_begin = loop_.Now();
+      link->canary = transport_.SendCanary(link->data, kCanaryBytes);
       return true;
     }
     const double seconds = std::max(1e-6, Seconds(loop_.Now() - link->canary_begin));

@@ -23,7 +23,9 @@ class Watched {
   template <typename F>
   [[nodiscard]] bool WaitFor(F condition, std::chrono::milliseconds patience = std::chrono::seconds(20)) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, patience, [&] { return condition(std::as_const(value_)); });
+    // The system's clock: ThreadSanitizer of GCC 12 does not know the wait that the steady one takes.
+    return changed_.wait_until(lock, std::chrono::system_clock::now() + patience,
+                               [&] { return condition(std::as_const(value_)); });
   }
   [[nodiscard]] T Get() {
     const std::scoped_lock lock(mutex_);
