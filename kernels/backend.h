@@ -14,11 +14,13 @@
 #include "common/base/memory_region.h"
 
 /// What a decoder-only transformer needs of a machine: memory and a dozen operations, on the CPU or one GPU.
-/// Activations are f32, row-major, one row per token. Every operation is *batch-invariant*: a row's result depends on
-/// that row (and its own sequence's KV) alone, to the bit, whatever else is in the batch and however it is cut:
+/// Activations are f32, row-major, one row per token. Every operation is *batch-invariant*: a row's result
+/// depends on that row (and its own sequence's KV) alone, to the bit, whatever else is in the batch and
+/// however it is cut:
 ///  - a matmul sums each output over K in 8 fixed segments, each in order, joined by the tree
 ///    ((s0+s1)+(s2+s3))+((s4+s5)+(s6+s7)), so that 1, 2, 4 and 8 tensor-parallel ranks agree;
-///  - attention reduces in absolute tiles of 64 positions, from tile 0 upwards, for prompts and single tokens alike.
+///  - attention reduces in absolute tiles of 64 positions, from tile 0 upwards, for prompts and single tokens
+///  alike.
 namespace baton::kernels {
 
 /// Stored element types of weights and KV.
@@ -26,7 +28,8 @@ enum class DType { kF32, kBF16, kF16 };
 [[nodiscard]] std::size_t SizeOf(DType dtype);
 [[nodiscard]] std::string_view Name(DType dtype);
 
-/// f32: products of f32 values, f32 KV; the exact class. bf16: products of bf16 values summed in f32, bf16 KV; the fast one.
+/// f32: products of f32 values, f32 KV; the exact class. bf16: products of bf16 values summed in f32, bf16
+/// KV; the fast one.
 enum class ComputeClass { kF32, kBF16 };
 [[nodiscard]] std::string_view Name(ComputeClass compute);
 
@@ -80,7 +83,8 @@ struct Rows {
   std::int64_t stride = 0;
 };
 
-/// One layer of the KV arena: [block][k|v][kv_head][token][dim]. `dtype` is f32 in class f32, bf16 in class bf16.
+/// One layer of the KV arena: [block][k|v][kv_head][token][dim]. `dtype` is f32 in class f32, bf16 in class
+/// bf16.
 struct KvLayer {
   std::byte* base = nullptr;
   DType dtype = DType::kF32;
@@ -106,8 +110,8 @@ struct AttentionShape {
   int window = 0;  // a token sees itself and the window-1 before it; 0 = all
 };
 
-/// One device. All operations are called from one thread (the engine's) and are complete when they return or, on a
-/// device with queues, when `Synchronize` does.
+/// One device. All operations are called from one thread (the engine's) and are complete when they return or,
+/// on a device with queues, when `Synchronize` does.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -129,15 +133,16 @@ class Backend {
   virtual void RmsNorm(Rows in, std::span<const float> weight, float epsilon, Rows out) = 0;
   /// out[t][n] = sum_k in[t][k] * weight[n][k]. in and out do not overlap.
   virtual void MatMul(const PackedMatrix& weight, Rows in, Rows out) = 0;
-  /// Rotates pairs (i, i + head_dim/2) of each head of x [token][heads * head_dim] by positions[token] * inv_freq[i],
-  /// angles computed in double (the Hugging Face convention for Llama).
+  /// Rotates pairs (i, i + head_dim/2) of each head of x [token][heads * head_dim] by positions[token] *
+  /// inv_freq[i], angles computed in double (the Hugging Face convention for Llama).
   virtual void Rope(Rows x, int head_dim, std::span<const std::int32_t> positions,
                     std::span<const double> inverse_frequencies) = 0;
   /// Stores k and v ([token][kv_heads * head_dim]) of each slice at its positions in the arena.
   virtual void WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) = 0;
-  /// Causal attention of q [token][heads * head_dim] over the KV of each slice's own sequence, positions 0 to its own.
-  virtual void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape,
-                         Rows q, Rows out) = 0;
+  /// Causal attention of q [token][heads * head_dim] over the KV of each slice's own sequence, positions 0 to
+  /// its own.
+  virtual void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                         const AttentionShape& shape, Rows q, Rows out) = 0;
   /// out[t][i] = silu(gate_up[t][i]) * gate_up[t][width + i], width = out.columns.
   virtual void SwiGlu(Rows gate_up, Rows out) = 0;
   /// x += y.
@@ -157,7 +162,8 @@ struct CpuOptions {
 
 /// Names that this processor can run, best first: of avx512bf16, avx512, avx2, portable.
 [[nodiscard]] std::vector<std::string> CpuInstructionSets();
-/// InvalidArgument where the instruction set is unknown or not on this processor; the message lists those that are.
+/// InvalidArgument where the instruction set is unknown or not on this processor; the message lists those
+/// that are.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& options);
 
 }  // namespace baton::kernels

@@ -1,5 +1,8 @@
-// Part of inner_kernels_inl.h: attention of one KV head's query rows over the tiles of 64 positions of a sequence.
-// Keys and values of a tile are repacked into panels of 32, so that both products are those of the matmul.
+#pragma once
+
+// Part of inner_kernels_inl.h: attention of one KV head's query rows over the tiles of 64 positions of a
+// sequence. Keys and values of a tile are repacked into panels of 32, so that both products are those of the
+// matmul.
 
 constexpr int kTilePositions = 64;
 /// Floats between the weights of two rows of a block.
@@ -7,14 +10,14 @@ constexpr int kWeightStride = kTilePositions;
 
 /// Where the parts of a task's scratch begin.
 struct AttentionScratch {
-  float* keys;     // [2 panels of 32 positions][dim step][32]
-  float* values;   // [panels of 32 dims][position step][32]
-  float* queries;  // [blocks of 12 rows][dim step][12]
-  float* sums;     // [rows][padded dim]
+  float* keys;      // [2 panels of 32 positions][dim step][32]
+  float* values;    // [panels of 32 dims][position step][32]
+  float* queries;   // [blocks of 12 rows][dim step][12]
+  float* sums;      // [rows][padded dim]
   float* products;  // [12][padded dim], of one tile
-  float* scores;   // [12][64]
-  float* weights;  // [12][64] floats, or [12][64] with the first 32 dwords of two bf16
-  int padded;      // head_dim rounded up to 32
+  float* scores;    // [12][64]
+  float* weights;   // [12][64] floats, or [12][64] with the first 32 dwords of two bf16
+  int padded;       // head_dim rounded up to 32
 };
 
 inline AttentionScratch Carve(const AttentionTask& task) {
@@ -71,13 +74,15 @@ inline const std::byte* StoredRow(const AttentionTask& task, std::int64_t positi
   return task.blocks[position / 16] + offset + position % 16 * task.head_dim * (task.bf16 ? 2 : 4);
 }
 
-/// Keys of positions [first, first + count), a dword (one f32 or two bf16) a step; the rest of the tile is zero.
+/// Keys of positions [first, first + count), a dword (one f32 or two bf16) a step; the rest of the tile is
+/// zero.
 void LoadKeys(const AttentionTask& task, std::int64_t first, int count, int steps, float* keys) {
   for (int j = 0; j < kTilePositions; j += 4) {
     const unsigned* rows[4];
     for (int i = 0; i < 4; ++i) {
-      rows[i] = j + i < count ? reinterpret_cast<const unsigned*>(StoredRow(task, first + j + i, task.k_offset))
-                              : kZeroRow;
+      rows[i] = j + i < count
+                    ? reinterpret_cast<const unsigned*>(StoredRow(task, first + j + i, task.k_offset))
+                    : kZeroRow;
     }
     unsigned* panel = reinterpret_cast<unsigned*>(keys) + j / kPanelColumns * steps * kPanelColumns;
     TransposeFour(rows, steps, panel + j % kPanelColumns);
@@ -100,13 +105,14 @@ void LoadValuesF32(const AttentionTask& task, std::int64_t first, int count, int
   }
 }
 
-/// The same of bf16 KV, positions in pairs: dword d holds dimension d of an even position and of the odd one after it.
+/// The same of bf16 KV, positions in pairs: dword d holds dimension d of an even position and of the odd one
+/// after it.
 void LoadValuesBf16(const AttentionTask& task, std::int64_t first, int count, int padded, float* values) {
   for (int j = 0; j < count; j += 2) {
     const auto* even = reinterpret_cast<const unsigned short*>(StoredRow(task, first + j, task.v_offset));
-    const auto* odd = j + 1 < count
-                          ? reinterpret_cast<const unsigned short*>(StoredRow(task, first + j + 1, task.v_offset))
-                          : reinterpret_cast<const unsigned short*>(kZeroRow);
+    const auto* odd =
+        j + 1 < count ? reinterpret_cast<const unsigned short*>(StoredRow(task, first + j + 1, task.v_offset))
+                      : reinterpret_cast<const unsigned short*>(kZeroRow);
     auto* out = reinterpret_cast<unsigned*>(values) + j / 2 * kPanelColumns;
     const int panel = kTilePositions / 2 * kPanelColumns;  // dwords of one
     int d = 0;
@@ -132,10 +138,11 @@ struct SoftmaxState {
   float total[kAttentionRowsMax];
 };
 
-/// One row's weights in one tile: e^(score - the tile's highest) where the row sees, 0 elsewhere; their sum; and that
-/// highest. `low` and `high` are the first and last position of the tile that it sees, from 0.
+/// One row's weights in one tile: e^(score - the tile's highest) where the row sees, 0 elsewhere; their sum;
+/// and that highest. `low` and `high` are the first and last position of the tile that it sees, from 0.
 template <bool bf16>
-inline void TileSoftmax(float* scores, float scale, int low, int high, float* weights, float& highest, float& total) {
+inline void TileSoftmax(float* scores, float scale, int low, int high, float* weights, float& highest,
+                        float& total) {
   Vec x[4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) x[v] = Vec::Load(scores + 16 * v) * Vec::Broadcast(scale);
@@ -236,21 +243,33 @@ void AttendTile(const AttentionTask& task, const AttentionScratch& s, std::int64
   const int dim_steps = task.head_dim / kStep;
   const auto* queries = reinterpret_cast<const typename Panel::Activation*>(s.queries) +
                         block.first / kTileRows * dim_steps * kTileRows + block.first % kTileRows;
-  Product<Panel, kTileRows, 1>({.panels = s.keys, .panel_steps = dim_steps, .activations = queries, .rows = block.rows,
-                                .steps = dim_steps, .columns = count, .out = s.scores, .out_stride = kTilePositions});
+  Product<Panel, kTileRows, 1>({.panels = s.keys,
+                                .panel_steps = dim_steps,
+                                .activations = queries,
+                                .rows = block.rows,
+                                .steps = dim_steps,
+                                .columns = count,
+                                .out = s.scores,
+                                .out_stride = kTilePositions});
   float highest[16] = {};
   float total[16] = {};
   for (int r = 0; r < block.rows; ++r) {
     float* weights = s.weights + r * kWeightStride;
     if (block.sees[r]) {
-      TileSoftmax<bf16>(s.scores + r * kTilePositions, task.scale, low[r], high[r], weights, highest[r], total[r]);
+      TileSoftmax<bf16>(s.scores + r * kTilePositions, task.scale, low[r], high[r], weights, highest[r],
+                        total[r]);
     } else {
       __builtin_memset(weights, 0, kTilePositions * 4);
     }
   }
-  Product<Panel, 1, kWeightStride>({.panels = s.values, .panel_steps = kTilePositions / kStep,
-                                    .activations = s.weights, .rows = block.rows, .steps = (count + kStep - 1) / kStep,
-                                    .columns = task.head_dim, .out = s.products, .out_stride = s.padded});
+  Product<Panel, 1, kWeightStride>({.panels = s.values,
+                                    .panel_steps = kTilePositions / kStep,
+                                    .activations = s.weights,
+                                    .rows = block.rows,
+                                    .steps = (count + kStep - 1) / kStep,
+                                    .columns = task.head_dim,
+                                    .out = s.products,
+                                    .out_stride = s.padded});
   Merge(s, block, highest, total, state);
 }
 
@@ -263,7 +282,8 @@ void LoadQueries(const AttentionTask& task, float* queries) {
     float* out = queries + r / kTileRows * steps * kTileRows + r % kTileRows;
     for (int i = 0; i < steps; ++i) {
       if constexpr (bf16) {
-        const unsigned pair = RoundToBf16(in[2 * i]) | static_cast<unsigned>(RoundToBf16(in[2 * i + 1])) << 16;
+        const unsigned pair = RoundToBf16(in[2 * i]) | static_cast<unsigned>(RoundToBf16(in[2 * i + 1]))
+                                                           << 16;
         __builtin_memcpy(out + i * kTileRows, &pair, 4);
       } else {
         out[i * kTileRows] = in[i];
@@ -288,7 +308,8 @@ void AttendRows(const AttentionTask& task) {
   __builtin_memset(s.sums, 0, static_cast<std::size_t>(task.rows.rows * s.padded) * 4);
   LoadQueries<bf16>(task, s.queries);
   const std::int64_t seen_from = task.window > 0 && lowest >= task.window ? lowest - task.window + 1 : 0;
-  for (std::int64_t base = seen_from / kTilePositions * kTilePositions; base <= highest; base += kTilePositions) {
+  for (std::int64_t base = seen_from / kTilePositions * kTilePositions; base <= highest;
+       base += kTilePositions) {
     const int count = highest - base < kTilePositions ? static_cast<int>(highest - base) + 1 : kTilePositions;
     LoadKeys(task, base, count, bf16 ? task.head_dim / 2 : task.head_dim, s.keys);
     if constexpr (bf16) {

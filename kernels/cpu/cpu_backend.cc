@@ -19,7 +19,8 @@ namespace cpu {
 namespace {
 
 constexpr std::size_t kHugePage = 2U << 20;
-/// Row blocks that one work item of a matmul takes: 96 rows keep a panel of K = 2048 in the second-level cache.
+/// Row blocks that one work item of a matmul takes: 96 rows keep a panel of K = 2048 in the second-level
+/// cache.
 constexpr std::int64_t kBlocksPerItem = 8;
 
 int UsableProcessors() {
@@ -29,21 +30,26 @@ int UsableProcessors() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-void Free(MemoryRegion region) { std::free(region.address); }
+void Free(MemoryRegion region) {
+  std::free(region.address);
+}
 
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const InnerKernels& kernels, ComputeClass compute, int threads)
       : kernels_(kernels), compute_(compute), pool_(threads), scratch_(static_cast<std::size_t>(threads)) {}
 
-  std::string Name() const override { return fmt::format("cpu/{}/{}", kernels_.name, kernels::Name(compute_)); }
+  std::string Name() const override {
+    return fmt::format("cpu/{}/{}", kernels_.name, kernels::Name(compute_));
+  }
   ComputeClass Compute() const override { return compute_; }
   DType KvType() const override { return compute_ == ComputeClass::kF32 ? DType::kF32 : DType::kBF16; }
 
   absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
     const std::size_t rounded = std::max<std::size_t>(64, (bytes + kHugePage - 1) / kHugePage * kHugePage);
     void* address = bytes > 0 && rounded >= bytes ? std::aligned_alloc(kHugePage, rounded) : nullptr;
-    if (address == nullptr) return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes);
+    if (address == nullptr)
+      return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes);
     madvise(address, rounded, MADV_HUGEPAGE);  // best effort
     std::memset(address, 0, rounded);
     return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes}, Free);
@@ -56,7 +62,8 @@ class CpuBackend final : public Backend {
   void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) override {
     pool_.ParallelFor(static_cast<std::int64_t>(ids.size()), [&](std::int64_t i, int) {
       const std::int64_t row = ids[static_cast<std::size_t>(i)];
-      const std::byte* source = table.data + row * table.columns * static_cast<std::int64_t>(SizeOf(table.dtype));
+      const std::byte* source =
+          table.data + row * table.columns * static_cast<std::int64_t>(SizeOf(table.dtype));
       float* target = out.data + i * out.stride;
       for (std::int64_t c = 0; c < table.columns; ++c) target[c] = LoadElement(source, table.dtype, c);
     });
@@ -64,7 +71,8 @@ class CpuBackend final : public Backend {
 
   void RmsNorm(Rows in, std::span<const float> weight, float epsilon, Rows out) override {
     pool_.ParallelFor(in.rows, [&](std::int64_t i, int) {
-      kernels_.rms_norm(in.data + i * in.stride, weight.data(), epsilon, in.columns, out.data + i * out.stride);
+      kernels_.rms_norm(in.data + i * in.stride, weight.data(), epsilon, in.columns,
+                        out.data + i * out.stride);
     });
   }
 
@@ -91,8 +99,8 @@ class CpuBackend final : public Backend {
   }
 
   void WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) override;
-  void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape, Rows q,
-                 Rows out) override;
+  void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape,
+                 Rows q, Rows out) override;
 
   void SwiGlu(Rows gate_up, Rows out) override {
     pool_.ParallelFor(out.rows, [&](std::int64_t i, int) {
@@ -128,7 +136,8 @@ class CpuBackend final : public Backend {
     int first_head = 0;  // of the group, query heads [first_head, first_head + heads)
     int heads = 0;
   };
-  void PlanAttention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape);
+  void PlanAttention(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                     const AttentionShape& shape);
   void RunAttention(const AttentionItem& item, const KvLayer& layer, std::span<const SequenceSlice> slices,
                     const AttentionShape& shape, Rows q, Rows out, int thread);
 
@@ -161,7 +170,8 @@ void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
     const float* source = in.data + block * kTileRows * in.stride;
     std::byte* target = packed_rows_.data() + block * block_bytes;
     if (bf16_rows) {
-      kernels_.pack_rows_bf16(source, in.stride, rows_of(block), in.columns, reinterpret_cast<std::uint16_t*>(target));
+      kernels_.pack_rows_bf16(source, in.stride, rows_of(block), in.columns,
+                              reinterpret_cast<std::uint16_t*>(target));
     } else {
       kernels_.pack_rows_f32(source, in.stride, rows_of(block), in.columns, reinterpret_cast<float*>(target));
     }
@@ -174,7 +184,8 @@ void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
     const std::int64_t panel = item / groups;
     const std::int64_t first = item % groups * kBlocksPerItem;
     MatMulTile tile{.panel = matrix.Panel(panel), .bounds = matrix.Bounds().data(), .out_stride = out.stride};
-    tile.columns = static_cast<int>(std::min<std::int64_t>(kPanelColumns, out.columns - panel * kPanelColumns));
+    tile.columns =
+        static_cast<int>(std::min<std::int64_t>(kPanelColumns, out.columns - panel * kPanelColumns));
     for (std::int64_t block = first; block < std::min(blocks, first + kBlocksPerItem); ++block) {
       tile.activations = packed_rows_.data() + block * block_bytes;
       tile.rows = rows_of(block);
@@ -223,7 +234,8 @@ void CpuBackend::PlanAttention(const KvLayer& layer, std::span<const SequenceSli
     first_block_.push_back(static_cast<std::int64_t>(block_addresses_.size()));
     const std::int64_t written = slice.first_position + slice.tokens;
     for (std::int64_t b = 0; b * layer.block_tokens < written; ++b) {
-      block_addresses_.push_back(layer.base + slice.blocks[static_cast<std::size_t>(b)].value * layer.BlockBytes());
+      block_addresses_.push_back(layer.base +
+                                 slice.blocks[static_cast<std::size_t>(b)].value * layer.BlockBytes());
     }
     // Late tokens see the most: first in line, so that the threads end together.
     for (std::int64_t end = slice.tokens; end > 0; end -= std::min(end, tokens_at_once)) {
@@ -242,8 +254,9 @@ void CpuBackend::PlanAttention(const KvLayer& layer, std::span<const SequenceSli
   }
 }
 
-void CpuBackend::RunAttention(const AttentionItem& item, const KvLayer& layer, std::span<const SequenceSlice> slices,
-                              const AttentionShape& shape, Rows q, Rows out, int thread) {
+void CpuBackend::RunAttention(const AttentionItem& item, const KvLayer& layer,
+                              std::span<const SequenceSlice> slices, const AttentionShape& shape, Rows q,
+                              Rows out, int thread) {
   std::vector<float>& scratch = scratch_[static_cast<std::size_t>(thread)];
   const auto needed = static_cast<std::size_t>(AttentionScratchFloats(layer.head_dim));
   if (scratch.size() < needed) scratch.resize(needed);
@@ -273,11 +286,12 @@ void CpuBackend::RunAttention(const AttentionItem& item, const KvLayer& layer, s
                       .scratch = scratch.data()});
 }
 
-void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape,
-                           Rows q, Rows out) {
+void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                           const AttentionShape& shape, Rows q, Rows out) {
   BATON_CHECK(layer.block_tokens == 16 && layer.kv_heads > 0 && shape.heads % layer.kv_heads == 0);
   BATON_CHECK(layer.dtype == KvType());
-  BATON_CHECK(layer.head_dim > 0 && layer.head_dim <= kHeadDimMax && layer.head_dim % 2 == 0, "head dim {}", layer.head_dim);
+  BATON_CHECK(layer.head_dim > 0 && layer.head_dim <= kHeadDimMax && layer.head_dim % 2 == 0, "head dim {}",
+              layer.head_dim);
   PlanAttention(layer, slices, shape);
   pool_.ParallelFor(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, int thread) {
     RunAttention(items_[static_cast<std::size_t>(i)], layer, slices, shape, q, out, thread);

@@ -3,8 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-/// The inner loops of the CPU backend: plain pointers and counts, one table of functions per instruction set. The same
-/// source (inner_kernels_inl.h) is compiled once per set with that set's flags; which set runs is chosen at run time.
+/// The inner loops of the CPU backend: plain pointers and counts, one table of functions per instruction set.
+/// The same source (inner_kernels_inl.h) is compiled once per set with that set's flags; which set runs is
+/// chosen at run time.
 namespace baton::kernels::cpu {
 
 /// Outputs that one panel of a packed matrix holds.
@@ -15,13 +16,14 @@ inline constexpr int kTileRows = 12;
 /// How the elements of a packed matrix lie in a panel, and so how they are multiplied.
 enum class PanelFormat {
   kF32,   // [k][32] floats
-  kBF16,  // [k/2][32][2] bf16: pairs of K beside each other, as vdpbf16ps wants them; K is padded to even with zeros
+  kBF16,  // [k/2][32][2] bf16: pairs of K beside each other, as vdpbf16ps wants them; K is padded to even
+          // with zeros
 };
 
 /// One segment of K, in elements: even bounds.
 struct MatMulTile {
-  const void* panel = nullptr;        // of 32 columns, whole K
-  const void* activations = nullptr;  // [k][12] floats, or [k/2][12][2] bf16, whole K
+  const void* panel = nullptr;           // of 32 columns, whole K
+  const void* activations = nullptr;     // [k][12] floats, or [k/2][12][2] bf16, whole K
   const std::int32_t* bounds = nullptr;  // 9 bounds of the 8 segments
   float* out = nullptr;
   std::int64_t out_stride = 0;  // floats between rows
@@ -31,12 +33,13 @@ struct MatMulTile {
 
 /// Rows of one KV head's query group that attend to one sequence.
 struct AttentionRows {
-  const float* const* q = nullptr;        // per row: [head_dim]
-  float* const* out = nullptr;            // per row: [head_dim]
+  const float* const* q = nullptr;         // per row: [head_dim]
+  float* const* out = nullptr;             // per row: [head_dim]
   const std::int64_t* position = nullptr;  // per row
-  int rows = 0;                           // 1 to kAttentionRowsMax
+  int rows = 0;                            // 1 to kAttentionRowsMax
 };
-inline constexpr int kAttentionRowsMax = 48;  // 4 blocks of 12: enough to pay for repacking a tile's keys and values
+inline constexpr int kAttentionRowsMax =
+    48;  // 4 blocks of 12: enough to pay for repacking a tile's keys and values
 inline constexpr int kHeadDimMax = 256;
 
 struct AttentionTask {
@@ -51,7 +54,9 @@ struct AttentionTask {
   float* scratch = nullptr;  // AttentionScratchFloats(head_dim)
 };
 /// Values are packed in panels of 32 dimensions.
-[[nodiscard]] constexpr int PaddedHeadDim(int head_dim) { return (head_dim + 31) / 32 * 32; }
+[[nodiscard]] constexpr int PaddedHeadDim(int head_dim) {
+  return (head_dim + 31) / 32 * 32;
+}
 [[nodiscard]] constexpr std::int64_t AttentionScratchFloats(int head_dim) {
   return std::int64_t{64 + 64 + kAttentionRowsMax + kAttentionRowsMax + kTileRows} * PaddedHeadDim(head_dim) +
          2 * kTileRows * 64;
@@ -59,9 +64,9 @@ struct AttentionTask {
 
 struct InnerKernels {
   const char* name;
-  void (*matmul_f32)(const MatMulTile&);         // f32 panel, f32 activations
-  void (*matmul_bf16_f32)(const MatMulTile&);    // bf16 panel widened, f32 activations: the exact class
-  void (*matmul_bf16)(const MatMulTile&);        // bf16 panel, bf16 activations
+  void (*matmul_f32)(const MatMulTile&);       // f32 panel, f32 activations
+  void (*matmul_bf16_f32)(const MatMulTile&);  // bf16 panel widened, f32 activations: the exact class
+  void (*matmul_bf16)(const MatMulTile&);      // bf16 panel, bf16 activations
   void (*pack_rows_f32)(const float* in, std::int64_t stride, int rows, std::int64_t k, float* out);
   void (*pack_rows_bf16)(const float* in, std::int64_t stride, int rows, std::int64_t k, std::uint16_t* out);
   void (*rms_norm)(const float* in, const float* weight, float epsilon, std::int64_t n, float* out);

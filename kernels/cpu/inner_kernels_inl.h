@@ -1,11 +1,16 @@
-// No #pragma once: included once by each isa_*.cc, inside that file's own anonymous namespace, after it has defined
+// No #pragma once: included once by each isa_*.cc, inside that file's own anonymous namespace, after it has
+// defined
 //   Vec          16 floats: Vec::Zero, Load, Broadcast, Store, operator+ - *, Max, Fma(a, b, c) = a * b + c,
-//                LoadBf16 (16 bf16 widened), Pair{even, odd} LoadPairs (16 dwords of two bf16 each), Scale2(v, n) = v * 2^n
+//                LoadBf16 (16 bf16 widened), Pair{even, odd} LoadPairs (16 dwords of two bf16 each),
+//                Scale2(v, n) = v * 2^n
 //   DotPairs     (acc, dwords of the panel, dword of the activations) for bf16 x bf16
 //   kColumnsPerTile 16 or 32, kRowsPerTile: what fits into the registers
-// Uses nothing of the standard library, so that no inline function leaves this file compiled for its instruction set.
+// Uses nothing of the standard library, so that no inline function leaves this file compiled for its
+// instruction set.
 
-
+// Each needs what the one before it defines.
 #include "kernels/cpu/matmul_inl.h"
+
 #include "kernels/cpu/rows_inl.h"
+
 #include "kernels/cpu/attention_inl.h"

@@ -18,7 +18,10 @@ std::vector<Candidate> Candidates() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-  return {{&kAvx512Bf16Kernels, bf16}, {&kAvx512Kernels, avx512}, {&kAvx2Kernels, avx2}, {&kPortableKernels, true}};
+  return {{&kAvx512Bf16Kernels, bf16},
+          {&kAvx512Kernels, avx512},
+          {&kAvx2Kernels, avx2},
+          {&kPortableKernels, true}};
 }
 
 }  // namespace
@@ -27,9 +30,11 @@ absl::StatusOr<const InnerKernels*> FindKernels(const std::string& name) {
   std::string available;
   for (const Candidate& candidate : Candidates()) {
     if (candidate.available && (name == "auto" || name == candidate.kernels->name)) return candidate.kernels;
-    if (candidate.available) available += fmt::format("{}{}", available.empty() ? "" : ", ", candidate.kernels->name);
+    if (candidate.available)
+      available += fmt::format("{}{}", available.empty() ? "" : ", ", candidate.kernels->name);
   }
-  return Error(kInvalidArgument, "instruction set '{}' is unknown or not on this processor; it has: {}", name, available);
+  return Error(kInvalidArgument, "instruction set '{}' is unknown or not on this processor; it has: {}", name,
+               available);
 }
 
 }  // namespace cpu

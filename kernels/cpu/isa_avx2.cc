@@ -47,7 +47,9 @@ struct Vec::Pair {
   Vec even;
   Vec odd;
 };
-inline __m256 Even(__m256i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16)); }
+inline __m256 Even(__m256i bits) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+}
 inline __m256 Odd(__m256i bits) {
   return _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(static_cast<int>(0xffff0000U))));
 }
@@ -56,10 +58,18 @@ inline Vec::Pair Vec::LoadPairs(const unsigned* p) {
   const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8));
   return {{Even(low), Even(high)}, {Odd(low), Odd(high)}};
 }
-inline Vec operator+(Vec x, Vec y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
-inline Vec operator-(Vec x, Vec y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
-inline Vec operator*(Vec x, Vec y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
-inline Vec operator/(Vec x, Vec y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+inline Vec operator+(Vec x, Vec y) {
+  return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
+}
+inline Vec operator-(Vec x, Vec y) {
+  return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)};
+}
+inline Vec operator*(Vec x, Vec y) {
+  return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)};
+}
+inline Vec operator/(Vec x, Vec y) {
+  return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
+}
 
 #include "kernels/cpu/isa_common_inl.h"
 

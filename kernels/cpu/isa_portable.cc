@@ -63,7 +63,8 @@ inline float FromBits(unsigned bits) {
   return value;
 }
 inline Vec::Pair Vec::LoadPairs(const unsigned* p) {
-  return {Map([&](int i) { return FromBits(p[i] << 16); }), Map([&](int i) { return FromBits(p[i] & 0xffff0000U); })};
+  return {Map([&](int i) { return FromBits(p[i] << 16); }),
+          Map([&](int i) { return FromBits(p[i] & 0xffff0000U); })};
 }
 inline Vec operator+(const Vec& a, const Vec& b) {
   return Vec::Map([&](int i) { return a.lane[i] + b.lane[i]; });

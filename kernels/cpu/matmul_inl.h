@@ -1,5 +1,8 @@
+#pragma once
+
 // Part of inner_kernels_inl.h: products of packed panels, and the matmul.
-/// acc += tree, level by level: segment sums arrive in order, and ((s0+s1)+(s2+s3))+((s4+s5)+(s6+s7)) is what remains.
+/// acc += tree, level by level: segment sums arrive in order, and ((s0+s1)+(s2+s3))+((s4+s5)+(s6+s7)) is what
+/// remains.
 template <int count>
 struct SegmentTree {
   Vec level[3][count];
@@ -20,8 +23,9 @@ struct F32Panel {
   using Activation = float;
   static constexpr int kStep = 1;  // K elements a step
   template <int rows, int vectors, int step_stride, int row_stride>
-  static inline __attribute__((always_inline)) void Step(Vec (&acc)[rows * vectors], const void* panel, int column,
-                                                         const Activation* activations, long step) {
+  static inline __attribute__((always_inline)) void Step(Vec (&acc)[rows * vectors], const void* panel,
+                                                         int column, const Activation* activations,
+                                                         long step) {
     const float* weights = static_cast<const float*>(panel) + step * kPanelColumns + column;
     const float* a = activations + step * step_stride;
     Vec w[vectors];
@@ -40,8 +44,9 @@ struct Bf16PanelF32 {
   using Activation = float;
   static constexpr int kStep = 2;
   template <int rows, int vectors, int step_stride, int row_stride>
-  static inline __attribute__((always_inline)) void Step(Vec (&acc)[rows * vectors], const void* panel, int column,
-                                                         const Activation* activations, long step) {
+  static inline __attribute__((always_inline)) void Step(Vec (&acc)[rows * vectors], const void* panel,
+                                                         int column, const Activation* activations,
+                                                         long step) {
     const unsigned* weights = static_cast<const unsigned*>(panel) + step * kPanelColumns + column;
     const float* a = activations + 2 * step * step_stride;
 #pragma GCC unroll 2
@@ -61,8 +66,9 @@ struct Bf16Panel {
   using Activation = unsigned;  // two bf16
   static constexpr int kStep = 2;
   template <int rows, int vectors, int step_stride, int row_stride>
-  static inline __attribute__((always_inline)) void Step(Vec (&acc)[rows * vectors], const void* panel, int column,
-                                                         const Activation* activations, long step) {
+  static inline __attribute__((always_inline)) void Step(Vec (&acc)[rows * vectors], const void* panel,
+                                                         int column, const Activation* activations,
+                                                         long step) {
     const unsigned* weights = static_cast<const unsigned*>(panel) + step * kPanelColumns + column;
     const unsigned* a = activations + step * step_stride;
     DotPairs::Weights w[vectors];
@@ -78,20 +84,20 @@ struct Bf16Panel {
   }
 };
 
-/// Sizes that blocks of rows are compiled for. A block of another size runs as the next larger one: the packed
-/// activations have room for 12 rows, and the surplus is not stored.
+/// Sizes that blocks of rows are compiled for. A block of another size runs as the next larger one: the
+/// packed activations have room for 12 rows, and the surplus is not stored.
 template <typename Body>
 inline __attribute__((always_inline)) void ForRows(int rows, const Body& body) {
   if (rows <= 1) return body.template Run<1>();
   if (rows <= 2) return body.template Run<2>();
   if (rows <= 4 || kRowsPerTile <= 4) return body.template Run<4>();
-  if (rows <= 6 || kRowsPerTile <= 6) return body.template Run<kRowsPerTile < 6 ? 1 : 6>();
-  if (rows <= 8) return body.template Run<kRowsPerTile < 8 ? 1 : 8>();
+  if (rows <= 6 || kRowsPerTile <= 6) return body.template Run < kRowsPerTile < 6 ? 1 : 6 > ();
+  if (rows <= 8) return body.template Run < kRowsPerTile < 8 ? 1 : 8 > ();
   body.template Run<kRowsPerTile>();
 }
 
-/// `rows` x 16*`vectors` outputs: 8 segments of K, each summed in order, joined by the tree. The first `stored` rows
-/// are kept.
+/// `rows` x 16*`vectors` outputs: 8 segments of K, each summed in order, joined by the tree. The first
+/// `stored` rows are kept.
 template <typename Panel, int rows, int vectors>
 __attribute__((noinline)) void MatMulBlock(const MatMulTile& tile, int first_row, int stored, int column) {
   const auto* activations = static_cast<const typename Panel::Activation*>(tile.activations) + first_row;
@@ -168,8 +174,8 @@ struct ProductRows {
 #pragma GCC unroll 24
       for (int i = 0; i < rows * kVectors; ++i) acc[i] = Vec::Zero();
       for (long step = 0; step < task.steps; ++step) {
-        Panel::template Step<rows, kVectors, step_stride, row_stride>(acc, panel, column % kPanelColumns, activations,
-                                                                      step);
+        Panel::template Step<rows, kVectors, step_stride, row_stride>(acc, panel, column % kPanelColumns,
+                                                                      activations, step);
       }
 #pragma GCC unroll 12
       for (int r = 0; r < rows; ++r) {

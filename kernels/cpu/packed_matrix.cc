@@ -24,7 +24,8 @@ float WidenF16(std::uint16_t half) {
 
 /// Output `row` of `weight` into column `column` of a bf16 panel.
 void PackBf16(const WeightView& weight, std::int64_t row, std::int64_t column, std::uint16_t* panel) {
-  const std::byte* source = weight.data + row * weight.columns * static_cast<std::int64_t>(SizeOf(weight.dtype));
+  const std::byte* source =
+      weight.data + row * weight.columns * static_cast<std::int64_t>(SizeOf(weight.dtype));
   for (std::int64_t k = 0; k < weight.columns; ++k) {
     std::uint16_t value = 0;
     if (weight.dtype == DType::kBF16) {
@@ -37,7 +38,8 @@ void PackBf16(const WeightView& weight, std::int64_t row, std::int64_t column, s
 }
 
 void PackF32(const WeightView& weight, std::int64_t row, std::int64_t column, float* panel) {
-  const std::byte* source = weight.data + row * weight.columns * static_cast<std::int64_t>(SizeOf(weight.dtype));
+  const std::byte* source =
+      weight.data + row * weight.columns * static_cast<std::int64_t>(SizeOf(weight.dtype));
   for (std::int64_t k = 0; k < weight.columns; ++k) {
     panel[k * kPanelColumns + column] = LoadElement(source, weight.dtype, k);
   }
@@ -53,7 +55,8 @@ float LoadElement(const std::byte* data, DType dtype, std::int64_t index) {
   }
   std::uint16_t bits = 0;
   std::memcpy(&bits, data + 2 * index, 2);
-  return dtype == DType::kBF16 ? std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16) : WidenF16(bits);
+  return dtype == DType::kBF16 ? std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16)
+                               : WidenF16(bits);
 }
 
 std::uint16_t RoundToBf16(float value) {
@@ -74,7 +77,8 @@ std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k) {
 absl::StatusOr<std::unique_ptr<CpuMatrix>> CpuMatrix::Create(const WeightView& weight, ComputeClass compute,
                                                              Backend& backend, ThreadPool& pool) {
   if (weight.rows <= 0 || weight.columns <= 0 || weight.data == nullptr) {
-    return Error(kInvalidArgument, "a weight matrix of {} x {} cannot be packed", weight.rows, weight.columns);
+    return Error(kInvalidArgument, "a weight matrix of {} x {} cannot be packed", weight.rows,
+                 weight.columns);
   }
   auto matrix = std::make_unique<CpuMatrix>(Private{});
   matrix->rows_ = weight.rows;

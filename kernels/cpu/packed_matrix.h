@@ -12,15 +12,17 @@
 
 namespace baton::kernels::cpu {
 
-/// Bounds of the 8 segments of K, in elements: K rounded up to even, segment i is [2 * floor(h i / 8), 2 * floor(h (i+1) / 8))
-/// with h half of that. Even, so that a pair of bf16 never straddles two segments; a function of K alone.
+/// Bounds of the 8 segments of K, in elements: K rounded up to even, segment i is [2 * floor(h i / 8), 2 *
+/// floor(h (i+1) / 8)) with h half of that. Even, so that a pair of bf16 never straddles two segments; a
+/// function of K alone.
 [[nodiscard]] std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k);
 
 /// A matrix in panels of 32 outputs, each panel whole K, the last one padded with zeros.
 class CpuMatrix final : public PackedMatrix {
  public:
   /// Copies `weight` into panels, in parallel. ResourceExhausted names the size.
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<CpuMatrix>> Create(const WeightView& weight, ComputeClass compute,
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<CpuMatrix>> Create(const WeightView& weight,
+                                                                         ComputeClass compute,
                                                                          Backend& backend, ThreadPool& pool);
 
   [[nodiscard]] std::int64_t Rows() const override { return rows_; }

@@ -6,7 +6,8 @@
 
 namespace baton::kernels::cpu {
 
-/// cos and sin of position * inverse frequency, computed in double and kept as f32: all layers of a step ask for the same.
+/// cos and sin of position * inverse frequency, computed in double and kept as f32: all layers of a step ask
+/// for the same.
 class RopeTable {
  public:
   /// Makes sure that positions [0, last] of `inverse_frequencies` are there.

@@ -1,8 +1,11 @@
+#pragma once
+
 // Part of inner_kernels_inl.h: what works on one row at a time, and the vector exponential.
 inline unsigned short RoundToBf16(float value) {
   unsigned bits = 0;
   __builtin_memcpy(&bits, &value, 4);
-  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<unsigned short>((bits >> 16) | 0x40U);  // stays a NaN
+  if ((bits & 0x7fffffffU) > 0x7f800000U)
+    return static_cast<unsigned short>((bits >> 16) | 0x40U);  // stays a NaN
   return static_cast<unsigned short>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
@@ -51,7 +54,8 @@ void RmsNorm(const float* in, const float* weight, float epsilon, std::int64_t n
   for (std::int64_t j = 0; j < n; ++j) out[j] = in[j] * scale * weight[j];
 }
 
-/// e^x by 2^n * e^r, |r| <= ln(2)/2, a polynomial of degree 6 (relative error below 3e-7). Below -87 the result is 0.
+/// e^x by 2^n * e^r, |r| <= ln(2)/2, a polynomial of degree 6 (relative error below 3e-7). Below -87 the
+/// result is 0.
 inline Vec Exp(const Vec& x) {
   const Vec clamped = Vec::Max(Vec::Min(x, Vec::Broadcast(88.0F)), Vec::Broadcast(-87.0F));
   const Vec n = Vec::Round(clamped * Vec::Broadcast(1.44269504088896341F));
@@ -83,4 +87,3 @@ void SwiGlu(const float* gate, const float* up, std::int64_t n, float* out) {
     for (int j = 0; j < left; ++j) out[i + j] = result[j];
   }
 }
-

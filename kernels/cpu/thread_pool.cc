@@ -15,15 +15,15 @@ struct ThreadPool::State {
   std::condition_variable wake;
   std::condition_variable done;
   std::vector<std::thread> workers;
-  bool stop = false;                                                    // guarded by mutex
-  std::atomic<std::uint64_t> job{0};                                    // its number; changed under mutex
-  const std::function<void(std::int64_t, int)>* work = nullptr;         // guarded by mutex
-  std::int64_t count = 0;                                               // guarded by mutex
-  alignas(64) std::atomic<std::int64_t> next{0};                        // next index of the job
-  alignas(64) std::atomic<int> finished{0};                             // workers that have left the job
+  bool stop = false;                                             // guarded by mutex
+  std::atomic<std::uint64_t> job{0};                             // its number; changed under mutex
+  const std::function<void(std::int64_t, int)>* work = nullptr;  // guarded by mutex
+  std::int64_t count = 0;                                        // guarded by mutex
+  alignas(64) std::atomic<std::int64_t> next{0};                 // next index of the job
+  alignas(64) std::atomic<int> finished{0};                      // workers that have left the job
 
-  /// Rounds of looking before a worker sleeps: about 20 us, the gap between two operations of a step. Cores may be
-  /// shared with other processes, so no longer.
+  /// Rounds of looking before a worker sleeps: about 20 us, the gap between two operations of a step. Cores
+  /// may be shared with other processes, so no longer.
   static constexpr int kSpins = 2000;
 
   void RunJob(const std::function<void(std::int64_t, int)>& function, std::int64_t items, int thread) {
@@ -33,7 +33,8 @@ struct ThreadPool::State {
   void Worker(int thread) {
     std::uint64_t seen = 0;
     while (true) {
-      for (int spin = 0; spin < kSpins && job.load(std::memory_order_acquire) == seen; ++spin) __builtin_ia32_pause();
+      for (int spin = 0; spin < kSpins && job.load(std::memory_order_acquire) == seen; ++spin)
+        __builtin_ia32_pause();
       const std::function<void(std::int64_t, int)>* function = nullptr;
       std::int64_t items = 0;
       {
@@ -58,7 +59,8 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   BATON_CHECK(threads >= 1);
   state_->workers_total = threads - 1;
-  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->Worker(i); });
+  for (int i = 1; i < threads; ++i)
+    state_->workers.emplace_back([state = state_.get(), i] { state->Worker(i); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -70,7 +72,9 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : state_->workers) worker.join();
 }
 
-int ThreadPool::Threads() const { return state_->workers_total + 1; }
+int ThreadPool::Threads() const {
+  return state_->workers_total + 1;
+}
 
 void ThreadPool::ParallelFor(std::int64_t count, const std::function<void(std::int64_t, int)>& work) {
   if (state_->workers_total == 0 || count <= 1) {

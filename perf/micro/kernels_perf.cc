@@ -1,11 +1,12 @@
-// Matmul and attention of the CPU backend at the shapes of a 1.1 B, a 125 M and a 15 M model, with the machine's
-// measured limits beside them. `of_peak` and `of_read` are fractions of those limits.
+// Matmul and attention of the CPU backend at the shapes of a 1.1 B, a 125 M and a 15 M model, with the
+// machine's measured limits beside them. `of_peak` and `of_read` are fractions of those limits.
+#include <sched.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -18,13 +19,19 @@
 namespace baton::kernels {
 namespace {
 
-int Threads() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
+/// As many as the process may run on, so that `taskset -c 0` measures one.
+int Threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
 
 struct Limits {
   double f32, bf16, read;
 };
 const Limits& MachineLimits() {
-  static const Limits limits{perf::PeakF32(Threads()), perf::PeakBf16(Threads()), perf::ReadBandwidth(Threads())};
+  static const Limits limits{perf::PeakF32(Threads()), perf::PeakBf16(Threads()),
+                             perf::ReadBandwidth(Threads())};
   return limits;
 }
 
@@ -91,7 +98,8 @@ void Attention(benchmark::State& state, const std::string& set, ComputeClass com
   const auto backend = *CreateCpuBackend({.compute = compute, .threads = Threads(), .instruction_set = set});
   const std::int64_t blocks = (c.context + 15) / 16;
   KvLayer layer{.dtype = backend->KvType(), .kv_heads = c.kv_heads, .head_dim = c.head_dim};
-  const Buffer memory = *backend->Allocate(layer.BlockBytes() * static_cast<std::size_t>(blocks * c.sequences));
+  const Buffer memory =
+      *backend->Allocate(layer.BlockBytes() * static_cast<std::size_t>(blocks * c.sequences));
   layer.base = memory.As<std::byte>();
   std::vector<std::vector<BlockIndex>> tables(static_cast<std::size_t>(c.sequences));
   std::vector<SequenceSlice> slices;
@@ -103,7 +111,9 @@ void Attention(benchmark::State& state, const std::string& set, ComputeClass com
     const SequenceSlice whole{.blocks = table, .first_row = 0, .tokens = c.context, .first_position = 0};
     backend->WriteKv(layer, {&whole, 1}, {kv.data(), c.context, kv_width, kv_width},
                      {kv.data(), c.context, kv_width, kv_width});
-    slices.push_back({.blocks = table, .first_row = s * c.tokens, .tokens = c.tokens,
+    slices.push_back({.blocks = table,
+                      .first_row = s * c.tokens,
+                      .tokens = c.tokens,
                       .first_position = c.context - c.tokens});
   }
   const std::int64_t width = std::int64_t{c.heads} * c.head_dim;
@@ -116,7 +126,8 @@ void Attention(benchmark::State& state, const std::string& set, ComputeClass com
     backend->Attention(layer, slices, shape, q_rows, out_rows);
     benchmark::DoNotOptimize(out.data());
   }
-  Report(state, compute, Operations(c), static_cast<double>(layer.BlockBytes()) * static_cast<double>(blocks * c.sequences));
+  Report(state, compute, Operations(c),
+         static_cast<double>(layer.BlockBytes()) * static_cast<double>(blocks * c.sequences));
 }
 
 /// An operation that is almost nothing: what starting and joining the threads costs.
@@ -130,19 +141,23 @@ void Register() {
                                  {512, 768, 768},   {32, 32000, 2048},  {8, 32000, 2048},  {5, 32000, 2048},
                                  {3, 32000, 2048},  {2, 32000, 2048},   {1, 32000, 2048},  {1, 2048, 2048},
                                  {128, 288, 288}};
-  const AttentionCase attentions[] = {{1, 512, 512, 32, 4, 64},  {1, 512, 2048, 32, 4, 64}, {1, 512, 512, 12, 12, 64},
-                                      {8, 1, 1024, 32, 4, 64},   {8, 1, 1024, 12, 12, 64},  {1, 1, 2048, 12, 12, 64}};
+  const AttentionCase attentions[] = {{1, 512, 512, 32, 4, 64},  {1, 512, 2048, 32, 4, 64},
+                                      {1, 512, 512, 12, 12, 64}, {8, 1, 1024, 32, 4, 64},
+                                      {8, 1, 1024, 12, 12, 64},  {1, 1, 2048, 12, 12, 64}};
   const std::vector<std::string> sets = CpuInstructionSets();
   for (const std::string& set : sets) {
     for (const ComputeClass compute : {ComputeClass::kBF16, ComputeClass::kF32}) {
       const std::string prefix = fmt::format("{}/{}", set, Name(compute));
       for (const MatMulShape& m : matmuls) {
-        benchmark::RegisterBenchmark(fmt::format("matmul/{}/{}x{}x{}", prefix, m.rows, m.outputs, m.inputs).c_str(),
-                                     MatMul, set, compute, m)->UseRealTime();
+        benchmark::RegisterBenchmark(
+            fmt::format("matmul/{}/{}x{}x{}", prefix, m.rows, m.outputs, m.inputs).c_str(), MatMul, set,
+            compute, m)
+            ->UseRealTime();
       }
       for (const AttentionCase& a : attentions) {
-        const std::string name = fmt::format("attention/{}/{}x{}_of_{}/heads_{}_{}_dim_{}", prefix, a.sequences,
-                                             a.tokens, a.context, a.heads, a.kv_heads, a.head_dim);
+        const std::string name =
+            fmt::format("attention/{}/{}x{}_of_{}/heads_{}_{}_dim_{}", prefix, a.sequences, a.tokens,
+                        a.context, a.heads, a.kv_heads, a.head_dim);
         benchmark::RegisterBenchmark(name.c_str(), Attention, set, compute, a)->UseRealTime();
       }
     }

@@ -107,7 +107,9 @@ Loop F32Loop() {
 
 }  // namespace
 
-double PeakF32(int threads) { return Rate(threads, F32Loop()); }
+double PeakF32(int threads) {
+  return Rate(threads, F32Loop());
+}
 
 double PeakBf16(int threads) {
   if (__builtin_cpu_supports("avx512bf16")) return Rate(threads, {kChains * 16 * 2 * 2.0, DotAvx512});

@@ -1,10 +1,11 @@
 #pragma once
 
-/// What this machine can do at most, measured, so that a figure has its limit beside it from the same minutes.
+/// What this machine can do at most, measured, so that a figure has its limit beside it from the same
+/// minutes.
 namespace baton::perf {
 
-/// Multiply-adds of f32 and of bf16 into f32, in 10^9 floating-point operations a second, on `threads` threads at once.
-/// Where the processor has no bf16 instruction, the second is the first.
+/// Multiply-adds of f32 and of bf16 into f32, in 10^9 floating-point operations a second, on `threads`
+/// threads at once. Where the processor has no bf16 instruction, the second is the first.
 [[nodiscard]] double PeakF32(int threads);
 [[nodiscard]] double PeakBf16(int threads);
 /// 10^9 bytes a second that `threads` threads read together from memory larger than the caches.

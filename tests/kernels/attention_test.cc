@@ -17,9 +17,10 @@ struct Shape {
   std::int64_t tokens;
 };
 
-/// Odd dimensions, groups of 1 to 40 heads, windows shorter and longer than a tile, lengths around the tile's edges.
-const Shape kShapes[] = {{4, 4, 48, 0, 130},  {8, 2, 64, 0, 200},  {6, 1, 6, 0, 65},   {3, 3, 2, 0, 64},
-                         {4, 2, 80, 0, 63},   {8, 1, 128, 0, 129}, {40, 1, 20, 0, 70}, {2, 1, 256, 0, 66},
+/// Odd dimensions, groups of 1 to 40 heads, windows shorter and longer than a tile, lengths around the tile's
+/// edges.
+const Shape kShapes[] = {{4, 4, 48, 0, 130},  {8, 2, 64, 0, 200},  {6, 1, 6, 0, 65},     {3, 3, 2, 0, 64},
+                         {4, 2, 80, 0, 63},   {8, 1, 128, 0, 129}, {40, 1, 20, 0, 70},   {2, 1, 256, 0, 66},
                          {4, 2, 32, 10, 150}, {2, 2, 34, 64, 193}, {4, 1, 16, 100, 260}, {2, 1, 18, 1, 70}};
 
 /// A sequence whose q, k and v are known.
@@ -39,20 +40,25 @@ struct Sequence {
 };
 
 AttentionShape ShapeOf(const Shape& shape) {
-  return {.heads = shape.heads, .scale = 1 / std::sqrt(static_cast<float>(shape.head_dim)), .window = shape.window};
+  return {.heads = shape.heads,
+          .scale = 1 / std::sqrt(static_cast<float>(shape.head_dim)),
+          .window = shape.window};
 }
 
 /// Writes and attends `tokens` tokens from `first` on, as the engine does in one step.
-void Step(Backend& backend, const KvMemory& memory, const Shape& shape, Sequence& sequence, std::int64_t first,
-          std::int64_t tokens, Tensor& out) {
+void Step(Backend& backend, const KvMemory& memory, const Shape& shape, Sequence& sequence,
+          std::int64_t first, std::int64_t tokens, Tensor& out) {
   const SequenceSlice slice = sequence.Slice(first, tokens);
-  backend.WriteKv(memory.Layer(), {&slice, 1}, sequence.k.View(first, tokens), sequence.v.View(first, tokens));
+  backend.WriteKv(memory.Layer(), {&slice, 1}, sequence.k.View(first, tokens),
+                  sequence.v.View(first, tokens));
   backend.Attention(memory.Layer(), {&slice, 1}, ShapeOf(shape), sequence.q.View(first, tokens),
                     out.View(first, tokens));
   backend.Synchronize();
 }
 
-std::int64_t Blocks(const Shape& shape) { return 3 + (shape.tokens + 15) / 16; }
+std::int64_t Blocks(const Shape& shape) {
+  return 3 + (shape.tokens + 15) / 16;
+}
 
 TEST_CASE("attention is the softmax-weighted sum of the values that a token may see") {
   for (const BackendCase& one : BackendCases()) {
@@ -60,8 +66,8 @@ TEST_CASE("attention is the softmax-weighted sum of the values that a token may 
     const bool bf16 = backend->Compute() == ComputeClass::kBF16;
     RandomStream random(21);
     for (const Shape& shape : kShapes) {
-      INFO(one.name << ", heads " << shape.heads << "/" << shape.kv_heads << " dim " << shape.head_dim << " window "
-                    << shape.window << " tokens " << shape.tokens);
+      INFO(one.name << ", heads " << shape.heads << "/" << shape.kv_heads << " dim " << shape.head_dim
+                    << " window " << shape.window << " tokens " << shape.tokens);
       KvMemory memory(*backend, shape.kv_heads, shape.head_dim, Blocks(shape));
       Sequence sequence(shape, memory, random);
       Tensor out(shape.tokens, sequence.q.Columns());
@@ -69,14 +75,15 @@ TEST_CASE("attention is the softmax-weighted sum of the values that a token may 
       Step(*backend, memory, shape, sequence, 0, shape.tokens, out);
 
       const auto scale = static_cast<double>(ShapeOf(shape).scale);
-      const reference::Matrix wanted = reference::Attention({.heads = shape.heads,
-                                                             .kv_heads = shape.kv_heads,
-                                                             .head_dim = shape.head_dim,
-                                                             .scale = scale,
-                                                             .window = shape.window},
-                                                            sequence.q.ToMatrix(bf16), sequence.k.ToMatrix(bf16),
-                                                            sequence.v.ToMatrix(bf16));
-      // f32: rounding of the scores (up to 20 here) enters the exponent. bf16: weights carry 8 bits, values are at most 2.
+      const reference::Matrix wanted = reference::Attention(
+          {.heads = shape.heads,
+           .kv_heads = shape.kv_heads,
+           .head_dim = shape.head_dim,
+           .scale = scale,
+           .window = shape.window},
+          sequence.q.ToMatrix(bf16), sequence.k.ToMatrix(bf16), sequence.v.ToMatrix(bf16));
+      // f32: rounding of the scores (up to 20 here) enters the exponent. bf16: weights carry 8 bits, values
+      // are at most 2.
       const double tolerance = bf16 ? 2.0 / 256 : 1e-5;
       double worst = 0;
       for (std::int64_t t = 0; t < shape.tokens; ++t) {
@@ -96,8 +103,8 @@ TEST_CASE("a token's attention is the same to the bit in a prompt, in chunks and
     for (const Shape& shape : kShapes) {
       std::vector<std::vector<float>> expected;
       for (const BackendCase& one : group) {
-        INFO(one.name << ", heads " << shape.heads << "/" << shape.kv_heads << " dim " << shape.head_dim << " window "
-                      << shape.window);
+        INFO(one.name << ", heads " << shape.heads << "/" << shape.kv_heads << " dim " << shape.head_dim
+                      << " window " << shape.window);
         const auto backend = one.make();
         for (const std::int64_t longest : {shape.tokens, std::int64_t{50}, std::int64_t{1}}) {
           RandomStream random(22);
@@ -193,15 +200,17 @@ TEST_CASE("KV lies in its block as [k|v][head][token][dim]") {
     for (std::int64_t t = 0; t < 20; ++t) {
       for (int half = 0; half < 2; ++half) {
         for (int c = 0; c < 30; ++c) {
-          const std::size_t row = (static_cast<std::size_t>(half) * 3 + static_cast<std::size_t>(c / 10)) * 16 +
-                                  static_cast<std::size_t>(t % 16);
+          const std::size_t row =
+              (static_cast<std::size_t>(half) * 3 + static_cast<std::size_t>(c / 10)) * 16 +
+              static_cast<std::size_t>(t % 16);
           const std::size_t element = row * 10 + static_cast<std::size_t>(c % 10);
           const std::byte* at = layer.base +
                                 layer.BlockBytes() * sequence.blocks[static_cast<std::size_t>(t / 16)].value +
                                 element * SizeOf(layer.dtype);
           std::uint32_t bits = 0;
           std::memcpy(layer.dtype == DType::kF32 ? reinterpret_cast<std::byte*>(&bits)
-                                                 : reinterpret_cast<std::byte*>(&bits) + 2, at, SizeOf(layer.dtype));
+                                                 : reinterpret_cast<std::byte*>(&bits) + 2,
+                      at, SizeOf(layer.dtype));
           const float wanted = (half == 0 ? sequence.k : sequence.v).At(t, c);
           const float stored = layer.dtype == DType::kF32 ? wanted : reference::RoundToBf16(wanted);
           REQUIRE(std::bit_cast<float>(bits) == stored);

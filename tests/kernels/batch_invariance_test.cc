@@ -38,7 +38,8 @@ TEST_CASE("a row's matmul is the same to the bit alone, in any batch and on any 
           backend->MatMul(**packed, batch.View(), out.View());
           bool same = true;
           for (std::int64_t i = 0; i < rows; ++i) {
-            same = same && SameBits(out.Row(i), expected[static_cast<std::size_t>(picked[static_cast<std::size_t>(i)])]);
+            same = same && SameBits(out.Row(i),
+                                    expected[static_cast<std::size_t>(picked[static_cast<std::size_t>(i)])]);
           }
           CHECK(same);
         }
@@ -67,8 +68,8 @@ class Layer {
   }
 
   /// x is [rows][kWidth] and becomes the layer's output.
-  void Run(const KvMemory& memory, std::span<const SequenceSlice> slices, std::span<const std::int32_t> positions,
-           Tensor& x) {
+  void Run(const KvMemory& memory, std::span<const SequenceSlice> slices,
+           std::span<const std::int32_t> positions, Tensor& x) {
     const std::int64_t rows = x.RowCount();
     Tensor normed(rows, kWidth);
     Tensor qkv(rows, kWidth + 2 * kKvWidth);
@@ -84,8 +85,8 @@ class Layer {
     backend_.Rope(columns(0, kWidth), kDim, positions, frequencies_);
     backend_.Rope(columns(kWidth, kKvWidth), kDim, positions, frequencies_);
     backend_.WriteKv(memory.Layer(), slices, columns(kWidth, kKvWidth), columns(kWidth + kKvWidth, kKvWidth));
-    backend_.Attention(memory.Layer(), slices, {.heads = kHeads, .scale = 0.3F, .window = 0}, columns(0, kWidth),
-                       attended.View());
+    backend_.Attention(memory.Layer(), slices, {.heads = kHeads, .scale = 0.3F, .window = 0},
+                       columns(0, kWidth), attended.View());
     backend_.MatMul(*output_, attended.View(), change.View());
     backend_.Add(x.View(), change.View());
     backend_.RmsNorm(x.View(), norm_, 1e-5F, normed.View());
@@ -120,7 +121,8 @@ std::vector<Sequence> Sequences(KvMemory& memory, RandomStream& placement) {
   RandomStream content(5);
   std::vector<Sequence> sequences;
   for (const std::int64_t length : {1, 17, 64, 65, 150, 203}) {
-    sequences.push_back({.in = Tensor::Random(length, kWidth, content), .blocks = memory.Table(length, placement)});
+    sequences.push_back(
+        {.in = Tensor::Random(length, kWidth, content), .blocks = memory.Table(length, placement)});
   }
   return sequences;
 }
@@ -141,7 +143,8 @@ std::vector<Sequence> RunAtRandom(Backend& backend, RandomStream random) {
       const std::size_t index = (start + i) % sequences.size();
       Sequence& s = sequences[index];
       if (!unfinished(s) || random.Between(0, 3) == 0) continue;
-      const std::int64_t most = std::min<std::int64_t>(s.in.RowCount() - s.done, random.Between(0, 1) == 0 ? 1 : 90);
+      const std::int64_t most =
+          std::min<std::int64_t>(s.in.RowCount() - s.done, random.Between(0, 1) == 0 ? 1 : 90);
       const std::int64_t tokens = random.Between(1, most);
       slices.push_back({.blocks = s.blocks, .first_row = rows, .tokens = tokens, .first_position = s.done});
       who.push_back(index);

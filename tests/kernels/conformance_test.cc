@@ -15,7 +15,9 @@ namespace {
 
 using reference::Matrix;
 
-bool IsBf16(const Backend& backend) { return backend.Compute() == ComputeClass::kBF16; }
+bool IsBf16(const Backend& backend) {
+  return backend.Compute() == ComputeClass::kBF16;
+}
 
 /// Largest |got - wanted| / scale; infinite where `got` is no number.
 double WorstError(const Tensor& got, const Matrix& wanted, const Matrix* scale = nullptr) {
@@ -24,7 +26,8 @@ double WorstError(const Tensor& got, const Matrix& wanted, const Matrix* scale =
     for (std::int64_t c = 0; c < wanted.columns; ++c) {
       const double error = std::abs(static_cast<double>(got.At(r, c)) - wanted.At(r, c));
       const double relative = error / (scale != nullptr ? scale->At(r, c) + 1e-30 : 1.0);
-      if (!(relative <= worst)) worst = std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative;
+      if (!(relative <= worst))
+        worst = std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative;
     }
   }
   return worst;
@@ -35,10 +38,11 @@ struct MatMulCase {
 };
 
 TEST_CASE("a matmul is the sum of products, for every shape and stored type") {
-  // Products are exact in both classes (bf16 x bf16 fits f32), so that only f32 summation rounds: 1e-6 of the sum of
-  // magnitudes is 8 ulp.
-  const MatMulCase cases[] = {{1, 1, 1},    {1, 33, 7},   {2, 31, 16},  {3, 64, 15},   {5, 70, 33},   {7, 32, 2},
-                              {11, 40, 50}, {12, 96, 64}, {13, 97, 65}, {25, 65, 129}, {97, 34, 288}, {4, 48, 1025}};
+  // Products are exact in both classes (bf16 x bf16 fits f32), so that only f32 summation rounds: 1e-6 of the
+  // sum of magnitudes is 8 ulp.
+  const MatMulCase cases[] = {{1, 1, 1},    {1, 33, 7},    {2, 31, 16},   {3, 64, 15},
+                              {5, 70, 33},  {7, 32, 2},    {11, 40, 50},  {12, 96, 64},
+                              {13, 97, 65}, {25, 65, 129}, {97, 34, 288}, {4, 48, 1025}};
   for (const BackendCase& one : BackendCases()) {
     const auto backend = one.make();
     RandomStream random(17);
@@ -159,7 +163,8 @@ TEST_CASE("RoPE follows when the frequencies or the positions change") {
     for (const double base : {10000.0, 500000.0}) {
       for (const std::int32_t position : {5, 4000, 6}) {
         Tensor x = Tensor::Random(1, 8, random);
-        const std::vector<double> frequencies = {1.0, std::pow(base, -0.25), std::pow(base, -0.5), std::pow(base, -0.75)};
+        const std::vector<double> frequencies = {1.0, std::pow(base, -0.25), std::pow(base, -0.5),
+                                                 std::pow(base, -0.75)};
         Matrix wanted = x.ToMatrix();
         reference::Rope(wanted, 8, std::vector{position}, frequencies);
 

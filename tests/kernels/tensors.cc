@@ -14,7 +14,9 @@ constexpr float kCanary = 12345.678F;
 }  // namespace
 
 Tensor::Tensor(std::int64_t rows, std::int64_t columns, std::int64_t gap)
-    : rows_(rows), columns_(columns), stride_(columns + gap),
+    : rows_(rows),
+      columns_(columns),
+      stride_(columns + gap),
       values_(static_cast<std::size_t>(rows * (columns + gap)), kCanary) {}
 
 Tensor Tensor::Random(std::int64_t rows, std::int64_t columns, RandomStream& random, double size) {
@@ -73,8 +75,9 @@ StoredWeight::StoredWeight(std::int64_t r, std::int64_t c, DType type, RandomStr
     : rows(r), columns(c), dtype(type), bytes(static_cast<std::size_t>(r * c) * SizeOf(type)) {
   for (std::int64_t i = 0; i < r * c; ++i) {
     const auto value = static_cast<float>(2 * random.Uniform() - 1);
-    std::uint16_t half = type == DType::kF16 ? reference::ToF16(value)
-                                             : static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+    std::uint16_t half = type == DType::kF16
+                             ? reference::ToF16(value)
+                             : static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
     std::byte* target = bytes.data() + static_cast<std::size_t>(i) * SizeOf(type);
     if (type == DType::kF32) {
       std::memcpy(target, &value, 4);
@@ -94,9 +97,11 @@ reference::Matrix StoredWeight::ToMatrix(bool bf16) const {
       std::memcpy(&value, source, 4);
     } else {
       std::memcpy(&half, source, 2);
-      value = dtype == DType::kF16 ? reference::FromF16(half) : std::bit_cast<float>(std::uint32_t{half} << 16);
+      value =
+          dtype == DType::kF16 ? reference::FromF16(half) : std::bit_cast<float>(std::uint32_t{half} << 16);
     }
-    matrix.values[static_cast<std::size_t>(i)] = static_cast<double>(bf16 ? reference::RoundToBf16(value) : value);
+    matrix.values[static_cast<std::size_t>(i)] =
+        static_cast<double>(bf16 ? reference::RoundToBf16(value) : value);
   }
   return matrix;
 }

@@ -13,7 +13,8 @@ namespace baton::kernels {
 class Tensor {
  public:
   Tensor(std::int64_t rows, std::int64_t columns, std::int64_t gap = 3);
-  [[nodiscard]] static Tensor Random(std::int64_t rows, std::int64_t columns, RandomStream& random, double size = 1);
+  [[nodiscard]] static Tensor Random(std::int64_t rows, std::int64_t columns, RandomStream& random,
+                                     double size = 1);
 
   [[nodiscard]] Rows View() { return {values_.data(), rows_, columns_, stride_}; }
   [[nodiscard]] Rows View(std::int64_t first, std::int64_t count);

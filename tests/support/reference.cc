@@ -17,7 +17,8 @@ float RoundToBf16(float value) {
 float FromF16(std::uint16_t bits) {
   const int exponent = bits >> 10 & 0x1f;
   const int fraction = bits & 0x3ff;
-  const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
   return static_cast<float>((bits & 0x8000U) != 0 ? -magnitude : magnitude);
 }
 
@@ -28,7 +29,8 @@ std::uint16_t ToF16(float value) {
   const double unit = std::ldexp(1.0, std::max(exponent - 11, -24));
   const auto steps = static_cast<int>(std::nearbyint(std::abs(value) / unit));
   const int biased = std::max(exponent + 14, 0);
-  const int bits = biased == 0 ? steps : (biased << 10) + steps - 1024;  // a carry enters the exponent by itself
+  const int bits =
+      biased == 0 ? steps : (biased << 10) + steps - 1024;  // a carry enters the exponent by itself
   return static_cast<std::uint16_t>(bits | (value < 0 ? 0x8000 : 0));
 }
 
@@ -74,7 +76,8 @@ Matrix SwiGlu(const Matrix& gate_up) {
   return out;
 }
 
-void Rope(Matrix& x, int head_dim, std::span<const std::int32_t> positions, std::span<const double> inverse_frequencies) {
+void Rope(Matrix& x, int head_dim, std::span<const std::int32_t> positions,
+          std::span<const double> inverse_frequencies) {
   const std::int64_t half = head_dim / 2;
   for (std::int64_t t = 0; t < x.rows; ++t) {
     for (std::int64_t c = 0; c < x.columns; ++c) {

@@ -4,7 +4,8 @@
 #include <span>
 #include <vector>
 
-/// Every operation of `kernels/backend.h` as plain loops in double: what each backend is compared with. Slow on purpose.
+/// Every operation of `kernels/backend.h` as plain loops in double: what each backend is compared with. Slow
+/// on purpose.
 namespace baton::reference {
 
 /// Row-major numbers.
@@ -36,7 +37,8 @@ struct Matrix {
 [[nodiscard]] Matrix MatMulMagnitude(const Matrix& weight, const Matrix& in);
 [[nodiscard]] Matrix RmsNorm(const Matrix& in, std::span<const float> weight, double epsilon);
 [[nodiscard]] Matrix SwiGlu(const Matrix& gate_up);
-void Rope(Matrix& x, int head_dim, std::span<const std::int32_t> positions, std::span<const double> inverse_frequencies);
+void Rope(Matrix& x, int head_dim, std::span<const std::int32_t> positions,
+          std::span<const double> inverse_frequencies);
 
 struct AttentionShape {
   int heads = 0;
@@ -47,6 +49,7 @@ struct AttentionShape {
   std::int64_t first_position = 0;  // of q's first row
 };
 /// q [tokens][heads * dim] over k and v [positions][kv_heads * dim] of the whole sequence.
-[[nodiscard]] Matrix Attention(const AttentionShape& shape, const Matrix& q, const Matrix& k, const Matrix& v);
+[[nodiscard]] Matrix Attention(const AttentionShape& shape, const Matrix& q, const Matrix& k,
+                               const Matrix& v);
 
 }  // namespace baton::reference

@@ -23,7 +23,8 @@ TEST_CASE("an instruction set that is unknown is refused, and the message lists 
   REQUIRE(!backend.ok());
   CHECK(backend.status().code() == kInvalidArgument);
   CHECK(Message(backend.status()).find("'mmx'") != std::string::npos);
-  for (const std::string& set : CpuInstructionSets()) CHECK(Message(backend.status()).find(set) != std::string::npos);
+  for (const std::string& set : CpuInstructionSets())
+    CHECK(Message(backend.status()).find(set) != std::string::npos);
 }
 
 TEST_CASE("a number of threads below 0 is refused") {
@@ -32,8 +33,10 @@ TEST_CASE("a number of threads below 0 is refused") {
 
 TEST_CASE("a backend's name is device, instruction set and compute class") {
   for (const std::string& set : CpuInstructionSets()) {
-    const auto exact = *CreateCpuBackend({.compute = ComputeClass::kF32, .threads = 1, .instruction_set = set});
-    const auto fast = *CreateCpuBackend({.compute = ComputeClass::kBF16, .threads = 1, .instruction_set = set});
+    const auto exact =
+        *CreateCpuBackend({.compute = ComputeClass::kF32, .threads = 1, .instruction_set = set});
+    const auto fast =
+        *CreateCpuBackend({.compute = ComputeClass::kBF16, .threads = 1, .instruction_set = set});
 
     CHECK(exact->Name() == "cpu/" + set + "/f32");
     CHECK(exact->KvType() == DType::kF32);
@@ -81,7 +84,8 @@ TEST_CASE("a matrix without rows or columns is refused") {
   const auto backend = *CreateCpuBackend({.threads = 1});
   const std::byte nothing{};
 
-  for (const WeightView& view : {WeightView{&nothing, DType::kF32, 0, 4}, WeightView{&nothing, DType::kF32, 4, 0}}) {
+  for (const WeightView& view :
+       {WeightView{&nothing, DType::kF32, 0, 4}, WeightView{&nothing, DType::kF32, 4, 0}}) {
     CHECK(backend->Pack(view).status().code() == kInvalidArgument);
   }
 }
