@@ -27,7 +27,7 @@ class Attempts {
     if (seen == newest_.end() || key.attempt > seen->second.attempt) return true;
     return key.attempt == seen->second.attempt && !seen->second.aborted;
   }
-  /// An ABORT, which may have overtaken what it ends.
+  /// An ABORT, which may have overtaken what it ends; or the end of a transfer: an attempt is used once.
   void Abort(RequestKey key) {
     const auto seen = newest_.find(key.request);
     if (seen != newest_.end() && key.attempt < seen->second.attempt) return;

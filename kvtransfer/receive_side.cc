@@ -206,6 +206,7 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
         break;
       case Kind::kReportReleased:
         Report(transfer.events, [](const ReceiverEvents& events) { events.on_released(); });
+        attempts_.Abort(transfer.request.key);
         by_key_.erase(transfer.request.key);
         transfers_.erase(TransferId(transfer.id));
         return;  // the transfer is gone

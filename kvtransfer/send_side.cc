@@ -45,6 +45,9 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   if (request.prompt_tokens <= 0 || static_cast<std::int64_t>(request.blocks.size()) != needed) {
     return Error(kInvalidArgument, "{} blocks for {} prompt tokens", request.blocks.size(), request.prompt_tokens);
   }
+  for (const BlockIndex block : request.blocks) {
+    if (block.value >= arena_.blocks) return Error(kInvalidArgument, "block {} of {}", block, arena_.blocks);
+  }
   BATON_RETURN_IF_ERROR(links_.Ready(request.receiver, request.receiver_incarnation).status());
   if (transfers_.size() >= options_.transfers_max) {
     return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
@@ -68,7 +71,11 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   if (const auto early = early_.find(request.key); early != early_.end()) {
     const Early kept = std::move(early->second);
     early_.erase(early);
-    if (kept.from == request.receiver) Apply(transfer, kept.grant);
+    if (kept.from == request.receiver) {
+      Apply(transfer, kept.grant);
+    } else {
+      Refuse(kept.from, kept.grant.transfer, "the request goes to another worker");
+    }
   }
   return absl::OkStatus();
 }
@@ -101,11 +108,19 @@ void SendSide::OnGrant(WorkerId from, const peer::Grant& message) {
     return;
   }
   const RequestKey key = grant.key;
+  if (const auto early = early_.find(key); early != early_.end() && early->second.grant.transfer != grant.transfer) {
+    Refuse(early->second.from, early->second.grant.transfer, "another grant of this attempt has come");
+  }
   early_[key] = {.from = from, .grant = std::move(grant), .until = loop_.Now() + options_.lease};
 }
 
 void SendSide::Apply(Transfer& transfer, const Grant& grant) {
-  if (transfer.machine.GetState() != SenderMachine::State::kWaiting) return;  // repeated, or too late
+  if (transfer.machine.GetState() != SenderMachine::State::kWaiting) {  // repeated, or too late
+    if (grant.transfer != transfer.grant.transfer) {
+      Refuse(transfer.request.receiver, grant.transfer, "the attempt has another grant, or has ended");
+    }
+    return;
+  }
   if (grant.prompt_tokens != transfer.request.prompt_tokens ||
       grant.blocks.size() != transfer.request.blocks.size()) {
     Refuse(transfer.request.receiver, grant.transfer, "the grant is for a prompt of another length");
@@ -231,7 +246,11 @@ void SendSide::OnPeerLost(WorkerId peer, const absl::Status& why) {
 
 void SendSide::Tick() {
   const TimePoint now = loop_.Now();
-  std::erase_if(early_, [&](const auto& entry) { return now >= entry.second.until; });
+  std::erase_if(early_, [&](const auto& entry) {
+    if (now < entry.second.until) return false;
+    Refuse(entry.second.from, entry.second.grant.transfer, "its prompt has not come within the lease");
+    return true;
+  });
   std::vector<RequestKey> keys;
   for (const auto& [key, transfer] : transfers_) keys.push_back(key);
   for (const RequestKey key : keys) {
@@ -301,6 +320,7 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         loop_.Post([events = transfer.events, end = action.end, status = action.status, stats = transfer.stats] {
           events->on_ended(end, status, stats);
         });
+        attempts_.Abort(transfer.request.key);
         by_transfer_.erase(transfer.grant.transfer);
         transfers_.erase(RequestKey(transfer.request.key));
         return;  // the transfer is gone

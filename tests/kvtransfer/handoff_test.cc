@@ -1,319 +1,310 @@
 #include <catch2/catch.hpp>
 
-#include <algorithm>
-#include <cstring>
+#include <numeric>
+#include <random>
 
-#include "tests/kvtransfer/worker_end.h"
+#include "kvtransfer/peer_messages.h"
+#include "tests/kvtransfer/worker.h"
 
-/// The hand-off whole: two workers in one process, over loopback and over UCX on TCP.
-namespace baton::kvtransfer::test {
+namespace baton::kvtransfer {
 namespace {
 
-struct Logs {
-  ReceiveWatch receive = std::make_shared<Watched<ReceiveLog>>();
-  SendWatch send = std::make_shared<Watched<SendLog>>();
-  [[nodiscard]] bool Over() const {
-    return receive->WaitFor([](const ReceiveLog& l) { return l.released > 0; }) &&
-           send->WaitFor([](const SendLog& l) { return l.ended > 0; });
+using test::Blocks;
+using test::Key;
+using test::Worker;
+
+/// A prefill and a decode worker, introduced.
+struct Pair {
+  explicit Pair(const std::string& transport, std::function<void(HandoffOptions&)> adjust = {})
+      : prefill({.id = WorkerId(1), .transport = transport, .adjust = adjust}),
+        decode({.id = WorkerId(2), .transport = transport, .adjust = adjust}) {
+    REQUIRE(test::Introduce(prefill, decode));
   }
-  void CheckEndedOnce() const {
-    const ReceiveLog received = receive->Get();
-    CHECK(received.committed + received.failed == 1);
-    CHECK(received.released == 1);
-    CHECK(received.after_release == 0);
-    CHECK(send->Get().ended == 1);
-  }
+  Worker prefill, decode;
 };
 
-void Fill(WorkerEnd& worker, const std::vector<BlockIndex>& blocks, std::uint64_t seed) {
-  for (int layer = 0; layer < WorkerEnd::kLayers; ++layer) {
-    for (std::size_t i = 0; i < blocks.size(); ++i) FillKv(worker.Block(layer, blocks[i]), seed, layer, i);
-  }
+void CheckCommitted(Pair& pair, const Worker::Receipt& receipt, const Worker::Dispatch& dispatch) {
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+  CHECK(receipt->Get().committed.has_value());
+  CHECK(receipt->Get().reports == 1);
+  CHECK(dispatch->Get().ended == TransferEnd::kAcked);
+  CHECK(dispatch->Get().reports == 1);
+  CHECK(pair.prefill.Live() == 0);
+  CHECK(pair.decode.Live() == 0);
 }
 
-TEST_CASE("KV of random prompts arrives exactly in its blocks, and no other block changes") {
-  const std::string kind = GENERATE("loopback", "ucx");
-  const bool layer_wise = GENERATE(false, true);
-  CAPTURE(kind, layer_wise);
-  HandoffOptions options = OptionsOf(kind);
-  options.layer_wise_bytes_min = layer_wise ? 16U << 10 : 1ULL << 40;
-  Workers workers(options);
-  workers.RequireReady();
-  RandomStream chance(layer_wise ? 11 : 12);
-  for (std::uint64_t round = 1; round <= 8; ++round) {
-    const std::int64_t tokens = round == 1 ? 1 : chance.Between(1, 3000);
-    CAPTURE(round, tokens);
-    BlockTables source_tables(round);
-    BlockTables target_tables(round + 100);
-    const auto source = source_tables.Take(WorkerEnd::BlocksOf(tokens));
-    const auto target = target_tables.Take(WorkerEnd::BlocksOf(tokens));
-    Fill(*workers.sender, source, round);
-    std::vector<std::byte> expected = workers.receiver->Memory();
-    const Logs logs;
-    const bool grant_first = chance.Between(0, 1) == 0;
-    const auto receive = [&] {
-      REQUIRE(workers.receiver->Receive(Key(round), *workers.sender, tokens, target, logs.receive).ok());
-    };
-    if (grant_first) receive();
-    REQUIRE(workers.sender->Send(Key(round), *workers.receiver, tokens, source, logs.send).ok());
-    workers.sender->Produce(Key(round), tokens, chance.Between(1, 600));
-    if (!grant_first) receive();
-    REQUIRE(logs.Over());
-    logs.CheckEndedOnce();
-    CHECK(logs.receive->Get().committed == 1);
-    CHECK(logs.receive->Get().info.first_token == 7);
-    CHECK(logs.receive->Get().info.prompt_tokens == tokens);
-    const SendLog sent = logs.send->Get();
-    CHECK(sent.granted == 1);
-    CHECK(sent.end == TransferEnd::kAcked);
-    CHECK(sent.stats.bytes == source.size() * WorkerEnd::kLayers * WorkerEnd::Layout().BlockBytes());
-    for (int layer = 0; layer < WorkerEnd::kLayers; ++layer) {
-      for (std::size_t i = 0; i < target.size(); ++i) {
-        const auto from = workers.sender->Block(layer, source[i]);
-        const std::size_t offset = static_cast<std::size_t>(workers.receiver->Block(layer, target[i]).data() -
-                                                            workers.receiver->Memory().data());
-        std::memcpy(expected.data() + offset, from.data(), from.size());
-      }
-    }
-    REQUIRE(expected == workers.receiver->Memory());
-  }
-  CHECK(workers.sender->Idle());
-  CHECK(workers.receiver->Idle());
+std::vector<BlockIndex> Shuffled(std::vector<BlockIndex> blocks, unsigned seed) {
+  std::mt19937 random(seed);
+  std::shuffle(blocks.begin(), blocks.end(), random);
+  return blocks;
 }
 
-TEST_CASE("an abort on either side, at any phase, ends both sides once and frees everything") {
-  const std::string kind = GENERATE("loopback", "ucx");
-  const bool by_sender = GENERATE(true, false);
-  const int phase = GENERATE(0, 1, 2, 3);  // before the other side began, granted, some data sent, after the commit
-  CAPTURE(kind, by_sender, phase);
-  HandoffOptions options = OptionsOf(kind);
-  options.layer_wise_bytes_min = 16U << 10;
-  Workers workers(options);
-  workers.RequireReady();
-  const std::int64_t tokens = 2000;
-  const auto blocks = BlockTables(1).Take(WorkerEnd::BlocksOf(tokens));
-  const Logs logs;
-  const bool both = phase > 0;
-  if (both || !by_sender) {
-    REQUIRE(workers.receiver->Receive(Key(1), *workers.sender, tokens, blocks, logs.receive).ok());
-  }
-  if (both || by_sender) REQUIRE(workers.sender->Send(Key(1), *workers.receiver, tokens, blocks, logs.send).ok());
-  if (both) REQUIRE(logs.send->WaitFor([](const SendLog& l) { return l.granted == 1; }));
-  if (phase == 2) workers.sender->Produce(Key(1), tokens, 200, /*commit=*/false);
-  if (phase == 3) {
-    workers.sender->Produce(Key(1), tokens, 200);
-    REQUIRE(logs.receive->WaitFor([](const ReceiveLog& l) { return l.committed == 1; }));
-  }
-  if (by_sender) workers.sender->AbortSend(Key(1));
-  if (!by_sender) workers.receiver->AbortReceive(Key(1));
-  if (both) {
-    REQUIRE(logs.Over());
-    logs.CheckEndedOnce();
-    CHECK(logs.receive->Get().committed == (phase == 3 ? 1 : 0));
-    if (phase < 3) {
-      CHECK(logs.receive->Get().end == TransferEnd::kAborted);
-      CHECK(logs.send->Get().end == TransferEnd::kAborted);
-    }
-  } else if (by_sender) {
-    REQUIRE(logs.send->WaitFor([](const SendLog& l) { return l.ended == 1; }));
-    // What comes late is refused, and the refusal ends it.
-    const ReceiveWatch late = std::make_shared<Watched<ReceiveLog>>();
-    REQUIRE(workers.receiver->Receive(Key(1), *workers.sender, tokens, blocks, late).ok());
-    REQUIRE(late->WaitFor([](const ReceiveLog& l) { return l.failed == 1 && l.released == 1; }, std::chrono::seconds(2)));
-  } else {
-    REQUIRE(logs.receive->WaitFor([](const ReceiveLog& l) { return l.released == 1; }));
-  }
-  CHECK(workers.sender->Idle());
-  CHECK(workers.receiver->Idle());
+TEST_CASE("KV of a prompt arrives, block for block, between tables of any order") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  const bool scattered = GENERATE(false, true);
+  CAPTURE(transport, scattered);
+  Pair pair(transport);
+  const auto source = scattered ? Shuffled(Blocks(0, 100), 1) : Blocks(20, 100);
+  const auto target = scattered ? Shuffled(Blocks(100, 100), 2) : Blocks(3, 100);
+  pair.prefill.Fill(source, 9);
+
+  const auto receipt = pair.decode.Receive(Key(1), pair.prefill, target);
+  const auto dispatch = pair.prefill.Send(Key(1), pair.decode, source);
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.granted; }));
+  pair.prefill.Produce(Key(1), source.size(), 1234);
+
+  CheckCommitted(pair, receipt, dispatch);
+  CHECK(receipt->Get().committed->first_token == 1234);
+  CHECK(receipt->Get().committed->prompt_tokens == 1600);
+  CHECK(pair.decode.Holds(target, 9));
+  CHECK(dispatch->Get().stats.bytes == 2 * 100 * test::TestLayout().BlockBytes());
+  CHECK(dispatch->Get().stats.layer_wise);
 }
 
-TEST_CASE("an old attempt, a used attempt, and a stale incarnation are refused") {
-  const std::string kind = GENERATE("loopback", "ucx");
-  CAPTURE(kind);
-  Workers workers(OptionsOf(kind));
-  workers.RequireReady();
-  const auto blocks = BlockTables(1).Take(4);
-  const Logs logs;
-  const Incarnation stale(1);
-  CHECK_FALSE(workers.receiver->Receive(Key(5), *workers.sender, 64, blocks, logs.receive, {}, stale).ok());
-  CHECK_FALSE(workers.sender->Send(Key(5), *workers.receiver, 64, blocks, logs.send, stale).ok());
-  REQUIRE(workers.receiver->Receive(Key(5, 2), *workers.sender, 64, blocks, logs.receive).ok());
-  REQUIRE(workers.sender->Send(Key(5, 2), *workers.receiver, 64, blocks, logs.send).ok());
-  const Logs other;
-  CHECK_FALSE(workers.receiver->Receive(Key(5, 1), *workers.sender, 64, blocks, other.receive).ok());
-  CHECK_FALSE(workers.sender->Send(Key(5, 1), *workers.receiver, 64, blocks, other.send).ok());
-  workers.sender->Produce(Key(5, 2), 64, 64);
-  REQUIRE(logs.Over());
-  CHECK(logs.receive->Get().committed == 1);
-  CHECK_FALSE(workers.receiver->Receive(Key(5, 2), *workers.sender, 64, blocks, other.receive).ok());
-  CHECK_FALSE(workers.sender->Send(Key(5, 2), *workers.receiver, 64, blocks, other.send).ok());
+TEST_CASE("grant, send and commit may come in any order") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  CAPTURE(transport);
+  Pair pair(transport);
+  pair.prefill.Fill(Blocks(0, 4), 5);
+
+  const auto dispatch = pair.prefill.Send(Key(1), pair.decode, Blocks(0, 4));
+  pair.prefill.Produce(Key(1), 4);
+  const auto receipt = pair.decode.Receive(Key(1), pair.prefill, Blocks(8, 4));
+
+  CheckCommitted(pair, receipt, dispatch);
+  CHECK(pair.decode.Holds(Blocks(8, 4), 5));
+  CHECK_FALSE(dispatch->Get().stats.layer_wise);
 }
 
-TEST_CASE("a grant whose prompt does not come ends with the lease, not later") {
-  HandoffOptions options = OptionsOf("loopback");
-  options.lease = std::chrono::milliseconds(700);
-  Workers workers(options);
-  workers.RequireReady();
-  const Logs logs;
-  REQUIRE(workers.receiver->Receive(Key(1), *workers.sender, 64, BlockTables(1).Take(4), logs.receive).ok());
-  REQUIRE(logs.receive->WaitFor([](const ReceiveLog& l) { return l.released == 1; }, std::chrono::seconds(5)));
-  CHECK(logs.receive->Get().failed == 1);
+TEST_CASE("KV with a flipped bit is never committed: both sides fail") {
+  Worker prefill({.id = WorkerId(1)});
+  Worker decode({.id = WorkerId(2), .make = [](const HandoffOptions& options) {
+                   return CreateLoopbackTransport(options, [](const DataHeader& header, std::span<std::byte> placed) {
+                     if (header.sequence == 1) placed[placed.size() / 2] ^= std::byte{0x10};
+                   });
+                 }});
+  REQUIRE(test::Introduce(prefill, decode));
+
+  const auto receipt = decode.Receive(Key(1), prefill, Blocks(0, 100));
+  const auto dispatch = prefill.Send(Key(1), decode, Blocks(0, 100));
+  prefill.Produce(Key(1), 100);
+
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+  CHECK_FALSE(receipt->Get().committed.has_value());
+  CHECK(receipt->Get().failed == TransferEnd::kFailed);
+  CHECK(receipt->Get().why.find("checksum differs") != std::string::npos);
+  CHECK(dispatch->Get().ended == TransferEnd::kFailed);
+  CHECK(decode.Metrics().find("baton_kvtransfer_checksum_failures_total 1") != std::string::npos);
 }
 
-TEST_CASE("a peer that goes away in the middle fails its transfers, and its successor works") {
-  const std::string kind = GENERATE("loopback", "ucx");
-  const bool sender_dies = GENERATE(true, false);
-  CAPTURE(kind, sender_dies);
-  HandoffOptions options = OptionsOf(kind);
-  options.layer_wise_bytes_min = 16U << 10;
-  Workers workers(options);
-  workers.RequireReady();
-  const std::int64_t tokens = 3000;
-  const auto blocks = BlockTables(1).Take(WorkerEnd::BlocksOf(tokens));
-  const Logs logs;
-  REQUIRE(workers.receiver->Receive(Key(1), *workers.sender, tokens, blocks, logs.receive).ok());
-  REQUIRE(workers.sender->Send(Key(1), *workers.receiver, tokens, blocks, logs.send).ok());
-  workers.sender->Produce(Key(1), tokens, 300, /*commit=*/false);
-  (sender_dies ? workers.sender : workers.receiver).reset();
-  if (sender_dies) {
-    REQUIRE(logs.receive->WaitFor([](const ReceiveLog& l) { return l.released == 1; }, std::chrono::seconds(4)));
-    CHECK(logs.receive->Get().end == TransferEnd::kFailed);
-    CHECK(workers.receiver->Idle());
-  } else {
-    REQUIRE(logs.send->WaitFor([](const SendLog& l) { return l.ended == 1; }, std::chrono::seconds(4)));
-    CHECK(logs.send->Get().end == TransferEnd::kFailed);
-    CHECK(workers.sender->Idle());
-  }
-  REQUIRE((sender_dies ? workers.receiver : workers.sender)->WaitReady(false));
-  auto& fresh = sender_dies ? workers.sender : workers.receiver;
-  fresh = std::make_unique<WorkerEnd>(WorkerEnd::Setup{.options = options, .id = WorkerId(sender_dies ? 1 : 2)});
-  workers.Introduce();
-  workers.RequireReady();
-  const Logs again;
-  Fill(*workers.sender, blocks, 9);
-  REQUIRE(workers.receiver->Receive(Key(2), *workers.sender, tokens, blocks, again.receive).ok());
-  REQUIRE(workers.sender->Send(Key(2), *workers.receiver, tokens, blocks, again.send).ok());
-  workers.sender->Produce(Key(2), tokens, 300);
-  REQUIRE(again.Over());
-  CHECK(again.receive->Get().committed == 1);
-  for (int layer = 0; layer < WorkerEnd::kLayers; ++layer) {
-    for (const BlockIndex block : blocks) {
-      CHECK(std::ranges::equal(workers.sender->Block(layer, block), workers.receiver->Block(layer, block)));
-    }
-  }
-}
-
-TEST_CASE("many transfers at once all arrive") {
-  const std::string kind = GENERATE("loopback", "ucx");
-  CAPTURE(kind);
-  HandoffOptions options = OptionsOf(kind);
-  options.layer_wise_bytes_min = 32U << 10;
-  Workers workers(options);
-  workers.RequireReady();
-  BlockTables source_tables(1);
-  BlockTables target_tables(2);
-  struct One {
-    std::vector<BlockIndex> source, target;
-    Logs logs;
-    std::int64_t tokens = 0;
+TEST_CASE("an attempt that was aborted or overtaken is refused, the next one is not") {
+  Pair pair("loopback");
+  const auto receipt = std::make_shared<test::Watched<Worker::Receiving>>();
+  const auto receive = [&](RequestKey key) {
+    return pair.decode.Receive({.key = key,
+                                .sender = WorkerId(1),
+                                .sender_incarnation = pair.prefill.Setup().incarnation,
+                                .prompt_tokens = 16,
+                                .blocks = Blocks(0, 1)},
+                               receipt);
   };
-  std::vector<One> all(48);
-  RandomStream chance(5);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    One& one = all[i];
-    one.tokens = chance.Between(1, 160);
-    one.source = source_tables.Take(WorkerEnd::BlocksOf(one.tokens));
-    one.target = target_tables.Take(WorkerEnd::BlocksOf(one.tokens));
-    Fill(*workers.sender, one.source, i);
-    REQUIRE(workers.sender->Send(Key(i + 1), *workers.receiver, one.tokens, one.source, one.logs.send).ok());
-  }
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    REQUIRE(workers.receiver->Receive(Key(i + 1), *workers.sender, all[i].tokens, all[i].target, all[i].logs.receive).ok());
-    workers.sender->Produce(Key(i + 1), all[i].tokens, 64);
-  }
-  for (const One& one : all) {
-    REQUIRE(one.logs.Over());
-    one.logs.CheckEndedOnce();
-    CHECK(one.logs.receive->Get().committed == 1);
-    for (int layer = 0; layer < WorkerEnd::kLayers; ++layer) {
-      for (std::size_t b = 0; b < one.source.size(); ++b) {
-        CHECK(std::ranges::equal(workers.sender->Block(layer, one.source[b]),
-                                 workers.receiver->Block(layer, one.target[b])));
+  pair.decode.AbortReceive(Key(1, 2));
+
+  CHECK(receive(Key(1, 1)).code() == kAborted);
+  CHECK(receive(Key(1, 2)).code() == kAborted);
+  CHECK(receive(Key(1, 3)).ok());
+  CHECK(receive(Key(1, 3)).code() == kAborted);
+}
+
+TEST_CASE("a transfer with another incarnation, an unknown peer or a wrong block table is refused") {
+  Pair pair("loopback");
+  const auto receipt = std::make_shared<test::Watched<Worker::Receiving>>();
+  const ReceiveRequest good{.key = Key(1),
+                            .sender = WorkerId(1),
+                            .sender_incarnation = pair.prefill.Setup().incarnation,
+                            .prompt_tokens = 20,
+                            .blocks = Blocks(0, 2)};
+  ReceiveRequest stale = good;
+  stale.sender_incarnation = Incarnation(1);
+  ReceiveRequest unknown = good;
+  unknown.sender = WorkerId(9);
+  ReceiveRequest short_table = good;
+  short_table.blocks.pop_back();
+  ReceiveRequest outside = good;
+  outside.blocks[1] = BlockIndex(256);
+
+  CHECK_FALSE(pair.decode.Receive(stale, receipt).ok());
+  CHECK_FALSE(pair.decode.Receive(unknown, receipt).ok());
+  CHECK_FALSE(pair.decode.Receive(short_table, receipt).ok());
+  CHECK_FALSE(pair.decode.Receive(outside, receipt).ok());
+  CHECK(pair.decode.Live() == 0);
+}
+
+TEST_CASE("an abort on either side ends both, and the peer is told") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  const bool by_receiver = GENERATE(false, true);
+  CAPTURE(transport, by_receiver);
+  Pair pair(transport);
+  const auto receipt = pair.decode.Receive(Key(1), pair.prefill, Blocks(0, 50));
+  const auto dispatch = pair.prefill.Send(Key(1), pair.decode, Blocks(0, 50));
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.granted; }));
+
+  by_receiver ? pair.decode.AbortReceive(Key(1)) : pair.prefill.AbortSend(Key(1));
+
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+  CHECK(receipt->Get().failed == TransferEnd::kAborted);
+  CHECK(dispatch->Get().ended == TransferEnd::kAborted);
+  CHECK(receipt->Get().reports == 1);
+}
+
+TEST_CASE("a grant whose prompt was aborted before it came is refused at once") {
+  Pair pair("loopback");
+  pair.prefill.AbortSend(Key(1));
+
+  const auto receipt = pair.decode.Receive(Key(1), pair.prefill, Blocks(0, 2));
+
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }, std::chrono::seconds(5)));
+  CHECK(receipt->Get().failed == TransferEnd::kAborted);
+}
+
+TEST_CASE("in a storm of aborts no committed block is wrong and no released block is written again") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  CAPTURE(transport);
+  constexpr std::uint32_t kBlocksEach = 24;
+  constexpr std::uint32_t kSlots = 8;
+  Pair pair(transport);
+  std::mt19937 random(7);
+  int committed = 0;
+  for (std::uint64_t round = 0; round < 12; ++round) {
+    std::vector<std::pair<Worker::Receipt, Worker::Dispatch>> transfers;
+    for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+      const RequestKey key = Key(1 + round * kSlots + slot);
+      const auto blocks = Blocks(slot * kBlocksEach, kBlocksEach);
+      REQUIRE((round == 0 || pair.decode.Holds(blocks, 777)));
+      pair.prefill.Fill(blocks, static_cast<unsigned>(key.request.value));
+      transfers.emplace_back(pair.decode.Receive(key, pair.prefill, blocks), pair.prefill.Send(key, pair.decode, blocks));
+    }
+    for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+      const RequestKey key = Key(1 + round * kSlots + slot);
+      pair.prefill.Produce(key, kBlocksEach);
+      if (random() % 3 == 0) pair.decode.AbortReceive(Key(1 + round * kSlots + random() % (slot + 1)));
+      if (random() % 3 == 0) pair.prefill.AbortSend(Key(1 + round * kSlots + random() % (slot + 1)));
+    }
+    for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+      const auto& [receipt, dispatch] = transfers[slot];
+      REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+      REQUIRE(dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+      CHECK(receipt->Get().reports == 1);
+      const auto blocks = Blocks(slot * kBlocksEach, kBlocksEach);
+      if (receipt->Get().committed) {
+        ++committed;
+        REQUIRE(pair.decode.Holds(blocks, static_cast<unsigned>(1 + round * kSlots + slot)));
       }
+      pair.decode.Fill(blocks, 777);  // somebody else's now
     }
   }
+  CHECK(committed > 0);
+  CHECK(committed < 12 * static_cast<int>(kSlots));
+  CHECK(pair.prefill.Live() == 0);
+  CHECK(pair.decode.Live() == 0);
 }
 
-TEST_CASE("blocks of aborted transfers are never written again once they are released") {
-  const std::string kind = GENERATE("loopback", "ucx");
-  CAPTURE(kind);
-  HandoffOptions options = OptionsOf(kind);
-  options.layer_wise_bytes_min = 16U << 10;
-  Workers workers(options);
-  workers.RequireReady();
-  const std::int64_t tokens = 4096;
-  std::vector<BlockIndex> blocks;
-  for (std::uint32_t i = 0; i < 256; ++i) blocks.emplace_back(i);
-  Fill(*workers.sender, blocks, 3);
-  RandomStream chance(77);
-  for (std::uint64_t round = 1; round <= 40; ++round) {
-    CAPTURE(round);
-    const Logs logs;
-    // The moment that the blocks are released they belong to somebody else, who writes a pattern.
-    const auto reuse = [&workers, &blocks] {
-      for (int layer = 0; layer < WorkerEnd::kLayers; ++layer) {
-        for (const BlockIndex block : blocks) std::ranges::fill(workers.receiver->Block(layer, block), std::byte{0x5a});
-      }
-    };
-    REQUIRE(workers.receiver->Receive(Key(round), *workers.sender, tokens, blocks, logs.receive, reuse).ok());
-    REQUIRE(workers.sender->Send(Key(round), *workers.receiver, tokens, blocks, logs.send).ok());
-    workers.sender->Produce(Key(round), tokens, chance.Between(64, 2048), chance.Between(0, 1) == 0);
-    if (chance.Between(0, 1) == 0) workers.sender->AbortSend(Key(round));
-    workers.receiver->AbortReceive(Key(round));
-    REQUIRE(logs.Over());
-    logs.CheckEndedOnce();
-    REQUIRE(workers.sender->Idle());
-    for (int layer = 0; layer < WorkerEnd::kLayers; ++layer) {
-      for (const BlockIndex block : blocks) {
-        REQUIRE(std::ranges::all_of(workers.receiver->Block(layer, block), [](std::byte b) { return b == std::byte{0x5a}; }));
-      }
-    }
-  }
+TEST_CASE("when a peer leaves, its transfers fail on the other side and are released") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  CAPTURE(transport);
+  Worker decode({.id = WorkerId(2), .transport = transport});
+  auto prefill = std::make_unique<Worker>(test::WorkerSetup{.id = WorkerId(1), .transport = transport});
+  REQUIRE(test::Introduce(*prefill, decode));
+  const auto receipt = decode.Receive(Key(1), *prefill, Blocks(0, 50));
+  const auto dispatch = prefill->Send(Key(1), decode, Blocks(0, 50));
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.granted; }));
+
+  prefill.reset();
+
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+  CHECK(receipt->Get().failed == TransferEnd::kFailed);
+  CHECK(decode.WaitReady(WorkerId(1), false));
+  CHECK(decode.Live() == 0);
 }
 
-TEST_CASE("a peer with another cluster key never becomes ready") {
-  HandoffOptions options = OptionsOf("loopback");
-  WorkerEnd sender({.options = options, .id = WorkerId(1)});
-  options.cluster_key = "another key";
-  WorkerEnd receiver({.options = options, .id = WorkerId(2)});
-  receiver.LearnPort();
-  receiver.Meet(sender, /*dial=*/false);
-  sender.Meet(receiver, /*dial=*/true);
-  Watched<bool> never;  // several dials fit into this
-  CHECK_FALSE(never.WaitFor([](bool value) { return value; }, std::chrono::milliseconds(800)));
-  const Logs logs;
-  CHECK_FALSE(sender.Send(Key(1), receiver, 16, {BlockIndex(0)}, logs.send).ok());
-  CHECK_FALSE(receiver.Receive(Key(1), sender, 16, {BlockIndex(0)}, logs.receive).ok());
+TEST_CASE("a worker that comes back with a new incarnation is connected anew, and serves") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  CAPTURE(transport);
+  Worker decode({.id = WorkerId(2), .transport = transport});
+  auto prefill = std::make_unique<Worker>(test::WorkerSetup{.id = WorkerId(1), .transport = transport});
+  REQUIRE(test::Introduce(*prefill, decode));
+  prefill = std::make_unique<Worker>(test::WorkerSetup{.id = WorkerId(1), .transport = transport});
+  REQUIRE(decode.WaitReady(WorkerId(1), false));
+
+  REQUIRE(test::Introduce(*prefill, decode));
+
+  prefill->Fill(Blocks(0, 30), 3);
+  const auto receipt = decode.Receive(Key(5), *prefill, Blocks(0, 30));
+  const auto dispatch = prefill->Send(Key(5), decode, Blocks(0, 30));
+  prefill->Produce(Key(5), 30);
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.committed.has_value(); }));
+  CHECK(decode.Holds(Blocks(0, 30), 3));
 }
 
-TEST_CASE("a worker whose loop stands still is lost by its missed pings within two seconds") {
-  const std::string kind = GENERATE("loopback", "ucx");
-  CAPTURE(kind);
-  Workers workers(OptionsOf(kind));
-  workers.RequireReady();
-  const auto blocks = BlockTables(1).Take(4);
-  const Logs logs;
-  REQUIRE(workers.receiver->Receive(Key(1), *workers.sender, 64, blocks, logs.receive).ok());
-  REQUIRE(workers.sender->Send(Key(1), *workers.receiver, 64, blocks, logs.send).ok());
-  REQUIRE(logs.send->WaitFor([](const SendLog& l) { return l.granted == 1; }));
-  workers.sender->OnLoop([&] {
-    // The receiver must end it while the sender's loop is held here.
-    CHECK(logs.receive->WaitFor([](const ReceiveLog& l) { return l.released == 1; }, std::chrono::seconds(4)));
-  });
-  CHECK(logs.receive->Get().end == TransferEnd::kFailed);
-  REQUIRE(logs.send->WaitFor([](const SendLog& l) { return l.ended == 1; }));
-  logs.CheckEndedOnce();
+TEST_CASE("a peer with another cluster key or another KV layout never becomes ready, a right one beside it does") {
+  Worker listener({.id = WorkerId(1)});
+  Worker stranger({.id = WorkerId(2), .cluster_key = "another key"});
+  KvLayout wider = test::TestLayout();
+  wider.head_dim = 128;
+  Worker mismatch({.id = WorkerId(3), .layout = wider});
+  Worker friendly({.id = WorkerId(4)});
+  listener.SetPeers({stranger.Info(false), mismatch.Info(false), friendly.Info(false)});
+
+  for (Worker* worker : {&stranger, &mismatch, &friendly}) worker->SetPeers({listener.Info(true)});
+
+  REQUIRE(friendly.WaitReady(WorkerId(1)));
+  REQUIRE(mismatch.WaitReady(WorkerId(1), false));  // it was told so
+  CHECK_FALSE(listener.IsReady(WorkerId(2)));
+  CHECK_FALSE(listener.IsReady(WorkerId(3)));
+}
+
+TEST_CASE("a layout that differs is refused with the field and both values") {
+  KvLayout other = test::TestLayout();
+  other.block_tokens = 32;
+
+  CHECK(CheckSame(test::TestLayout(), test::TestLayout()).ok());
+  CHECK(Message(CheckSame(test::TestLayout(), other)).find("block size: here 16, there 32") != std::string::npos);
+}
+
+TEST_CASE("silence of the producer beyond the deadline expires both sides") {
+  Pair pair("loopback", [](HandoffOptions& options) { options.transfer_deadline = std::chrono::milliseconds(200); });
+  const auto receipt = pair.decode.Receive(Key(1), pair.prefill, Blocks(0, 4));
+  const auto dispatch = pair.prefill.Send(Key(1), pair.decode, Blocks(0, 4));
+
+  // Started, and never finished.
+  pair.prefill.Start(Key(1));
+
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+  CHECK(dispatch->Get().ended == TransferEnd::kExpired);
+  CHECK(receipt->Get().failed == TransferEnd::kFailed);
+}
+
+TEST_CASE("a transport that is not there stops the start with an error that says why") {
+  net::LoopThread loop("test");
+  metrics::Registry metrics;
+  HandoffOptions options;
+  options.transport = GENERATE("carrier pigeon", "ucx");
+  options.net_device = "no-such-interface";
+  std::vector<std::byte> memory(2 * test::TestLayout().BlockBytes());
+
+  const auto made = Handoff::Create(
+      loop.Loop(), options,
+      {.region = {.address = memory.data(), .bytes = memory.size()}, .blocks = 1, .layout = test::TestLayout()},
+      NewIncarnation(), metrics, {});
+
+  REQUIRE_FALSE(made.ok());
+  const std::string message = Message(made.status());
+  CHECK((message.find("carrier pigeon") != std::string::npos || message.find("no-such-interface") != std::string::npos));
 }
 
 }  // namespace
-}  // namespace baton::kvtransfer::test
+}  // namespace baton::kvtransfer

@@ -42,7 +42,8 @@ using SendWatch = std::shared_ptr<Watched<SendLog>>;
   return {.request = RequestId(request), .attempt = Attempt(attempt)};
 }
 
-/// A worker with nothing but a hand-off: its loop, its arena, and its peer's readiness. Calls go to the loop and wait.
+/// A worker with nothing but a hand-off: its loop, its arena, and its peer's readiness. Calls go to the loop
+/// and wait.
 class WorkerEnd {
  public:
   static constexpr int kLayers = 3;
@@ -64,9 +65,10 @@ class WorkerEnd {
         ready_.Update([&](bool& ready) { ready = status.ready; });
       }};
       auto made = setup_.transport
-                      ? CreateHandoffWith(setup_.transport(setup_.options), thread_.Loop(), setup_.options, arena,
-                                          setup_.incarnation, metrics_, observer)
-                      : Handoff::Create(thread_.Loop(), setup_.options, arena, setup_.incarnation, metrics_, observer);
+                      ? CreateHandoffWith(setup_.transport(setup_.options), thread_.Loop(), setup_.options,
+                                          arena, setup_.incarnation, metrics_, observer)
+                      : Handoff::Create(thread_.Loop(), setup_.options, arena, setup_.incarnation, metrics_,
+                                        observer);
       if (made.ok()) handoff_ = *std::move(made);
       created_ = made.status();
     });
@@ -124,8 +126,9 @@ class WorkerEnd {
     return false;
   }
 
-  absl::Status Receive(RequestKey key, const WorkerEnd& sender, std::int64_t tokens, const std::vector<BlockIndex>& blocks,
-                       const ReceiveWatch& log, std::function<void()> on_released = {},
+  absl::Status Receive(RequestKey key, const WorkerEnd& sender, std::int64_t tokens,
+                       const std::vector<BlockIndex>& blocks, const ReceiveWatch& log,
+                       std::function<void()> on_released = {},
                        std::optional<Incarnation> incarnation = std::nullopt) {
     absl::Status status;
     OnLoop([&] {
@@ -136,9 +139,13 @@ class WorkerEnd {
         });
       };
       status = handoff_->Receive(
-          {.key = key, .sender = sender.setup_.id, .sender_incarnation = incarnation.value_or(sender.setup_.incarnation),
-           .prompt_tokens = tokens, .blocks = blocks},
-          {.on_committed = [note](const CommitInfo& info) { note([&](ReceiveLog& l) { ++l.committed, l.info = info; }); },
+          {.key = key,
+           .sender = sender.setup_.id,
+           .sender_incarnation = incarnation.value_or(sender.setup_.incarnation),
+           .prompt_tokens = tokens,
+           .blocks = blocks},
+          {.on_committed =
+               [note](const CommitInfo& info) { note([&](ReceiveLog& l) { ++l.committed, l.info = info; }); },
            .on_failed =
                [note](TransferEnd end, const absl::Status& why) {
                  note([&](ReceiveLog& l) { ++l.failed, l.end = end, l.why = why; });
@@ -151,13 +158,16 @@ class WorkerEnd {
     });
     return status;
   }
-  absl::Status Send(RequestKey key, const WorkerEnd& receiver, std::int64_t tokens, const std::vector<BlockIndex>& blocks,
-                    const SendWatch& log, std::optional<Incarnation> incarnation = std::nullopt) {
+  absl::Status Send(RequestKey key, const WorkerEnd& receiver, std::int64_t tokens,
+                    const std::vector<BlockIndex>& blocks, const SendWatch& log,
+                    std::optional<Incarnation> incarnation = std::nullopt) {
     absl::Status status;
     OnLoop([&] {
       status = handoff_->Send(
-          {.key = key, .receiver = receiver.setup_.id,
-           .receiver_incarnation = incarnation.value_or(receiver.setup_.incarnation), .prompt_tokens = tokens,
+          {.key = key,
+           .receiver = receiver.setup_.id,
+           .receiver_incarnation = incarnation.value_or(receiver.setup_.incarnation),
+           .prompt_tokens = tokens,
            .blocks = blocks},
           {.on_granted = [log] { log->Update([](SendLog& l) { ++l.granted; }); },
            .on_ended =
@@ -217,7 +227,8 @@ class WorkerEnd {
 
 /// Two workers that are each other's peer: worker 1 sends, worker 2 receives.
 struct Workers {
-  explicit Workers(const HandoffOptions& options, std::function<std::unique_ptr<Transport>(const HandoffOptions&)> sends = {},
+  explicit Workers(const HandoffOptions& options,
+                   std::function<std::unique_ptr<Transport>(const HandoffOptions&)> sends = {},
                    std::function<std::unique_ptr<Transport>(const HandoffOptions&)> receives = {})
       : sender(std::make_unique<WorkerEnd>(
             WorkerEnd::Setup{.options = options, .transport = std::move(sends), .id = WorkerId(1)})),
@@ -257,14 +268,17 @@ class BlockTables {
     REQUIRE(count <= free_.size());
     if (chance_.Between(0, 2) == 0) {
       for (std::size_t i = free_.size() - 1; i > 0; --i) {
-        std::swap(free_[i], free_[static_cast<std::size_t>(chance_.Between(0, static_cast<std::int64_t>(i)))]);
+        std::swap(free_[i],
+                  free_[static_cast<std::size_t>(chance_.Between(0, static_cast<std::int64_t>(i)))]);
       }
     }
     std::vector<BlockIndex> taken(free_.end() - static_cast<std::ptrdiff_t>(count), free_.end());
     free_.resize(free_.size() - count);
     return taken;
   }
-  void Give(const std::vector<BlockIndex>& blocks) { free_.insert(free_.begin(), blocks.begin(), blocks.end()); }
+  void Give(const std::vector<BlockIndex>& blocks) {
+    free_.insert(free_.begin(), blocks.begin(), blocks.end());
+  }
 
  private:
   RandomStream chance_;
