@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/cluster/wire.pb.h"
 #include "engine/worker/probe.h"
+#include "kvtransfer/attempts.h"
 
 namespace baton::decode {
 namespace {
@@ -20,6 +21,8 @@ using engine::Outcome;
 
 /// How long an order whose sender gave up waits for the router to end it.
 constexpr Duration kAbandonedPatience = std::chrono::seconds(2);
+/// Requests whose newest attempt is remembered: more than can be live or on their way at once.
+constexpr std::size_t kRememberedRequests = 16384;
 
 struct Job {
   RequestKey key;
@@ -57,6 +60,7 @@ class DecodeService final : public engine::PhaseService {
 
  private:
   void OnReserve(const wire::Reserve& order);
+  void CancelUpTo(RequestKey key);
   void Advance();
   void Begin(Job& job);
   void OnCommitted(RequestKey key, const kvtransfer::CommitInfo& info);
@@ -65,6 +69,7 @@ class DecodeService final : public engine::PhaseService {
   void SendToken(RequestKey key, std::int64_t index, TokenId token, std::string_view finish);
   void End(Job& job, Outcome outcome);
   void FinishIfFree(Job& job);
+  void SendReleased(const Job& job, const Outcome& outcome);
   [[nodiscard]] std::int64_t BlocksOf(const Job& job) const {
     return engine::BlocksFor(std::ssize(job.tokens) + job.stop.max_tokens);
   }
@@ -76,6 +81,8 @@ class DecodeService final : public engine::PhaseService {
   const engine::ServiceContext context_;
   absl::flat_hash_map<RequestKey, std::unique_ptr<Job>> jobs_;
   std::deque<RequestKey> waiting_;  // for blocks, in order of arrival
+  kvtransfer::Attempts attempts_{kRememberedRequests};
+  bool advancing_ = false;
 };
 
 void DecodeService::OnReserve(const wire::Reserve& order) {
@@ -83,7 +90,8 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   Job& job = *made;
   job.key = {.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
   if (jobs_.contains(job.key)) return;  // repeated
-  if (job.key.attempt.value > 1) Cancel({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
+  if (!attempts_.Begin(job.key)) return SendReleased(job, {.name = "cancelled", .code = {}, .message = {}});
+  if (job.key.attempt.value > 1) CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
@@ -114,14 +122,16 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
 }
 
 void DecodeService::Advance() {
+  if (std::exchange(advancing_, true)) return;  // an order that ends while it begins comes back here
   while (!waiting_.empty()) {
     Job& job = *jobs_.at(waiting_.front());
     absl::StatusOr<engine::BlockTable> blocks = context_.pool.Allocate(BlocksOf(job));
-    if (!blocks.ok()) return;
+    if (!blocks.ok()) break;
     waiting_.pop_front();
     job.blocks = *std::move(blocks);
     Begin(job);
   }
+  advancing_ = false;
 }
 
 void DecodeService::Begin(Job& job) {
@@ -225,31 +235,40 @@ void DecodeService::End(Job& job, Outcome outcome) {
 
 void DecodeService::FinishIfFree(Job& job) {
   if (!job.outcome || job.executor_holds || job.handoff_holds) return;
-  wire::Envelope envelope;
-  wire::Released& released = *envelope.mutable_released();
-  released.set_request(job.key.request.value);
-  released.set_attempt(job.key.attempt.value);
-  released.set_outcome(job.outcome->name);
-  released.set_error_code(job.outcome->code);
-  released.set_error_message(job.outcome->message);
-  if (job.committed != TimePoint{}) {
-    released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
-    released.mutable_timing()->set_compute_ns(
-        static_cast<std::uint64_t>((context_.loop.Now() - job.committed).count()));
-  }
-  context_.probe.Ended(job.outcome->name);
   if (job.quarantined) {
     context_.pool.EndQuarantine(job.blocks);
   } else if (!job.blocks.empty()) {
     context_.pool.Release(job.blocks);
   }
-  jobs_.erase(RequestKey(job.key));
-  context_.send(envelope);
+  const std::unique_ptr<Job> ended = std::move(jobs_.extract(job.key).mapped());
+  SendReleased(*ended, *ended->outcome);
   Advance();
   context_.load_changed();
 }
 
+void DecodeService::SendReleased(const Job& job, const Outcome& outcome) {
+  wire::Envelope envelope;
+  wire::Released& released = *envelope.mutable_released();
+  released.set_request(job.key.request.value);
+  released.set_attempt(job.key.attempt.value);
+  released.set_outcome(outcome.name);
+  released.set_error_code(outcome.code);
+  released.set_error_message(outcome.message);
+  if (job.committed != TimePoint{}) {
+    released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
+    released.mutable_timing()->set_compute_ns(
+        static_cast<std::uint64_t>((context_.loop.Now() - job.committed).count()));
+  }
+  context_.probe.Ended(outcome.name);
+  context_.send(envelope);
+}
+
 void DecodeService::Cancel(RequestKey key) {
+  attempts_.Abort(key);  // it may have overtaken its order
+  CancelUpTo(key);
+}
+
+void DecodeService::CancelUpTo(RequestKey key) {
   std::vector<RequestKey> ended;
   for (const auto& [candidate, job] : jobs_) {
     if (candidate.request == key.request && candidate.attempt <= key.attempt) ended.push_back(candidate);
@@ -260,7 +279,8 @@ void DecodeService::Cancel(RequestKey key) {
 }
 
 void DecodeService::CancelAll() {
-  std::vector<RequestKey> keys;
+  // Those that wait first: a block that comes free must begin none of them.
+  std::vector<RequestKey> keys(waiting_.begin(), waiting_.end());
   for (const auto& [key, job] : jobs_) keys.push_back(key);
   for (const RequestKey key : keys) Cancel(key);
 }

@@ -11,12 +11,16 @@
 #include "common/base/log.h"
 #include "common/cluster/wire.pb.h"
 #include "engine/worker/probe.h"
+#include "kvtransfer/attempts.h"
 
 namespace baton::prefill {
 namespace {
 
 using engine::FinishReason;
 using engine::Outcome;
+
+/// Requests whose newest attempt is remembered: more than can be live or on their way at once.
+constexpr std::size_t kRememberedRequests = 16384;
 
 struct Job {
   RequestKey key;
@@ -57,12 +61,14 @@ class PrefillService final : public engine::PhaseService {
 
  private:
   void OnPrefill(const wire::Prefill& order);
+  void CancelUpTo(RequestKey key);
   void Advance();
   void Begin(Job& job);
   void OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,
                        const kvtransfer::TransferStats& stats);
   void End(Job& job, Outcome outcome);
   void FinishIfFree(Job& job);
+  void SendReleased(const Job& job, const Outcome& outcome);
   Job* Find(RequestKey key) {
     const auto found = jobs_.find(key);
     return found == jobs_.end() ? nullptr : found->second.get();
@@ -71,6 +77,8 @@ class PrefillService final : public engine::PhaseService {
   const engine::ServiceContext context_;
   absl::flat_hash_map<RequestKey, std::unique_ptr<Job>> jobs_;
   std::deque<RequestKey> waiting_;  // for blocks, in order of arrival
+  kvtransfer::Attempts attempts_{kRememberedRequests};
+  bool advancing_ = false;
 };
 
 void PrefillService::OnPrefill(const wire::Prefill& order) {
@@ -78,7 +86,8 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   Job& job = *made;
   job.key = {.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
   if (jobs_.contains(job.key)) return;  // repeated
-  if (job.key.attempt.value > 1) Cancel({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
+  if (!attempts_.Begin(job.key)) return SendReleased(job, {.name = "cancelled", .code = {}, .message = {}});
+  if (job.key.attempt.value > 1) CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
@@ -110,15 +119,17 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
 
 /// Begins whatever the free blocks allow, in order.
 void PrefillService::Advance() {
+  if (std::exchange(advancing_, true)) return;  // an order that ends while it begins comes back here
   while (!waiting_.empty()) {
     Job& job = *jobs_.at(waiting_.front());
     absl::StatusOr<engine::BlockTable> blocks =
         context_.pool.Allocate(engine::BlocksFor(std::ssize(job.tokens)));
-    if (!blocks.ok()) return;
+    if (!blocks.ok()) break;
     waiting_.pop_front();
     job.blocks = *std::move(blocks);
     Begin(job);
   }
+  advancing_ = false;
 }
 
 void PrefillService::Begin(Job& job) {
@@ -211,13 +222,21 @@ void PrefillService::End(Job& job, Outcome outcome) {
 
 void PrefillService::FinishIfFree(Job& job) {
   if (!job.outcome || job.executor_holds || job.handoff_holds) return;
+  if (!job.blocks.empty()) context_.pool.Release(job.blocks);
+  const std::unique_ptr<Job> ended = std::move(jobs_.extract(job.key).mapped());
+  SendReleased(*ended, *ended->outcome);
+  Advance();
+  context_.load_changed();
+}
+
+void PrefillService::SendReleased(const Job& job, const Outcome& outcome) {
   wire::Envelope envelope;
   wire::Released& released = *envelope.mutable_released();
   released.set_request(job.key.request.value);
   released.set_attempt(job.key.attempt.value);
-  released.set_outcome(job.outcome->name);
-  released.set_error_code(job.outcome->code);
-  released.set_error_message(job.outcome->message);
+  released.set_outcome(outcome.name);
+  released.set_error_code(outcome.code);
+  released.set_error_message(outcome.message);
   if (job.begun != TimePoint{}) {
     released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
     if (job.last_step > job.begun) {
@@ -234,15 +253,16 @@ void PrefillService::FinishIfFree(Job& job) {
     report.set_handoff_ns(static_cast<std::uint64_t>((job.handed_over - job.last_step).count()));
     report.set_layer_wise(job.transfer->layer_wise);
   }
-  context_.probe.Ended(job.outcome->name);
-  if (!job.blocks.empty()) context_.pool.Release(job.blocks);
-  jobs_.erase(RequestKey(job.key));
+  context_.probe.Ended(outcome.name);
   context_.send(envelope);
-  Advance();
-  context_.load_changed();
 }
 
 void PrefillService::Cancel(RequestKey key) {
+  attempts_.Abort(key);  // it may have overtaken its order
+  CancelUpTo(key);
+}
+
+void PrefillService::CancelUpTo(RequestKey key) {
   std::vector<RequestKey> ended;
   for (const auto& [candidate, job] : jobs_) {
     if (candidate.request == key.request && candidate.attempt <= key.attempt) ended.push_back(candidate);
@@ -253,7 +273,8 @@ void PrefillService::Cancel(RequestKey key) {
 }
 
 void PrefillService::CancelAll() {
-  std::vector<RequestKey> keys;
+  // Those that wait first: a block that comes free must begin none of them.
+  std::vector<RequestKey> keys(waiting_.begin(), waiting_.end());
   for (const auto& [key, job] : jobs_) keys.push_back(key);
   for (const RequestKey key : keys) Cancel(key);
 }

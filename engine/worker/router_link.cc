@@ -107,7 +107,11 @@ void RouterLink::LoadChanged() {
 void RouterLink::Send(const wire::Envelope& envelope) {
   if (!registered_ || connection_ == nullptr) return;
   const absl::Status sent = connection_->Send(wire::Encode(envelope));
-  if (!sent.ok() && sent.code() != kUnavailable) LogWarning("router_send_failed", {{"error", sent}});
+  if (sent.ok() || sent.code() == kUnavailable) return;  // closed: its on_close comes
+  // A token that is not sent leaves a hole in an answer: better no router at all. The caller is in the middle of its work.
+  loop_.Post([this, alive = alive_, sent] {
+    if (*alive) Lose(sent);
+  });
 }
 
 void RouterLink::Lose(const absl::Status& why) {

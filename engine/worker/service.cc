@@ -23,7 +23,7 @@ absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams
                         const ModelConfig& model) {
   const auto length = static_cast<std::int64_t>(prompt.size());
   if (length == 0) return Error(kInvalidArgument, "the prompt is empty");
-  if (stop.max_tokens < 1 || length + stop.max_tokens > model.context) {
+  if (stop.max_tokens < 1 || stop.max_tokens > model.context - length) {
     return Error(kInvalidArgument, "a prompt of {} tokens and an answer of {} do not fit into a context of {}", length,
                  stop.max_tokens, model.context);
   }

@@ -1,0 +1,330 @@
+#include "prefill/prefill_service.h"
+
+#include <cmath>
+#include <limits>
+
+#include <catch2/catch.hpp>
+
+#include "tests/engine/worker/service_rig.h"
+
+namespace baton::prefill {
+namespace {
+
+using engine::Key;
+using engine::Next;
+using engine::Prompt;
+using engine::ServiceRig;
+using kvtransfer::TransferEnd;
+
+constexpr std::int64_t kBlocks = 8;
+
+struct PrefillRig : ServiceRig {
+  explicit PrefillRig(std::int64_t queue = 8) : ServiceRig(CreatePrefillService, true, kBlocks, queue) {}
+};
+
+wire::Envelope Order(RequestKey key, const std::vector<TokenId>& prompt, std::int64_t max_tokens = 10) {
+  wire::Envelope envelope;
+  wire::Prefill& order = *envelope.mutable_prefill();
+  order.set_request(key.request.value);
+  order.set_attempt(key.attempt.value);
+  order.mutable_tokens()->Assign(prompt.begin(), prompt.end());
+  order.mutable_sampling()->set_top_p(1);
+  order.mutable_stop()->set_max_tokens(max_tokens);
+  order.set_decode_worker(2);
+  order.set_decode_incarnation(22);
+  return envelope;
+}
+
+TEST_CASE("the first token goes to the router before the KV has arrived, and the end after it") {
+  PrefillRig rig;
+  const std::vector<TokenId> prompt = Prompt(40);
+
+  rig.Order(Order(Key(1), prompt));
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+
+  const std::vector<wire::Token> tokens = rig.Tokens(Key(1));
+  REQUIRE(tokens.size() == 1);
+  CHECK(tokens[0].index() == 0);
+  CHECK(tokens[0].token() == Next(rig.model, prompt));
+  CHECK(tokens[0].finish().empty());
+  CHECK(!rig.IsReleased(Key(1)));
+  CHECK(rig.Blocks().used == 3);
+  rig.OnLoop([&] {
+    CHECK(rig.handoff.commits[Key(1)].first_token == tokens[0].token());
+    CHECK(rig.handoff.commits[Key(1)].prompt_tokens == 40);
+    CHECK(rig.handoff.sends.at(Key(1)).first.receiver == WorkerId(2));
+    rig.handoff.EndSend(Key(1), TransferEnd::kAcked, absl::OkStatus(), {.transport = "test", .bytes = 123});
+  });
+  const wire::Released released = rig.Released(Key(1));
+  CHECK(released.outcome() == "done");
+  CHECK(released.transfer().bytes() == 123);
+  CHECK(released.transfer().transport() == "test");
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("every layer of every chunk is announced to the hand-off, after the producer's start") {
+  PrefillRig rig;
+
+  rig.Order(Order(Key(1), Prompt(40)));
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+
+  CHECK(rig.handoff.calls.Get() == std::vector<std::string>{"send 1/1", "started 1/1", "layer 0 0+32 1/1",
+                                                            "layer 1 0+32 1/1", "layer 0 32+8 1/1",
+                                                            "layer 1 32+8 1/1", "commit 1/1"});
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAcked); });
+}
+
+TEST_CASE("an answer that ends with its first token hands nothing over") {
+  PrefillRig rig;
+  const std::vector<TokenId> prompt = Prompt(20);
+  wire::Envelope order = Order(Key(1), prompt);
+  std::string finish = "length";
+  SECTION("by its length") { order.mutable_prefill()->mutable_stop()->set_max_tokens(1); }
+  SECTION("by a stop token") {
+    order.mutable_prefill()->mutable_stop()->add_stop_ids(Next(rig.model, prompt));
+    finish = "stop";
+  }
+
+  rig.Order(order);
+  REQUIRE(rig.handoff.WaitFor("abort_send 1/1"));
+
+  CHECK(rig.Tokens(Key(1)).at(0).finish() == finish);
+  CHECK(rig.handoff.Count("commit 1/1") == 0);
+  CHECK(!rig.IsReleased(Key(1)));
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAborted); });
+  CHECK(rig.Released(Key(1)).outcome() == "done");
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a cancelled prompt keeps its blocks until both the engine and the transport have let go") {
+  PrefillRig rig;
+  rig.Shut();
+  rig.Order(Order(Key(1), Prompt(64)));
+  REQUIRE(rig.stepping.Wait());
+
+  rig.Cancel(Key(1));
+  SECTION("the transport first") {
+    rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAborted); });
+    CHECK(rig.Blocks().used == 4);
+    rig.Open();
+  }
+  SECTION("the engine first") {
+    rig.Open();
+    // The engine releases sequences in order: once the next prompt has been committed, it holds this one no more.
+    rig.Order(Order(Key(2), Prompt(16)));
+    REQUIRE(rig.handoff.WaitFor("commit 2/1"));
+    CHECK(rig.Blocks().used == 5);
+    CHECK(!rig.IsReleased(Key(1)));
+    rig.OnLoop([&] { rig.handoff.EndSend(Key(2), TransferEnd::kAcked); });
+    REQUIRE(rig.Released(Key(2)).outcome() == "done");
+    rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAborted); });
+  }
+
+  CHECK(rig.Released(Key(1)).outcome() == "cancelled");
+  CHECK(rig.handoff.Count("abort_send 1/1") == 1);
+  CHECK(rig.Tokens(Key(1)).empty());
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a prompt cancelled while its KV is on the way ends cancelled") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1), Prompt(20)));
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+
+  rig.Cancel(Key(1));
+
+  CHECK(rig.handoff.Count("abort_send 1/1") == 1);
+  CHECK(!rig.IsReleased(Key(1)));
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAborted); });
+  CHECK(rig.Released(Key(1)).outcome() == "cancelled");
+  CHECK(rig.Releases() == 1);
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("prompts wait for blocks in order, and go on as blocks come free") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1), Prompt(100)));  // 7 of 8 blocks
+  rig.Order(Order(Key(2), Prompt(40)));
+  rig.Order(Order(Key(3), Prompt(10)));   // would fit, but is behind
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+  CHECK(rig.handoff.Count("send 3/1") == 0);
+
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAcked); });
+  REQUIRE(rig.handoff.WaitFor("commit 2/1"));
+  REQUIRE(rig.handoff.WaitFor("commit 3/1"));
+
+  rig.OnLoop([&] {
+    rig.handoff.EndSend(Key(2), TransferEnd::kAcked);
+    rig.handoff.EndSend(Key(3), TransferEnd::kAcked);
+  });
+  CHECK(rig.Released(Key(3)).outcome() == "done");
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a prompt cancelled while it waits for blocks ends at once") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1), Prompt(128)));
+  rig.Order(Order(Key(2), Prompt(40)));
+
+  rig.Cancel(Key(2));
+
+  CHECK(rig.Released(Key(2)).outcome() == "cancelled");
+  CHECK(rig.handoff.Count("send 2/1") == 0);
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAcked); });
+  CHECK(rig.Released(Key(1)).outcome() == "done");
+}
+
+TEST_CASE("prompts past the queue's bound, and larger than the memory, are refused") {
+  PrefillRig rig(/*queue=*/1);
+  rig.Order(Order(Key(1), Prompt(128)));
+  rig.Order(Order(Key(2), Prompt(16)));  // waits
+
+  rig.Order(Order(Key(3), Prompt(16)));
+  CHECK(rig.Released(Key(3)).error_code() == "no_memory");
+  rig.Cancel(Key(2));
+  rig.Order(Order(Key(4), Prompt(129)));
+  CHECK(rig.Released(Key(4)).error_code() == "no_memory");
+  CHECK(rig.InFlight() == 1);
+}
+
+TEST_CASE("a prompt that the model cannot read is refused and holds nothing") {
+  PrefillRig rig;
+  wire::Envelope order = Order(Key(1), Prompt(16));
+  SECTION("empty") { order.mutable_prefill()->clear_tokens(); }
+  SECTION("an id past the vocabulary") { order.mutable_prefill()->set_tokens(3, 97); }
+  SECTION("a negative id") { order.mutable_prefill()->set_tokens(3, -1); }
+  SECTION("no answer wanted") { order.mutable_prefill()->mutable_stop()->set_max_tokens(0); }
+  SECTION("an answer beyond the context") {
+    order.mutable_prefill()->mutable_stop()->set_max_tokens(std::numeric_limits<std::int64_t>::max());
+  }
+  SECTION("a temperature that is no number") { order.mutable_prefill()->mutable_sampling()->set_temperature(NAN); }
+
+  rig.Order(order);
+
+  CHECK(rig.Released(Key(1)).outcome() == "failed");
+  CHECK(rig.Released(Key(1)).error_code() == "internal");
+  CHECK(rig.handoff.calls.Get().empty());
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a hand-off that fails names its cause") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1), Prompt(20)));
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+  TransferEnd end = TransferEnd::kFailed;
+  absl::Status status = Error(kUnavailable, "the peer is gone");
+  std::string code = "peer_lost";
+  SECTION("a lost peer") {}
+  SECTION("a wrong checksum") {
+    status = Error(kDataLoss, "checksum");
+    code = "kv_transfer";
+  }
+  SECTION("a deadline") {
+    end = TransferEnd::kExpired;
+    status = Error(kDeadlineExceeded, "late");
+    code = "deadline";
+  }
+
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), end, status); });
+
+  CHECK(rig.Released(Key(1)).outcome() == "failed");
+  CHECK(rig.Released(Key(1)).error_code() == code);
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a transfer that fails early stops the computation") {
+  PrefillRig rig;
+  rig.Shut();
+  rig.Order(Order(Key(1), Prompt(64)));
+  REQUIRE(rig.stepping.Wait());
+
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kFailed, Error(kUnavailable, "gone")); });
+  CHECK(!rig.IsReleased(Key(1)));  // the engine still writes into its blocks
+  rig.Open();
+
+  CHECK(rig.Released(Key(1)).error_code() == "peer_lost");
+  CHECK(rig.Tokens(Key(1)).empty());
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a hand-off that does not begin fails the order, however many wait behind it") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1), Prompt(128)));
+  for (std::uint64_t id = 2; id <= 6; ++id) rig.Order(Order(Key(id), Prompt(16)));
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+
+  rig.OnLoop([&] {
+    rig.handoff.refusal = Error(kUnavailable, "worker 2 is not connected");
+    rig.handoff.EndSend(Key(1), TransferEnd::kFailed, Error(kUnavailable, "gone"));
+  });
+
+  for (std::uint64_t id = 1; id <= 6; ++id) CHECK(rig.Released(Key(id)).error_code() == "peer_lost");
+  CHECK(rig.Releases() == 6);
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a new attempt ends the one before it, and an older one does not begin") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1, 1), Prompt(20)));
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+
+  rig.Order(Order(Key(1, 3), Prompt(20)));
+  rig.Order(Order(Key(1, 2), Prompt(20)));
+
+  CHECK(rig.Released(Key(1, 2)).outcome() == "cancelled");
+  CHECK(rig.handoff.Count("send 1/2") == 0);
+  CHECK(rig.handoff.Count("abort_send 1/1") == 1);
+  REQUIRE(rig.handoff.WaitFor("commit 1/3"));
+  rig.OnLoop([&] {
+    rig.handoff.EndSend(Key(1, 1), TransferEnd::kAborted);
+    rig.handoff.EndSend(Key(1, 3), TransferEnd::kAcked);
+  });
+  CHECK(rig.Released(Key(1, 1)).outcome() == "cancelled");
+  CHECK(rig.Released(Key(1, 3)).outcome() == "done");
+}
+
+TEST_CASE("a Cancel that comes before its order is remembered") {
+  PrefillRig rig;
+
+  rig.Cancel(Key(1, 2));
+  rig.Order(Order(Key(1, 2), Prompt(20)));
+
+  CHECK(rig.Released(Key(1, 2)).outcome() == "cancelled");
+  CHECK(rig.handoff.calls.Get().empty());
+  rig.Order(Order(Key(1, 3), Prompt(20)));
+  REQUIRE(rig.handoff.WaitFor("commit 1/3"));
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1, 3), TransferEnd::kAcked); });
+}
+
+TEST_CASE("an order that waits past its deadline ends with it") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1), Prompt(128)));
+  wire::Envelope late = Order(Key(2), Prompt(16));
+  late.mutable_prefill()->set_deadline_ms(1);
+
+  rig.Order(late);
+
+  CHECK(rig.Released(Key(2)).error_code() == "deadline");
+  CHECK(rig.InFlight() == 1);
+}
+
+TEST_CASE("when the router is lost everything ends, and nothing that waited begins") {
+  PrefillRig rig;
+  rig.Order(Order(Key(1), Prompt(128)));
+  for (std::uint64_t id = 2; id <= 5; ++id) rig.Order(Order(Key(id), Prompt(30)));
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+
+  rig.OnLoop([&] {
+    rig.service->CancelAll();
+    rig.handoff.EndSend(Key(1), TransferEnd::kAborted);
+  });
+
+  for (std::uint64_t id = 1; id <= 5; ++id) CHECK(rig.Released(Key(id)).outcome() == "cancelled");
+  CHECK(rig.handoff.Count("send 2/1") == 0);
+  CHECK(rig.InFlight() == 0);
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+}  // namespace
+}  // namespace baton::prefill
