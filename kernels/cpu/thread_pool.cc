@@ -1,8 +1,6 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -10,92 +8,101 @@
 
 namespace baton::kernels::cpu {
 
+/// One atomic word says what is left of the current loop: its count above, the next index below. A thread
+/// takes an index by compare-and-swap; whoever holds one keeps the loop from ending, so that `work` is the
+/// right one then. The caller waits for indices, not for threads: where the cores are busy with others, it
+/// does all of the work.
 struct ThreadPool::State {
-  std::mutex mutex;
-  std::condition_variable wake;
-  std::condition_variable done;
-  std::vector<std::thread> workers;
-  bool stop = false;                                             // guarded by mutex
-  std::atomic<std::uint64_t> job{0};                             // its number; changed under mutex
-  const std::function<void(std::int64_t, int)>* work = nullptr;  // guarded by mutex
-  std::int64_t count = 0;                                        // guarded by mutex
-  alignas(64) std::atomic<std::int64_t> next{0};                 // next index of the job
-  alignas(64) std::atomic<int> finished{0};                      // workers that have left the job
+  using Work = std::function<void(std::int64_t, int)>;
 
-  /// Rounds of looking before a worker sleeps: about 20 us, the gap between two operations of a step. Cores
+  /// Rounds of looking before a thread sleeps: about 20 us, the gap between two operations of a step. Cores
   /// may be shared with other processes, so no longer.
   static constexpr int kSpins = 2000;
+  static constexpr std::uint64_t kIndexMask = 0xffffffffU;
 
-  void RunJob(const std::function<void(std::int64_t, int)>& function, std::int64_t items, int thread) {
-    for (std::int64_t i = next.fetch_add(1); i < items; i = next.fetch_add(1)) function(i, thread);
+  alignas(64) std::atomic<std::uint64_t> ticket{0};  // count << 32 | next index
+  const Work* work = nullptr;            // of the current loop; written while nothing is left of the last
+  alignas(64) std::atomic<int> done{0};  // indices that are finished
+  alignas(64) std::atomic<int> published{0};  // changes with each loop and at the end: what sleepers watch
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> workers;
+
+  [[nodiscard]] bool AnythingLeft() const {
+    const std::uint64_t now = ticket.load(std::memory_order_acquire);
+    return (now & kIndexMask) < now >> 32;
+  }
+
+  /// Takes indices until none is left.
+  void Help(int thread) {
+    std::uint64_t now = ticket.load(std::memory_order_acquire);
+    while ((now & kIndexMask) < now >> 32) {
+      if (!ticket.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
+      const auto count = static_cast<int>(now >> 32);
+      (*work)(static_cast<std::int64_t>(now & kIndexMask), thread);
+      if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == count) done.notify_one();
+      now = ticket.load(std::memory_order_acquire);
+    }
   }
 
   void Worker(int thread) {
-    std::uint64_t seen = 0;
     while (true) {
-      for (int spin = 0; spin < kSpins && job.load(std::memory_order_acquire) == seen; ++spin)
+      const int seen = published.load(std::memory_order_acquire);
+      if (stop.load(std::memory_order_acquire)) return;
+      Help(thread);
+      for (int spin = 0; spin < kSpins && published.load(std::memory_order_relaxed) == seen; ++spin) {
         __builtin_ia32_pause();
-      const std::function<void(std::int64_t, int)>* function = nullptr;
-      std::int64_t items = 0;
-      {
-        std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return stop || job.load() != seen; });
-        if (stop) return;
-        seen = job.load();
-        function = work;
-        items = count;
       }
-      RunJob(*function, items, thread);
-      // The last one out lets the caller go on; it looks at `finished` before it sleeps.
-      if (finished.fetch_add(1) + 1 == static_cast<int>(workers_total)) {
-        const std::lock_guard lock(mutex);
-        done.notify_one();
-      }
+      published.wait(seen, std::memory_order_acquire);
     }
   }
-  int workers_total = 0;
+
+  void Publish() {
+    published.fetch_add(1, std::memory_order_release);
+    published.notify_all();
+  }
+
+  void AwaitDone(int count) {
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (done.load(std::memory_order_acquire) == count) return;
+      __builtin_ia32_pause();
+    }
+    for (int now = done.load(std::memory_order_acquire); now != count;
+         now = done.load(std::memory_order_acquire)) {
+      done.wait(now, std::memory_order_acquire);
+    }
+  }
 };
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   BATON_CHECK(threads >= 1);
-  state_->workers_total = threads - 1;
-  for (int i = 1; i < threads; ++i)
+  for (int i = 1; i < threads; ++i) {
     state_->workers.emplace_back([state = state_.get(), i] { state->Worker(i); });
+  }
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->wake.notify_all();
+  state_->stop.store(true, std::memory_order_release);
+  state_->Publish();
   for (std::thread& worker : state_->workers) worker.join();
 }
 
 int ThreadPool::Threads() const {
-  return state_->workers_total + 1;
+  return static_cast<int>(state_->workers.size()) + 1;
 }
 
 void ThreadPool::ParallelFor(std::int64_t count, const std::function<void(std::int64_t, int)>& work) {
-  if (state_->workers_total == 0 || count <= 1) {
+  BATON_CHECK(count < std::int64_t{1} << 31, "count {}", count);
+  if (state_->workers.empty() || count <= 1) {
     for (std::int64_t i = 0; i < count; ++i) work(i, 0);
     return;
   }
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->work = &work;
-    state_->count = count;
-    state_->next.store(0);
-    state_->finished.store(0);
-    state_->job.fetch_add(1, std::memory_order_release);
-  }
-  state_->wake.notify_all();
-  state_->RunJob(work, count, 0);
-  for (int spin = 0; spin < State::kSpins && state_->finished.load() < state_->workers_total; ++spin) {
-    __builtin_ia32_pause();
-  }
-  std::unique_lock lock(state_->mutex);
-  state_->done.wait(lock, [&] { return state_->finished.load() == state_->workers_total; });
+  state_->work = &work;
+  state_->done.store(0, std::memory_order_relaxed);
+  state_->ticket.store(static_cast<std::uint64_t>(count) << 32, std::memory_order_release);
+  state_->Publish();
+  state_->Help(0);
+  state_->AwaitDone(static_cast<int>(count));
 }
 
 }  // namespace baton::kernels::cpu
