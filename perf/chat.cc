@@ -57,7 +57,7 @@ HandoffTotals ReadHandoffs(const MetricsText& metrics) {
                        .exposed_seconds = metrics.Sum("baton_kv_handoff_exposed_seconds_total"),
                        .handoff_seconds = metrics.Sum("baton_kv_handoff_seconds_total")};
   for (const MetricsText::Sample& sample : metrics.Samples()) {
-    if (sample.name != "baton_kv_handoff_bytes_total") continue;
+    if (sample.name != "baton_kv_handoff_bytes_total" || sample.value == 0) continue;
     for (const auto& [name, value] : sample.labels) {
       if (name == "transport") totals.transport = value;
     }

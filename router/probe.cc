@@ -5,6 +5,10 @@ namespace {
 
 using cluster::Phase;
 
+// What a worker can name; anything else is "other", so that no worker makes labels.
+constexpr std::string_view kTransports[] = {"tcp",  "rc",   "dc",       "ud",   "posix",
+                                            "sysv", "self", "loopback", "other"};
+
 // 100 us to 10 s: what tokenizing and waiting take.
 const std::vector<double>& ShortBuckets() {
   static const std::vector<double> buckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
@@ -77,7 +81,11 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
 
 void Probe::AddHandoffMetrics(metrics::Registry& registry) {
   handoffs_ = registry.AddCounter("baton_kv_handoff_total", "KV hand-offs that workers reported.");
-  handoff_bytes_ = registry.AddCounter("baton_kv_handoff_bytes_total", "Bytes of KV handed off.");
+  for (const std::string_view transport : kTransports) {
+    handoff_bytes_.emplace(transport,
+                           registry.AddCounter("baton_kv_handoff_bytes_total", "Bytes of KV handed off.",
+                                               {{"transport", std::string(transport)}}));
+  }
   handoff_messages_ = registry.AddCounter("baton_kv_handoff_messages_total", "Messages of KV handed off.");
   handoff_wire_ = registry.AddCounter("baton_kv_handoff_wire_seconds_total",
                                       "First send posted to last acknowledgement.");
@@ -136,7 +144,9 @@ void Probe::Ended(Duration since_arrival, std::int64_t prompt_tokens, std::int64
 
 void Probe::Transferred(const TransferReport& report) {
   handoffs_.Increment();
-  handoff_bytes_.Increment(static_cast<double>(report.bytes));
+  const auto bytes = handoff_bytes_.find(report.transport);
+  (bytes != handoff_bytes_.end() ? bytes : handoff_bytes_.find("other"))
+      ->second.Increment(static_cast<double>(report.bytes));
   handoff_messages_.Increment(static_cast<double>(report.messages));
   handoff_wire_.Increment(Seconds(report.wire));
   handoff_exposed_.Increment(Seconds(report.exposed));

@@ -66,7 +66,7 @@ class Probe {
   metrics::Counter workers_broken_;
   metrics::Counter workers_lost_;
   std::map<std::pair<cluster::Phase, std::string>, metrics::Gauge> workers_;
-  metrics::Counter handoff_bytes_;
+  std::map<std::string, metrics::Counter, std::less<>> handoff_bytes_;  // by transport
   metrics::Counter handoff_messages_;
   metrics::Counter handoff_wire_;
   metrics::Counter handoff_exposed_;

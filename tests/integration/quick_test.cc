@@ -107,7 +107,7 @@ TEST_CASE("the KV of each request travels once, and the router says how") {
       std::chrono::seconds(5), [&] { return cluster.Router().Metrics().Sum("baton_kv_handoff_total") == 2; });
   REQUIRE(reported);
   // f32: 4 layers, k and v, 2 heads of 64, whole blocks of 16 tokens or the tokens alone.
-  const double bytes = cluster.Router().Metrics().Sum("baton_kv_handoff_bytes_total");
+  const double bytes = cluster.Router().Metrics().Sum("baton_kv_handoff_bytes_total", {{"transport", "tcp"}});
   CHECK(bytes >= 300.0 * 4 * 2 * 2 * 64 * 4);
   CHECK(bytes <= 330.0 * 4 * 2 * 2 * 64 * 4);
   CHECK(cluster.Prefill().Metrics().Sum("baton_kvtransfer_bytes_total") >= bytes);

@@ -525,10 +525,11 @@ TEST_CASE("metrics follow the requests, down to zero") {
   report.key = kFirst;
   report.outcome = "done";
   report.has_transfer = true;
+  report.transfer.transport = "tcp";
   report.transfer.bytes = 4096;
   report.transfer.wire = milliseconds(250);
   bench.dispatcher->OnReleased(kP, report);
-  has("baton_kv_handoff_bytes_total 4096");
+  has("baton_kv_handoff_bytes_total{transport=\"tcp\"} 4096");
   has("baton_kv_handoff_wire_seconds_total 0.25");
   bench.Release(kD);
   has("baton_requests_in_flight 0");
