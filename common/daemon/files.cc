@@ -25,7 +25,8 @@ absl::Status WritePortsFile(const std::string& path, const NamedPorts& ports) {
   const std::string draft = path + ".new";
   std::ofstream out(draft, std::ios::trunc);
   std::string text;
-  for (const auto& [name, port] : ports) text += fmt::format("{}\"{}\":{}", text.empty() ? "" : ",", name, port);
+  for (const auto& [name, port] : ports)
+    text += fmt::format("{}\"{}\":{}", text.empty() ? "" : ",", name, port);
   out << "{" << text << "}\n";
   out.close();
   if (!out.good() || std::rename(draft.c_str(), path.c_str()) != 0) {
