@@ -91,7 +91,8 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   job.key = {.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
   if (jobs_.contains(job.key)) return;  // repeated
   if (!attempts_.Begin(job.key)) return SendReleased(job, {.name = "cancelled", .code = {}, .message = {}});
-  if (job.key.attempt.value > 1) CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
+  if (job.key.attempt.value > 1)
+    CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
@@ -105,9 +106,11 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
     return End(job, engine::Failed("internal", checked));
   }
   if (full || BlocksOf(job) > context_.pool.Counts().total) {
-    return End(job, engine::Failed("no_memory", Error(kResourceExhausted, "{} reservations wait for KV blocks; this one "
-                                                      "needs {} of {}", waiting_.size(), BlocksOf(job),
-                                                      context_.pool.Counts().total)));
+    return End(job, engine::Failed("no_memory",
+                                   Error(kResourceExhausted,
+                                         "{} reservations wait for KV blocks; this one "
+                                         "needs {} of {}",
+                                         waiting_.size(), BlocksOf(job), context_.pool.Counts().total)));
   }
   if (order.deadline_ms() > 0) {
     job.deadline = context_.loop.After(std::chrono::milliseconds(order.deadline_ms()), [this, key = job.key] {
@@ -157,10 +160,12 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
   if (job == nullptr || job->outcome) return;
   job->committed = context_.loop.Now();
   if (info.first_token < 0 || info.first_token >= context_.model.vocabulary) {
-    return End(*job, engine::Failed("kv_transfer", Error(kInvalidArgument, "COMMIT with token {} outside the vocabulary",
-                                                         info.first_token)));
+    return End(*job, engine::Failed("kv_transfer",
+                                    Error(kInvalidArgument, "COMMIT with token {} outside the vocabulary",
+                                          info.first_token)));
   }
-  const bool stops = job->stop.min_tokens <= 1 && std::ranges::count(job->stop.stop_ids, info.first_token) > 0;
+  const bool stops =
+      job->stop.min_tokens <= 1 && std::ranges::count(job->stop.stop_ids, info.first_token) > 0;
   const std::string_view finish = stops ? "stop" : job->stop.max_tokens == 1 ? "length" : "";
   SendToken(key, 0, info.first_token, finish);
   if (!finish.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});
@@ -175,17 +180,21 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
   context_.load_changed();
 }
 
-void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status) {
+void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end,
+                                     const absl::Status& status) {
   Job* job = Find(key);
   if (job == nullptr) return;
   context_.pool.Quarantine(job->blocks);
   job->quarantined = true;
-  if (end != kvtransfer::TransferEnd::kAborted || job->outcome) return End(*job, engine::FailedTransfer(end, status));
-  // The sender gave up: because the answer ended with its first token, or was cancelled. The router knows which and says
-  // Cancel to both sides; whose word reaches it first is chance, so this side waits for the router's.
+  if (end != kvtransfer::TransferEnd::kAborted || job->outcome)
+    return End(*job, engine::FailedTransfer(end, status));
+  // The sender gave up: because the answer ended with its first token, or was cancelled. The router knows
+  // which and says Cancel to both sides; whose word reaches it first is chance, so this side waits for the
+  // router's.
   job->deadline = context_.loop.After(kAbandonedPatience, [this, key] {
     if (Job* late = Find(key); late != nullptr) {
-      End(*late, engine::Failed("kv_transfer", Error(kAborted, "the sender gave up, and the router did not say why")));
+      End(*late, engine::Failed("kv_transfer",
+                                Error(kAborted, "the sender gave up, and the router did not say why")));
     }
   });
 }
@@ -274,7 +283,8 @@ void DecodeService::CancelUpTo(RequestKey key) {
     if (candidate.request == key.request && candidate.attempt <= key.attempt) ended.push_back(candidate);
   }
   for (const RequestKey candidate : ended) {
-    if (Job* job = Find(candidate); job != nullptr) End(*job, {.name = "cancelled", .code = {}, .message = {}});
+    if (Job* job = Find(candidate); job != nullptr)
+      End(*job, {.name = "cancelled", .code = {}, .message = {}});
   }
 }
 

@@ -1,5 +1,5 @@
-#include "engine/worker/worker.h"
 #include "decode/decode_service.h"
+#include "engine/worker/worker.h"
 
 int main(int argc, char** argv) {
   using namespace baton;

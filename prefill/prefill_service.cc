@@ -33,9 +33,9 @@ struct Job {
   engine::BlockTable blocks;  // empty while it waits
   bool executor_holds = false;
   bool handoff_holds = false;
-  bool started = false;                 // the first layer of the first chunk is done
-  std::int64_t computed = 0;            // prompt tokens whose last layer is done
-  std::optional<Outcome> outcome;       // decided; it may still hold blocks
+  bool started = false;            // the first layer of the first chunk is done
+  std::int64_t computed = 0;       // prompt tokens whose last layer is done
+  std::optional<Outcome> outcome;  // decided; it may still hold blocks
   std::optional<kvtransfer::TransferStats> transfer;
   TimePoint arrived{};
   TimePoint begun{};
@@ -87,7 +87,8 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   job.key = {.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
   if (jobs_.contains(job.key)) return;  // repeated
   if (!attempts_.Begin(job.key)) return SendReleased(job, {.name = "cancelled", .code = {}, .message = {}});
-  if (job.key.attempt.value > 1) CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
+  if (job.key.attempt.value > 1)
+    CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
@@ -102,8 +103,11 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   }
   const std::int64_t needed = engine::BlocksFor(std::ssize(job.tokens));
   if (full || needed > context_.pool.Counts().total) {
-    return End(job, engine::Failed("no_memory", Error(kResourceExhausted, "{} requests wait for KV blocks; this one needs "
-                                                      "{} of {}", waiting_.size(), needed, context_.pool.Counts().total)));
+    return End(job,
+               engine::Failed("no_memory", Error(kResourceExhausted,
+                                                 "{} requests wait for KV blocks; this one needs "
+                                                 "{} of {}",
+                                                 waiting_.size(), needed, context_.pool.Counts().total)));
   }
   if (order.deadline_ms() > 0) {
     job.deadline = context_.loop.After(std::chrono::milliseconds(order.deadline_ms()), [this, key = job.key] {
@@ -135,15 +139,17 @@ void PrefillService::Advance() {
 void PrefillService::Begin(Job& job) {
   job.begun = context_.loop.Now();
   const RequestKey key = job.key;
-  const absl::Status sent = context_.handoff.Send(
-      {.key = key,
-       .receiver = job.decode,
-       .receiver_incarnation = job.decode_incarnation,
-       .prompt_tokens = std::ssize(job.tokens),
-       .blocks = job.blocks},
-      {.on_granted = nullptr,
-       .on_ended = [this, key](kvtransfer::TransferEnd end, const absl::Status& status,
-                               const kvtransfer::TransferStats& stats) { OnTransferEnded(key, end, status, stats); }});
+  const absl::Status sent =
+      context_.handoff.Send({.key = key,
+                             .receiver = job.decode,
+                             .receiver_incarnation = job.decode_incarnation,
+                             .prompt_tokens = std::ssize(job.tokens),
+                             .blocks = job.blocks},
+                            {.on_granted = nullptr,
+                             .on_ended = [this, key](kvtransfer::TransferEnd end, const absl::Status& status,
+                                                     const kvtransfer::TransferStats& stats) {
+                               OnTransferEnded(key, end, status, stats);
+                             }});
   if (!sent.ok()) return End(job, engine::FailedTransfer(kvtransfer::TransferEnd::kFailed, sent));
   job.handoff_holds = true;
   job.executor_holds = true;
@@ -183,7 +189,8 @@ void PrefillService::OnToken(const engine::TokenEvent& event) {
   if (ends) {
     End(*job, {.name = "done", .code = {}, .message = {}});
   } else {
-    context_.handoff.Commit(event.key, {.first_token = event.token, .prompt_tokens = std::ssize(job->tokens)});
+    context_.handoff.Commit(event.key,
+                            {.first_token = event.token, .prompt_tokens = std::ssize(job->tokens)});
   }
 }
 
@@ -240,7 +247,8 @@ void PrefillService::SendReleased(const Job& job, const Outcome& outcome) {
   if (job.begun != TimePoint{}) {
     released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
     if (job.last_step > job.begun) {
-      released.mutable_timing()->set_compute_ns(static_cast<std::uint64_t>((job.last_step - job.begun).count()));
+      released.mutable_timing()->set_compute_ns(
+          static_cast<std::uint64_t>((job.last_step - job.begun).count()));
     }
   }
   if (job.transfer) {
@@ -268,7 +276,8 @@ void PrefillService::CancelUpTo(RequestKey key) {
     if (candidate.request == key.request && candidate.attempt <= key.attempt) ended.push_back(candidate);
   }
   for (const RequestKey candidate : ended) {
-    if (Job* job = Find(candidate); job != nullptr) End(*job, {.name = "cancelled", .code = {}, .message = {}});
+    if (Job* job = Find(candidate); job != nullptr)
+      End(*job, {.name = "cancelled", .code = {}, .message = {}});
   }
 }
 

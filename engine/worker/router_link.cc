@@ -19,9 +19,13 @@ constexpr Duration kDialPauseMax = std::chrono::seconds(2);
 RouterLink::RouterLink(net::EventLoop& loop, Options options, Events events)
     : loop_(loop), options_(std::move(options)), events_(std::move(events)), dial_pause_(kDialPauseFirst) {}
 
-RouterLink::~RouterLink() { *alive_ = false; }
+RouterLink::~RouterLink() {
+  *alive_ = false;
+}
 
-void RouterLink::Start() { Dial(); }
+void RouterLink::Start() {
+  Dial();
+}
 
 void RouterLink::Dial() {
   pending_ = net::Connect(loop_, options_.router, {.cluster_key = options_.cluster_key}, kDialTimeout,
@@ -108,7 +112,8 @@ void RouterLink::Send(const wire::Envelope& envelope) {
   if (!registered_ || connection_ == nullptr) return;
   const absl::Status sent = connection_->Send(wire::Encode(envelope));
   if (sent.ok() || sent.code() == kUnavailable) return;  // closed: its on_close comes
-  // A token that is not sent leaves a hole in an answer: better no router at all. The caller is in the middle of its work.
+  // A token that is not sent leaves a hole in an answer: better no router at all. The caller is in the middle
+  // of its work.
   loop_.Post([this, alive = alive_, sent] {
     if (*alive) Lose(sent);
   });

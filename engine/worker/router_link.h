@@ -18,8 +18,8 @@ class Register;
 
 namespace baton::engine {
 
-/// A worker's connection with its router: dials until it is there, registers, reports load, hands orders on. Control loop
-/// only.
+/// A worker's connection with its router: dials until it is there, registers, reports load, hands orders on.
+/// Control loop only.
 class RouterLink {
  public:
   struct Options {

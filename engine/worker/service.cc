@@ -19,12 +19,13 @@ StopRules FromWire(const wire::Stop& stop) {
           .stop_ids = {stop.stop_ids().begin(), stop.stop_ids().end()}};
 }
 
-absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams& sampling, const StopRules& stop,
-                        const ModelConfig& model) {
+absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams& sampling,
+                        const StopRules& stop, const ModelConfig& model) {
   const auto length = static_cast<std::int64_t>(prompt.size());
   if (length == 0) return Error(kInvalidArgument, "the prompt is empty");
   if (stop.max_tokens < 1 || stop.max_tokens > model.context - length) {
-    return Error(kInvalidArgument, "a prompt of {} tokens and an answer of {} do not fit into a context of {}", length,
+    return Error(kInvalidArgument,
+                 "a prompt of {} tokens and an answer of {} do not fit into a context of {}", length,
                  stop.max_tokens, model.context);
   }
   for (const TokenId token : prompt) {

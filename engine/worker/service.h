@@ -42,8 +42,8 @@ struct ServiceLoad {
   std::int64_t running_requests = 0;      // with blocks
 };
 
-/// One phase of requests on this worker: orders of the router in, events of executor and hand-off in, tokens and
-/// Released out. Control loop only.
+/// One phase of requests on this worker: orders of the router in, events of executor and hand-off in, tokens
+/// and Released out. Control loop only.
 class PhaseService {
  public:
   virtual ~PhaseService() = default;
@@ -62,7 +62,8 @@ class PhaseService {
 
 [[nodiscard]] SamplingParams FromWire(const wire::Sampling& sampling);
 [[nodiscard]] StopRules FromWire(const wire::Stop& stop);
-/// InvalidArgument where the model cannot run this: ids outside the vocabulary, empty, longer than the context, bad limits.
+/// InvalidArgument where the model cannot run this: ids outside the vocabulary, empty, longer than the
+/// context, bad limits.
 [[nodiscard]] absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams& sampling,
                                       const StopRules& stop, const ModelConfig& model);
 

@@ -90,7 +90,9 @@ TEST_CASE("an answer that ends with its first token is not decoded") {
   DecodeRig rig;
   wire::Envelope order = Order(Key(1), 20, 10);
   std::string finish = "length";
-  SECTION("by its length") { order.mutable_reserve()->mutable_stop()->set_max_tokens(1); }
+  SECTION("by its length") {
+    order.mutable_reserve()->mutable_stop()->set_max_tokens(1);
+  }
   SECTION("by a stop token") {
     order.mutable_reserve()->mutable_stop()->add_stop_ids(kFirst);
     finish = "stop";
@@ -175,7 +177,9 @@ TEST_CASE("after the sender gave up, the router's Cancel says how the order ende
     rig.Cancel(Key(1));
     CHECK(rig.Released(Key(1)).outcome() == "cancelled");
   }
-  SECTION("the router says nothing") { CHECK(rig.Released(Key(1)).error_code() == "kv_transfer"); }
+  SECTION("the router says nothing") {
+    CHECK(rig.Released(Key(1)).error_code() == "kv_transfer");
+  }
   CHECK(rig.Blocks().free == kBlocks);
 }
 
@@ -230,8 +234,12 @@ TEST_CASE("a reservation that cannot begin is refused and holds nothing") {
   DecodeRig rig;
   wire::Envelope order = Order(Key(1), 20, 10);
   std::string code = "internal";
-  SECTION("an id past the vocabulary") { order.mutable_reserve()->set_tokens(3, 97); }
-  SECTION("an empty prompt") { order.mutable_reserve()->clear_tokens(); }
+  SECTION("an id past the vocabulary") {
+    order.mutable_reserve()->set_tokens(3, 97);
+  }
+  SECTION("an empty prompt") {
+    order.mutable_reserve()->clear_tokens();
+  }
   SECTION("an answer beyond the context") {
     order.mutable_reserve()->mutable_stop()->set_max_tokens(std::numeric_limits<std::int64_t>::max());
   }
@@ -296,8 +304,8 @@ TEST_CASE("a deadline ends a reservation wherever it stands") {
 TEST_CASE("when the router is lost everything ends, whatever its state") {
   DecodeRig rig;
   rig.Shut();
-  rig.Order(Order(Key(1), 20, 10));  // will decode
-  rig.Order(Order(Key(2), 20, 40));  // receives
+  rig.Order(Order(Key(1), 20, 10));   // will decode
+  rig.Order(Order(Key(2), 20, 40));   // receives
   rig.Order(Order(Key(3), 100, 10));  // waits
   rig.Commit(Key(1), 20);
   REQUIRE(rig.stepping.Wait());

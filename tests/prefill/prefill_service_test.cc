@@ -79,7 +79,9 @@ TEST_CASE("an answer that ends with its first token hands nothing over") {
   const std::vector<TokenId> prompt = Prompt(20);
   wire::Envelope order = Order(Key(1), prompt);
   std::string finish = "length";
-  SECTION("by its length") { order.mutable_prefill()->mutable_stop()->set_max_tokens(1); }
+  SECTION("by its length") {
+    order.mutable_prefill()->mutable_stop()->set_max_tokens(1);
+  }
   SECTION("by a stop token") {
     order.mutable_prefill()->mutable_stop()->add_stop_ids(Next(rig.model, prompt));
     finish = "stop";
@@ -110,7 +112,8 @@ TEST_CASE("a cancelled prompt keeps its blocks until both the engine and the tra
   }
   SECTION("the engine first") {
     rig.Open();
-    // The engine releases sequences in order: once the next prompt has been committed, it holds this one no more.
+    // The engine releases sequences in order: once the next prompt has been committed, it holds this one no
+    // more.
     rig.Order(Order(Key(2), Prompt(16)));
     REQUIRE(rig.handoff.WaitFor("commit 2/1"));
     CHECK(rig.Blocks().used == 5);
@@ -145,7 +148,7 @@ TEST_CASE("prompts wait for blocks in order, and go on as blocks come free") {
   PrefillRig rig;
   rig.Order(Order(Key(1), Prompt(100)));  // 7 of 8 blocks
   rig.Order(Order(Key(2), Prompt(40)));
-  rig.Order(Order(Key(3), Prompt(10)));   // would fit, but is behind
+  rig.Order(Order(Key(3), Prompt(10)));  // would fit, but is behind
   REQUIRE(rig.handoff.WaitFor("commit 1/1"));
   CHECK(rig.handoff.Count("send 3/1") == 0);
 
@@ -191,14 +194,24 @@ TEST_CASE("prompts past the queue's bound, and larger than the memory, are refus
 TEST_CASE("a prompt that the model cannot read is refused and holds nothing") {
   PrefillRig rig;
   wire::Envelope order = Order(Key(1), Prompt(16));
-  SECTION("empty") { order.mutable_prefill()->clear_tokens(); }
-  SECTION("an id past the vocabulary") { order.mutable_prefill()->set_tokens(3, 97); }
-  SECTION("a negative id") { order.mutable_prefill()->set_tokens(3, -1); }
-  SECTION("no answer wanted") { order.mutable_prefill()->mutable_stop()->set_max_tokens(0); }
+  SECTION("empty") {
+    order.mutable_prefill()->clear_tokens();
+  }
+  SECTION("an id past the vocabulary") {
+    order.mutable_prefill()->set_tokens(3, 97);
+  }
+  SECTION("a negative id") {
+    order.mutable_prefill()->set_tokens(3, -1);
+  }
+  SECTION("no answer wanted") {
+    order.mutable_prefill()->mutable_stop()->set_max_tokens(0);
+  }
   SECTION("an answer beyond the context") {
     order.mutable_prefill()->mutable_stop()->set_max_tokens(std::numeric_limits<std::int64_t>::max());
   }
-  SECTION("a temperature that is no number") { order.mutable_prefill()->mutable_sampling()->set_temperature(NAN); }
+  SECTION("a temperature that is no number") {
+    order.mutable_prefill()->mutable_sampling()->set_temperature(NAN);
+  }
 
   rig.Order(order);
 

@@ -44,8 +44,10 @@ TEST_CASE("the example files are read, and say what the defaults are") {
 
 TEST_CASE("every mistake of a worker's file is named with its line") {
   const test::TemporaryFolder folder;
-  const std::string path = Write(folder, "name: d\nmodel: m\nrouter: nowhere\nkv: {memory: 12}\ncompute: {class: fp8}\n"
-                                         "batch: {tokens: 0}\nsurprise: 1\n");
+  const std::string path =
+      Write(folder,
+            "name: d\nmodel: m\nrouter: nowhere\nkv: {memory: 12}\ncompute: {class: fp8}\n"
+            "batch: {tokens: 0}\nsurprise: 1\n");
 
   const auto config = ReadWorkerConfig(path);
 
@@ -59,7 +61,8 @@ TEST_CASE("every mistake of a worker's file is named with its line") {
 
 TEST_CASE("a peer listener beyond loopback wants a cluster key or an explicit word") {
   const test::TemporaryFolder folder;
-  const std::string open = "name: d\nmodel: m\nrouter: \"10.0.0.1:7000\"\npeer: {listen: \"10.0.0.2:7100\"}\n";
+  const std::string open =
+      "name: d\nmodel: m\nrouter: \"10.0.0.1:7000\"\npeer: {listen: \"10.0.0.2:7100\"}\n";
 
   const auto refused = ReadWorkerConfig(Write(folder, open));
   REQUIRE_FALSE(refused.ok());

@@ -13,8 +13,8 @@
 
 namespace baton::engine {
 
-/// A hand-off without peers: keeps what a phase asks of it, and ends transfers when a test says so. Everything but
-/// `WaitFor` and `Count` on the control loop.
+/// A hand-off without peers: keeps what a phase asks of it, and ends transfers when a test says so.
+/// Everything but `WaitFor` and `Count` on the control loop.
 class ScriptedHandoff final : public kvtransfer::Handoff {
  public:
   std::uint16_t Port() const override { return 1; }
@@ -22,7 +22,8 @@ class ScriptedHandoff final : public kvtransfer::Handoff {
   void SetPeers(const std::vector<kvtransfer::PeerInfo>&) override {}
   std::vector<kvtransfer::PeerStatus> Peers() const override { return {}; }
 
-  absl::Status Receive(const kvtransfer::ReceiveRequest& request, kvtransfer::ReceiverEvents events) override {
+  absl::Status Receive(const kvtransfer::ReceiveRequest& request,
+                       kvtransfer::ReceiverEvents events) override {
     if (!refusal.ok()) return refusal;
     receives[request.key] = {request, std::move(events)};
     Note("receive", request.key);
@@ -59,7 +60,8 @@ class ScriptedHandoff final : public kvtransfer::Handoff {
 
   /// Waits for a call, such as "commit 1/1".
   [[nodiscard]] bool WaitFor(const std::string& call) {
-    return calls.WaitFor([&](const auto& all) { return std::find(all.begin(), all.end(), call) != all.end(); });
+    return calls.WaitFor(
+        [&](const auto& all) { return std::find(all.begin(), all.end(), call) != all.end(); });
   }
   [[nodiscard]] std::int64_t Count(const std::string& call) const {
     const auto all = calls.Get();

@@ -32,7 +32,8 @@ inline TokenId Next(const test::FakeModel& model, const std::vector<TokenId>& to
   return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-/// A phase's service with a real executor over the fake model, a scripted hand-off, and a router that only listens.
+/// A phase's service with a real executor over the fake model, a scripted hand-off, and a router that only
+/// listens.
 class ServiceRig : public ExecutorEvents {
  public:
   using Create = std::function<std::unique_ptr<PhaseService>(const ServiceContext&)>;
@@ -48,15 +49,16 @@ class ServiceRig : public ExecutorEvents {
     };
     executor_ = std::make_unique<Executor>(model, arena_, PlannerLimits{.prefill_chunk_tokens = 32}, *this);
     OnLoop([&] {
-      service = create({.loop = thread_.Loop(),
-                        .executor = *executor_,
-                        .pool = pool,
-                        .handoff = handoff,
-                        .model = model.Config(),
-                        .queue_requests = queue_requests,
-                        .probe = probe_,
-                        .send = [this](const wire::Envelope& e) { sent.Update([&](auto& all) { all.push_back(e); }); },
-                        .load_changed = [] {}});
+      service = create(
+          {.loop = thread_.Loop(),
+           .executor = *executor_,
+           .pool = pool,
+           .handoff = handoff,
+           .model = model.Config(),
+           .queue_requests = queue_requests,
+           .probe = probe_,
+           .send = [this](const wire::Envelope& e) { sent.Update([&](auto& all) { all.push_back(e); }); },
+           .load_changed = [] {}});
     });
   }
   ~ServiceRig() override {
@@ -125,7 +127,8 @@ class ServiceRig : public ExecutorEvents {
   static std::optional<wire::Released> Find(const std::vector<wire::Envelope>& all, RequestKey key) {
     for (const wire::Envelope& e : all) {
       const wire::Released& released = e.released();
-      if (e.has_released() && released.request() == key.request.value && released.attempt() == key.attempt.value) {
+      if (e.has_released() && released.request() == key.request.value &&
+          released.attempt() == key.attempt.value) {
         return released;
       }
     }
