@@ -17,14 +17,16 @@ namespace {
 /// A sequence inside the executor. Engine thread only.
 struct Sequence {
   explicit Sequence(SequenceSpec from)
-      : spec(std::move(from)), computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : 0),
-        answered(spec.phase == Phase::kDecode ? 1 : 0), decoding(spec.phase == Phase::kDecode) {}
+      : spec(std::move(from)),
+        computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : 0),
+        answered(spec.phase == Phase::kDecode ? 1 : 0),
+        decoding(spec.phase == Phase::kDecode) {}
 
   [[nodiscard]] std::int64_t PromptLeft() const { return decoding ? 0 : std::ssize(spec.tokens) - computed; }
 
-  SequenceSpec spec;           // `tokens` grows with the answer
-  std::int64_t computed = 0;   // positions whose KV is in the arena
-  std::int64_t answered = 0;   // tokens of the answer so far
+  SequenceSpec spec;          // `tokens` grows with the answer
+  std::int64_t computed = 0;  // positions whose KV is in the arena
+  std::int64_t answered = 0;  // tokens of the answer so far
   bool decoding = false;
   std::optional<FinishReason> finish;
 };
@@ -33,9 +35,12 @@ struct Sequence {
 std::int64_t PositionsOf(const SequenceSpec& spec) {
   const std::int64_t tokens = std::ssize(spec.tokens);
   switch (spec.phase) {
-    case Phase::kWhole: return tokens + spec.stop.max_tokens - 1;
-    case Phase::kPrefill: return tokens;
-    case Phase::kDecode: return tokens + spec.stop.max_tokens - 2;
+    case Phase::kWhole:
+      return tokens + spec.stop.max_tokens - 1;
+    case Phase::kPrefill:
+      return tokens;
+    case Phase::kDecode:
+      return tokens + spec.stop.max_tokens - 2;
   }
   return tokens;
 }
@@ -55,10 +60,14 @@ std::optional<FinishReason> FinishAfter(const Sequence& sequence, TokenId token)
 
 std::string_view Name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kCancelled: return "cancelled";
-    case FinishReason::kPrefilled: return "prefilled";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kPrefilled:
+      return "prefilled";
   }
   return "unknown";
 }
@@ -118,10 +127,10 @@ Executor::~Executor() {
 }
 
 void Executor::Submit(SequenceSpec spec) {
-  BATON_CHECK(!spec.tokens.empty() && spec.stop.max_tokens > 0, "request {}: {} tokens, max_tokens {}", spec.key,
-              spec.tokens.size(), spec.stop.max_tokens);
-  BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsOf(spec)), "request {}: {} blocks for {} positions",
-              spec.key, spec.blocks.size(), PositionsOf(spec));
+  BATON_CHECK(!spec.tokens.empty() && spec.stop.max_tokens > 0, "request {}: {} tokens, max_tokens {}",
+              spec.key, spec.tokens.size(), spec.stop.max_tokens);
+  BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsOf(spec)),
+              "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsOf(spec));
   const std::int64_t prompt = spec.phase == Phase::kDecode ? 0 : std::ssize(spec.tokens);
   {
     const MutexLock lock(state_->mutex);
@@ -229,7 +238,9 @@ void Executor::State::Build(const BatchPlan& plan) {
   for (const PlannedSlice& slice : plan.slices) {
     const Sequence& sequence = running[slice.sequence];
     const auto first_row = static_cast<std::int64_t>(batch.tokens.size());
-    batch.slices.push_back({.blocks = sequence.spec.blocks, .first_row = first_row, .tokens = slice.tokens,
+    batch.slices.push_back({.blocks = sequence.spec.blocks,
+                            .first_row = first_row,
+                            .tokens = slice.tokens,
                             .first_position = sequence.computed});
     for (std::int64_t i = sequence.computed; i < sequence.computed + slice.tokens; ++i) {
       batch.tokens.push_back(sequence.spec.tokens[static_cast<std::size_t>(i)]);
@@ -244,8 +255,11 @@ void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
   for (const PlannedSlice& slice : plan.slices) {
     const Sequence& sequence = running[slice.sequence];
     if (sequence.decoding || !sequence.spec.report_layers) continue;
-    events.OnLayerDone({.key = sequence.spec.key, .layer = layer, .first_position = sequence.computed,
-                        .tokens = slice.tokens, .last = slice.tokens == sequence.PromptLeft()});
+    events.OnLayerDone({.key = sequence.spec.key,
+                        .layer = layer,
+                        .first_position = sequence.computed,
+                        .tokens = slice.tokens,
+                        .last = slice.tokens == sequence.PromptLeft()});
   }
 }
 
@@ -260,8 +274,11 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
     sequence.spec.tokens.push_back(token);
     ++sequence.answered;
     sequence.finish = FinishAfter(sequence, token);
-    events.OnToken({.key = sequence.spec.key, .index = sequence.answered - 1, .token = token,
-                    .finish = sequence.finish, .at = clock.Now()});
+    events.OnToken({.key = sequence.spec.key,
+                    .index = sequence.answered - 1,
+                    .token = token,
+                    .finish = sequence.finish,
+                    .at = clock.Now()});
   }
 }
 
@@ -269,7 +286,8 @@ TokenId Executor::State::Choose(Sequence& sequence, const kernels::Rows& logits,
   const std::span<float> values(logits.data + row * logits.stride, static_cast<std::size_t>(logits.columns));
   if (sequence.answered < sequence.spec.stop.min_tokens) {
     for (const TokenId id : sequence.spec.stop.stop_ids) {
-      if (id >= 0 && id < logits.columns) values[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+      if (id >= 0 && id < logits.columns)
+        values[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
     }
   }
   return sampler.Sample(values, sequence.spec.sampling, std::ssize(sequence.spec.tokens));

@@ -27,12 +27,13 @@ enum class FinishReason { kStop, kLength, kCancelled, kPrefilled };
 [[nodiscard]] std::string_view Name(FinishReason reason);
 
 struct StopRules {
-  std::int64_t max_tokens = 16;        // of the answer, the first token included
-  std::int64_t min_tokens = 0;         // before this many, stop ids are sampled over (never chosen)
-  std::vector<TokenId> stop_ids;       // end the answer; reported as its last token
+  std::int64_t max_tokens = 16;   // of the answer, the first token included
+  std::int64_t min_tokens = 0;    // before this many, stop ids are sampled over (never chosen)
+  std::vector<TokenId> stop_ids;  // end the answer; reported as its last token
 };
 
-/// What the executor needs to run a sequence. The blocks belong to the caller, who may free them after OnReleased.
+/// What the executor needs to run a sequence. The blocks belong to the caller, who may free them after
+/// OnReleased.
 struct SequenceSpec {
   RequestKey key;
   Phase phase = Phase::kWhole;
@@ -68,7 +69,8 @@ struct StepReport {
   Duration duration{};
 };
 
-/// Called on the engine thread, never while the executor holds a lock; they post to the control thread and return.
+/// Called on the engine thread, never while the executor holds a lock; they post to the control thread and
+/// return.
 class ExecutorEvents {
  public:
   virtual ~ExecutorEvents() = default;
@@ -85,8 +87,8 @@ struct ExecutorLoad {
   std::int64_t decoding = 0;
 };
 
-/// The loop of a worker: plan -> forward -> sample -> publish, on a thread of its own. Submit, Cancel and Load from any
-/// thread. A cancelled sequence leaves before the next step.
+/// The loop of a worker: plan -> forward -> sample -> publish, on a thread of its own. Submit, Cancel and
+/// Load from any thread. A cancelled sequence leaves before the next step.
 class Executor {
  public:
   Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events);

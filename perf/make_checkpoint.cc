@@ -1,8 +1,8 @@
 #include <cstdio>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "common/base/error.h"
 #include "tests/support/make_checkpoint.h"
@@ -18,23 +18,30 @@ int main(int argc, char** argv) {
   std::uint64_t seed = 1;
   int shards = 1;
   app.add_option("--shape", shape, "size in parameters")
-      ->check(CLI::IsMember(baton::test::ShapeNames()))->capture_default_str();
+      ->check(CLI::IsMember(baton::test::ShapeNames()))
+      ->capture_default_str();
   app.add_option("--context", context, "longest sequence (max_position_embeddings)")
-      ->check(CLI::Range(std::int64_t{16}, std::int64_t{1} << 20))->capture_default_str();
+      ->check(CLI::Range(std::int64_t{16}, std::int64_t{1} << 20))
+      ->capture_default_str();
   app.add_option("--seed", seed, "of the weights; the same one gives the same bytes")->capture_default_str();
-  app.add_option("--dtype", dtype, "stored type")->check(CLI::IsMember({"bf16", "f32"}))->capture_default_str();
+  app.add_option("--dtype", dtype, "stored type")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
   app.add_option("--shards", shards, "files that the weights are split into")
-      ->check(CLI::Range(1, 16))->capture_default_str();
-  app.add_option("--tokenizer", tokenizer, "folder whose tokenizer.json and tokenizer_config.json are copied");
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+  app.add_option("--tokenizer", tokenizer,
+                 "folder whose tokenizer.json and tokenizer_config.json are copied");
   app.add_option("--out", out, "folder to write, made where it is missing")->required();
-  app.footer("Examples:\n"
-             "  baton-make-checkpoint --shape 1m --context 8192 --tokenizer deploy/demo-model --out /tmp/model-1m\n"
-             "  baton-make-checkpoint --shape 125m --dtype f32 --seed 7 --out /tmp/model-125m\n\n"
-             "Shapes (hidden, intermediate, layers, heads/kv_heads x head_dim, vocabulary):\n"
-             "  1m    128, 384, 4, 4/2 x 32, 2048, tied embeddings (the demo model's vocabulary)\n"
-             "  15m   288, 768, 6, 6/6 x 48, 32000, tied embeddings\n"
-             "  125m  768, 2048, 12, 12/4 x 64, 32000\n"
-             "  1.1b  2048, 5632, 22, 32/4 x 64, 32000");
+  app.footer(
+      "Examples:\n"
+      "  baton-make-checkpoint --shape 1m --context 8192 --tokenizer deploy/demo-model --out /tmp/model-1m\n"
+      "  baton-make-checkpoint --shape 125m --dtype f32 --seed 7 --out /tmp/model-125m\n\n"
+      "Shapes (hidden, intermediate, layers, heads/kv_heads x head_dim, vocabulary):\n"
+      "  1m    128, 384, 4, 4/2 x 32, 2048, tied embeddings (the demo model's vocabulary)\n"
+      "  15m   288, 768, 6, 6/6 x 48, 32000, tied embeddings\n"
+      "  125m  768, 2048, 12, 12/4 x 64, 32000\n"
+      "  1.1b  2048, 5632, 22, 32/4 x 64, 32000");
   CLI11_PARSE(app, argc, argv);
 
   auto spec = baton::test::NamedShape(shape);

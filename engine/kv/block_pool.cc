@@ -29,7 +29,8 @@ absl::StatusOr<BlockTable> BlockPool::Allocate(std::int64_t count) {
     auto largest = free_runs_.begin();
     for (auto run = free_runs_.begin(); run != free_runs_.end(); ++run) {
       if (run->second > largest->second) largest = run;
-      if (run->second >= left && (fitting == free_runs_.end() || run->second < fitting->second)) fitting = run;
+      if (run->second >= left && (fitting == free_runs_.end() || run->second < fitting->second))
+        fitting = run;
     }
     const auto [first, length] = fitting != free_runs_.end() ? *fitting : *largest;
     const std::uint32_t taken = std::min(length, left);

@@ -21,13 +21,14 @@ struct PoolCounts {
 };
 
 /// Who may use which block of the KV arena: reference counts and contiguous groups. Control thread only.
-/// A block is free, used (count >= 1) or quarantined: given up by its owner while a peer may still write into it.
+/// A block is free, used (count >= 1) or quarantined: given up by its owner while a peer may still write into
+/// it.
 class BlockPool {
  public:
   explicit BlockPool(std::int64_t block_count);
 
-  /// `count` blocks with one reference each, as few contiguous runs as there are: the smallest free run that holds
-  /// all of them, else the largest runs first. All or nothing; ResourceExhausted says wanted and free.
+  /// `count` blocks with one reference each, as few contiguous runs as there are: the smallest free run that
+  /// holds all of them, else the largest runs first. All or nothing; ResourceExhausted says wanted and free.
   [[nodiscard]] absl::StatusOr<BlockTable> Allocate(std::int64_t count);
   /// One more reference on each.
   void Retain(const BlockTable& blocks);
@@ -42,7 +43,7 @@ class BlockPool {
   void AddFreeRun(std::uint32_t first, std::uint32_t count);
   void TakeFreeRun(std::uint32_t first, std::uint32_t count, BlockTable& out);
 
-  std::vector<std::int32_t> references_;            // per block; kQuarantined = -1
+  std::vector<std::int32_t> references_;              // per block; kQuarantined = -1
   std::map<std::uint32_t, std::uint32_t> free_runs_;  // first -> count, never adjacent
   std::int64_t free_ = 0;
   std::int64_t quarantined_ = 0;

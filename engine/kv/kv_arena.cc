@@ -14,19 +14,23 @@ constexpr double kMaxArenaBytes = 0x1p50;
 }  // namespace
 
 std::size_t KvGeometry::BlockBytes() const {
-  return std::size_t{2} * static_cast<std::size_t>(kv_heads) * kBlockTokens * static_cast<std::size_t>(head_dim) *
-         kernels::SizeOf(dtype);
+  return std::size_t{2} * static_cast<std::size_t>(kv_heads) * kBlockTokens *
+         static_cast<std::size_t>(head_dim) * kernels::SizeOf(dtype);
 }
 
-std::size_t KvGeometry::TokenBytes() const { return BlockBytes() / kBlockTokens * static_cast<std::size_t>(layers); }
+std::size_t KvGeometry::TokenBytes() const {
+  return BlockBytes() / kBlockTokens * static_cast<std::size_t>(layers);
+}
 
 absl::StatusOr<KvArena> KvArena::Create(kernels::Backend& backend, const KvGeometry& geometry) {
   if (geometry.layers <= 0 || geometry.blocks <= 0 || geometry.kv_heads <= 0 || geometry.head_dim <= 0) {
-    return Error(kInvalidArgument, "KV arena: layers {}, blocks {}, kv_heads {} and head_dim {} must all be positive",
+    return Error(kInvalidArgument,
+                 "KV arena: layers {}, blocks {}, kv_heads {} and head_dim {} must all be positive",
                  geometry.layers, geometry.blocks, geometry.kv_heads, geometry.head_dim);
   }
   const double bytes = 2.0 * kBlockTokens * geometry.layers * static_cast<double>(geometry.blocks) *
-                       geometry.kv_heads * geometry.head_dim * static_cast<double>(kernels::SizeOf(geometry.dtype));
+                       geometry.kv_heads * geometry.head_dim *
+                       static_cast<double>(kernels::SizeOf(geometry.dtype));
   if (bytes > kMaxArenaBytes || geometry.blocks > std::numeric_limits<std::uint32_t>::max()) {
     return Error(kResourceExhausted, "KV arena: {} blocks of {} layers are more than a machine can hold",
                  geometry.blocks, geometry.layers);

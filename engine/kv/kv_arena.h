@@ -12,10 +12,13 @@
 namespace baton::engine {
 
 /// Positions that one KV block holds.
-inline constexpr int kBlockTokens = 16;  // a run of 16 tokens is the unit of sharing and of the grants (handoff, section Grant)
+/// A run of 16 tokens is the unit of sharing and of the grants.
+inline constexpr int kBlockTokens = 16;
 
 /// Blocks that `tokens` positions need.
-[[nodiscard]] constexpr std::int64_t BlocksFor(std::int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
+[[nodiscard]] constexpr std::int64_t BlocksFor(std::int64_t tokens) {
+  return (tokens + kBlockTokens - 1) / kBlockTokens;
+}
 
 /// Shape of a worker's KV memory. Layout: [layer][block][k|v][kv_head][token][dim].
 struct KvGeometry {
@@ -32,7 +35,8 @@ struct KvGeometry {
   [[nodiscard]] std::size_t TokenBytes() const;
 };
 
-/// One contiguous KV memory; registered with the transport as a whole. Owns the bytes, not who uses which block.
+/// One contiguous KV memory; registered with the transport as a whole. Owns the bytes, not who uses which
+/// block.
 class KvArena {
  public:
   [[nodiscard]] static absl::StatusOr<KvArena> Create(kernels::Backend& backend, const KvGeometry& geometry);
@@ -41,7 +45,8 @@ class KvArena {
   [[nodiscard]] kernels::KvLayer Layer(int layer) const;
 
  private:
-  KvArena(kernels::Buffer buffer, const KvGeometry& geometry) : buffer_(std::move(buffer)), geometry_(geometry) {}
+  KvArena(kernels::Buffer buffer, const KvGeometry& geometry)
+      : buffer_(std::move(buffer)), geometry_(geometry) {}
   kernels::Buffer buffer_;
   KvGeometry geometry_;
 };

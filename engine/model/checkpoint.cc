@@ -39,7 +39,9 @@ float HalfToFloat(std::uint16_t half) {
   return (half & 0x8000) != 0 ? -magnitude : magnitude;
 }
 
-std::uint64_t Extend(std::uint64_t hash, std::uint64_t value) { return Mix64(hash ^ Mix64(value)); }
+std::uint64_t Extend(std::uint64_t hash, std::uint64_t value) {
+  return Mix64(hash ^ Mix64(value));
+}
 
 std::uint64_t Extend(std::uint64_t hash, std::string_view text) {
   return Extend(hash, Crc32c(std::as_bytes(std::span(text))) | std::uint64_t{text.size()} << 32);
@@ -94,7 +96,8 @@ absl::Status Checkpoint::Add(const std::string& path) {
   BATON_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(path));
   const auto& tensors = file.Tensors();
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const auto [place, fresh] = places_.try_emplace(tensors[i].name, Place{.file = files_.size(), .tensor = i});
+    const auto [place, fresh] =
+        places_.try_emplace(tensors[i].name, Place{.file = files_.size(), .tensor = i});
     if (!fresh) {
       return Error(kInvalidArgument, "{}: tensor {} is also in {}", path, tensors[i].name,
                    paths_[place->second.file]);
@@ -105,7 +108,8 @@ absl::Status Checkpoint::Add(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<StoredTensor> Checkpoint::Tensor(const std::string& name, std::span<const std::int64_t> shape) const {
+absl::StatusOr<StoredTensor> Checkpoint::Tensor(const std::string& name,
+                                                std::span<const std::int64_t> shape) const {
   const auto place = places_.find(name);
   if (place == places_.end()) {
     return Error(kNotFound, "{}: tensor {} is missing", fmt::join(paths_, ", "), name);
@@ -119,8 +123,8 @@ absl::StatusOr<StoredTensor> Checkpoint::Tensor(const std::string& name, std::sp
   }
   const std::optional<kernels::DType> dtype = WeightType(entry.dtype);
   if (!dtype.has_value()) {
-    return Error(kUnimplemented, "{}: tensor {}: dtype {} is not supported; F32, BF16 and F16 are", path, name,
-                 entry.dtype);
+    return Error(kUnimplemented, "{}: tensor {}: dtype {} is not supported; F32, BF16 and F16 are", path,
+                 name, entry.dtype);
   }
   return StoredTensor{.bytes = file.Data(entry), .dtype = *dtype};
 }
@@ -134,7 +138,8 @@ std::uint64_t Checkpoint::Fingerprint() const {
     const Place& place = places_.at(name);
     const TensorEntry& entry = files_[place.file].Tensors()[place.tensor];
     hash = Extend(Extend(hash, name), entry.dtype);
-    for (const std::int64_t dimension : entry.shape) hash = Extend(hash, static_cast<std::uint64_t>(dimension));
+    for (const std::int64_t dimension : entry.shape)
+      hash = Extend(hash, static_cast<std::uint64_t>(dimension));
     hash = Extend(hash, Crc32c(files_[place.file].Data(entry)));
   }
   return hash;

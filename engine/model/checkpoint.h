@@ -19,15 +19,16 @@ struct StoredTensor {
   kernels::DType dtype = kernels::DType::kF32;
 };
 
-/// The weights of a model directory: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
-/// Immutable; any thread.
+/// The weights of a model directory: `model.safetensors`, or the shards that `model.safetensors.index.json`
+/// names. Immutable; any thread.
 class Checkpoint {
  public:
   [[nodiscard]] static absl::StatusOr<Checkpoint> Open(const std::string& directory);
   [[nodiscard]] bool Contains(const std::string& name) const { return places_.contains(name); }
-  /// The tensor, which must have exactly `shape` and a type that weights can have (F32, BF16, F16). NotFound and
-  /// InvalidArgument name file and tensor.
-  [[nodiscard]] absl::StatusOr<StoredTensor> Tensor(const std::string& name, std::span<const std::int64_t> shape) const;
+  /// The tensor, which must have exactly `shape` and a type that weights can have (F32, BF16, F16). NotFound
+  /// and InvalidArgument name file and tensor.
+  [[nodiscard]] absl::StatusOr<StoredTensor> Tensor(const std::string& name,
+                                                    std::span<const std::int64_t> shape) const;
   /// Hash of all names, types, shapes and bytes. Reads every byte.
   [[nodiscard]] std::uint64_t Fingerprint() const;
 

@@ -16,7 +16,8 @@ struct MatrixName {
 /// Finds, checks and packs tensors; one a load.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, kernels::Backend& backend) : checkpoint_(checkpoint), backend_(backend) {}
+  Loader(const Checkpoint& checkpoint, kernels::Backend& backend)
+      : checkpoint_(checkpoint), backend_(backend) {}
 
   absl::StatusOr<std::vector<float>> Vector(const std::string& name, std::int64_t length) const {
     BATON_ASSIGN_OR_RETURN(const StoredTensor tensor, checkpoint_.Tensor(name, std::array{length}));
@@ -29,10 +30,12 @@ class Loader {
     kernels::WeightView stacked{.columns = columns};
     bytes.clear();
     for (const MatrixName& part : parts) {
-      BATON_ASSIGN_OR_RETURN(const StoredTensor tensor, checkpoint_.Tensor(part.name, std::array{part.rows, columns}));
+      BATON_ASSIGN_OR_RETURN(const StoredTensor tensor,
+                             checkpoint_.Tensor(part.name, std::array{part.rows, columns}));
       if (stacked.rows > 0 && tensor.dtype != stacked.dtype) {
-        return Error(kUnimplemented, "tensor {} is {}, but {} is {}: one type is supported for both", part.name,
-                     kernels::Name(tensor.dtype), parts.front().name, kernels::Name(stacked.dtype));
+        return Error(kUnimplemented, "tensor {} is {}, but {} is {}: one type is supported for both",
+                     part.name, kernels::Name(tensor.dtype), parts.front().name,
+                     kernels::Name(stacked.dtype));
       }
       stacked.dtype = tensor.dtype;
       stacked.rows += part.rows;
@@ -42,7 +45,8 @@ class Loader {
     return stacked;
   }
 
-  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> Pack(std::span<const MatrixName> parts, std::int64_t columns) {
+  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> Pack(std::span<const MatrixName> parts,
+                                                              std::int64_t columns) {
     BATON_ASSIGN_OR_RETURN(const kernels::WeightView view, Stack(parts, columns, scratch_));
     auto packed = backend_.Pack(view);
     if (!packed.ok()) return Annotate(packed.status(), "tensor " + parts.front().name);
@@ -67,10 +71,12 @@ absl::StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, int layer, Loa
                            MatrixName{prefix + "mlp.up_proj.weight", config.intermediate}};
   const std::array down{MatrixName{prefix + "mlp.down_proj.weight", config.hidden}};
   LayerWeights weights;
-  BATON_ASSIGN_OR_RETURN(weights.attention_norm, loader.Vector(prefix + "input_layernorm.weight", config.hidden));
+  BATON_ASSIGN_OR_RETURN(weights.attention_norm,
+                         loader.Vector(prefix + "input_layernorm.weight", config.hidden));
   BATON_ASSIGN_OR_RETURN(weights.qkv, loader.Pack(qkv, config.hidden));
   BATON_ASSIGN_OR_RETURN(weights.output, loader.Pack(output, query_width));
-  BATON_ASSIGN_OR_RETURN(weights.mlp_norm, loader.Vector(prefix + "post_attention_layernorm.weight", config.hidden));
+  BATON_ASSIGN_OR_RETURN(weights.mlp_norm,
+                         loader.Vector(prefix + "post_attention_layernorm.weight", config.hidden));
   BATON_ASSIGN_OR_RETURN(weights.gate_up, loader.Pack(gate_up, config.hidden));
   BATON_ASSIGN_OR_RETURN(weights.down, loader.Pack(down, config.intermediate));
   return weights;

@@ -15,7 +15,7 @@ namespace baton::engine {
 /// One layer of a decoder, matrices packed for the backend.
 struct LayerWeights {
   std::vector<float> attention_norm;
-  std::unique_ptr<kernels::PackedMatrix> qkv;      // rows: queries, keys, values
+  std::unique_ptr<kernels::PackedMatrix> qkv;  // rows: queries, keys, values
   std::unique_ptr<kernels::PackedMatrix> output;
   std::vector<float> mlp_norm;
   std::unique_ptr<kernels::PackedMatrix> gate_up;  // rows: gate, up
@@ -32,7 +32,8 @@ struct DecoderWeights {
 };
 
 /// Reads and packs what `config` asks for. Errors name file and tensor.
-[[nodiscard]] absl::StatusOr<DecoderWeights> LoadDecoderWeights(const ModelConfig& config, const Checkpoint& checkpoint,
+[[nodiscard]] absl::StatusOr<DecoderWeights> LoadDecoderWeights(const ModelConfig& config,
+                                                                const Checkpoint& checkpoint,
                                                                 kernels::Backend& backend);
 
 }  // namespace baton::engine

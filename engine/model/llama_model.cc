@@ -16,35 +16,42 @@ namespace {
 using kernels::Rows;
 
 /// The first `rows` rows of `all`.
-Rows Top(const Rows& all, std::int64_t rows) { return {all.data, rows, all.columns, all.stride}; }
+Rows Top(const Rows& all, std::int64_t rows) {
+  return {all.data, rows, all.columns, all.stride};
+}
 /// Columns [first, first + count) of `all`.
 Rows Columns(const Rows& all, std::int64_t first, std::int64_t count) {
   return {all.data + first, all.rows, count, all.stride};
 }
 
-/// Activations of a step of at most `max_rows` rows; allocated once. The logits' pages are touched only as far as used.
+/// Activations of a step of at most `max_rows` rows; allocated once. The logits' pages are touched only as
+/// far as used.
 struct Activations {
   kernels::Buffer buffer;
-  Rows state;    // the residual stream, [rows, hidden]
-  Rows normed;   // [rows, hidden]
-  Rows qkv;      // [rows, (heads + 2 kv_heads) * head_dim]
-  Rows mixed;    // attention's result, [rows, heads * head_dim]
-  Rows gate_up;  // [rows, 2 * intermediate]
-  Rows inner;    // [rows, intermediate]
+  Rows state;       // the residual stream, [rows, hidden]
+  Rows normed;      // [rows, hidden]
+  Rows qkv;         // [rows, (heads + 2 kv_heads) * head_dim]
+  Rows mixed;       // attention's result, [rows, heads * head_dim]
+  Rows gate_up;     // [rows, 2 * intermediate]
+  Rows inner;       // [rows, intermediate]
   Rows tail_state;  // the last layer's rows that get logits, [rows, hidden]
   Rows tail_mixed;  // [rows, heads * head_dim]
-  Rows logits;   // [rows, vocabulary]
+  Rows logits;      // [rows, vocabulary]
 
   static absl::StatusOr<Activations> Create(const ModelConfig& config, std::int64_t max_rows,
                                             kernels::Backend& backend) {
     const std::int64_t queries = std::int64_t{config.heads} * config.head_dim;
     const std::int64_t keys = std::int64_t{config.kv_heads} * config.head_dim;
     Activations all;
-    const std::pair<Rows*, std::int64_t> widths[] = {
-        {&all.state, config.hidden},          {&all.normed, config.hidden},      {&all.qkv, queries + 2 * keys},
-        {&all.mixed, queries},                {&all.gate_up, 2 * config.intermediate},
-        {&all.inner, config.intermediate},    {&all.tail_state, config.hidden},  {&all.tail_mixed, queries},
-        {&all.logits, config.vocabulary}};
+    const std::pair<Rows*, std::int64_t> widths[] = {{&all.state, config.hidden},
+                                                     {&all.normed, config.hidden},
+                                                     {&all.qkv, queries + 2 * keys},
+                                                     {&all.mixed, queries},
+                                                     {&all.gate_up, 2 * config.intermediate},
+                                                     {&all.inner, config.intermediate},
+                                                     {&all.tail_state, config.hidden},
+                                                     {&all.tail_mixed, queries},
+                                                     {&all.logits, config.vocabulary}};
     std::int64_t floats = 0;
     for (const auto& [rows, columns] : widths) floats += Stride(columns) * max_rows;
     auto buffer = backend.Allocate(static_cast<std::size_t>(floats) * sizeof(float));
@@ -68,15 +75,20 @@ class LlamaModel final : public Model {
  public:
   LlamaModel(ModelConfig config, DecoderWeights weights, Activations activations, std::uint64_t fingerprint,
              kernels::Backend& backend)
-      : config_(std::move(config)), weights_(std::move(weights)), activations_(std::move(activations)),
-        frequencies_(InverseFrequencies(config_)), fingerprint_(fingerprint), backend_(backend),
+      : config_(std::move(config)),
+        weights_(std::move(weights)),
+        activations_(std::move(activations)),
+        frequencies_(InverseFrequencies(config_)),
+        fingerprint_(fingerprint),
+        backend_(backend),
         attention_{.heads = config_.heads, .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim))} {}
 
   [[nodiscard]] const ModelConfig& Config() const override { return config_; }
   [[nodiscard]] std::uint64_t Fingerprint() const override { return fingerprint_; }
   [[nodiscard]] std::string NumericsClass() const override {
     return fmt::format("{}/weights-{}/kv-{}/k{}t{}", backend_.Name(), kernels::Name(weights_.embedding.dtype),
-                       kernels::Name(backend_.KvType()), kernels::kReductionSegments, kernels::kAttentionTile);
+                       kernels::Name(backend_.KvType()), kernels::kReductionSegments,
+                       kernels::kAttentionTile);
   }
 
   Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) override {
@@ -105,8 +117,8 @@ class LlamaModel final : public Model {
 
  private:
   void Check(const StepBatch& batch, const KvArena& arena) const {
-    BATON_CHECK(static_cast<std::int64_t>(batch.tokens.size()) <= activations_.state.rows, "{} rows, room for {}",
-                batch.tokens.size(), activations_.state.rows);
+    BATON_CHECK(static_cast<std::int64_t>(batch.tokens.size()) <= activations_.state.rows,
+                "{} rows, room for {}", batch.tokens.size(), activations_.state.rows);
     BATON_CHECK(batch.positions.size() == batch.tokens.size());
     const KvGeometry& geometry = arena.Geometry();
     BATON_CHECK(geometry.layers == config_.layers && geometry.kv_heads == config_.kv_heads &&
@@ -197,8 +209,8 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory, k
   BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, max_rows, backend));
   const std::uint64_t fingerprint =
       Mix64(checkpoint.Fingerprint() ^ Mix64(Crc32c(std::as_bytes(std::span(config_text)))));
-  return std::make_unique<LlamaModel>(std::move(config), *std::move(weights), std::move(activations), fingerprint,
-                                      backend);
+  return std::make_unique<LlamaModel>(std::move(config), *std::move(weights), std::move(activations),
+                                      fingerprint, backend);
 }
 
 }  // namespace baton::engine

@@ -18,8 +18,8 @@ namespace baton::engine {
 
 /// The work of one step: rows of several sequences, each a run of consecutive positions.
 struct StepBatch {
-  std::vector<TokenId> tokens;           // one per row
-  std::vector<std::int32_t> positions;   // one per row
+  std::vector<TokenId> tokens;          // one per row
+  std::vector<std::int32_t> positions;  // one per row
   std::vector<kernels::SequenceSlice> slices;
   std::vector<std::int64_t> logit_rows;  // rows whose logits are wanted, ascending
 };
@@ -36,13 +36,16 @@ class Model {
   [[nodiscard]] virtual std::uint64_t Fingerprint() const = 0;
   /// {compute path, weight type, KV type, reduction plan} as text: inside one class results agree to the bit.
   [[nodiscard]] virtual std::string NumericsClass() const = 0;
-  /// One step over `batch`: writes its KV and returns the logits, [logit_rows][vocabulary], valid until the next call.
-  virtual kernels::Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) = 0;
+  /// One step over `batch`: writes its KV and returns the logits, [logit_rows][vocabulary], valid until the
+  /// next call.
+  virtual kernels::Rows Forward(const StepBatch& batch, const KvArena& arena,
+                                const LayerDone& layer_done) = 0;
 };
 
-/// Loads a Hugging Face directory onto `backend`, which must outlive the model. Errors name file, tensor or field.
-/// `max_rows` bounds the rows of a step: activations are allocated once.
-[[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory, kernels::Backend& backend,
+/// Loads a Hugging Face directory onto `backend`, which must outlive the model. Errors name file, tensor or
+/// field. `max_rows` bounds the rows of a step: activations are allocated once.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
+                                                               kernels::Backend& backend,
                                                                std::int64_t max_rows);
 
 }  // namespace baton::engine

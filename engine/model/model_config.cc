@@ -18,6 +18,10 @@ constexpr std::int64_t kMaxHeadDim = 1 << 10;
 constexpr std::int64_t kMaxVocabulary = 1 << 24;
 constexpr std::int64_t kMaxContext = 1 << 24;
 constexpr std::size_t kMaxEosIds = 64;
+// Frequencies stay finite between these.
+constexpr double kMinTheta = 1e-3;
+constexpr double kMaxTheta = 1e12;
+constexpr double kMinFactor = 1e-3;
 
 /// Reads the members of one object and names it in errors.
 class Fields {
@@ -43,14 +47,15 @@ class Fields {
     }
     return *number;
   }
-  /// A number above 0, up to `highest`.
-  [[nodiscard]] absl::StatusOr<double> Positive(std::string_view key, double highest,
-                                                std::optional<double> absent = std::nullopt) const {
+  /// A number above `lowest`, up to `highest`.
+  [[nodiscard]] absl::StatusOr<double> Number(std::string_view key, double lowest, double highest,
+                                              std::optional<double> absent = std::nullopt) const {
     const json::Value* value = Find(key);
     if (value == nullptr && absent.has_value()) return *absent;
     if (value == nullptr) return Error(kInvalidArgument, "{}: {} is missing", name_, key);
-    if (!value->IsNumber() || !(value->Number() > 0 && value->Number() <= highest)) {
-      return Error(kInvalidArgument, "{}: {} must be a number above 0 and at most {}", name_, key, highest);
+    if (!value->IsNumber() || !(value->Number() > lowest && value->Number() <= highest)) {
+      return Error(kInvalidArgument, "{}: {} must be a number above {} and at most {}", name_, key, lowest,
+                   highest);
     }
     return value->Number();
   }
@@ -87,7 +92,8 @@ absl::StatusOr<std::string> Architecture(const Fields& fields) {
   }
   const std::string& name = *names->front().AsString();
   if (name != "LlamaForCausalLM") {
-    return Error(kUnimplemented, "{}: architecture {} is not supported; LlamaForCausalLM is", fields.Name(), name);
+    return Error(kUnimplemented, "{}: architecture {} is not supported; LlamaForCausalLM is", fields.Name(),
+                 name);
   }
   return name;
 }
@@ -98,16 +104,21 @@ absl::Status RefuseUnsupported(const Fields& fields) {
     BATON_ASSIGN_OR_RETURN(const bool on, fields.Bool(key, false));
     if (on) return Error(kUnimplemented, "{}: {} true is not supported", fields.Name(), key);
   }
-  for (const std::string_view key : {"quantization_config", "sliding_window", "layer_types", "num_local_experts"}) {
-    if (fields.Find(key) != nullptr) return Error(kUnimplemented, "{}: {} is not supported", fields.Name(), key);
+  for (const std::string_view key :
+       {"quantization_config", "sliding_window", "layer_types", "num_local_experts"}) {
+    if (fields.Find(key) != nullptr)
+      return Error(kUnimplemented, "{}: {} is not supported", fields.Name(), key);
   }
   if (const json::Value* act = fields.Find("hidden_act"); act != nullptr) {
     if (act->AsString() == nullptr || *act->AsString() != "silu") {
-      return Error(kUnimplemented, "{}: hidden_act {} is not supported; silu is", fields.Name(), json::Serialize(*act));
+      return Error(kUnimplemented, "{}: hidden_act {} is not supported; silu is", fields.Name(),
+                   json::Serialize(*act));
     }
   }
-  if (const json::Value* part = fields.Find("partial_rotary_factor"); part != nullptr && part->Number() != 1) {
-    return Error(kUnimplemented, "{}: partial_rotary_factor {} is not supported", fields.Name(), json::Serialize(*part));
+  if (const json::Value* part = fields.Find("partial_rotary_factor");
+      part != nullptr && part->Number() != 1) {
+    return Error(kUnimplemented, "{}: partial_rotary_factor {} is not supported", fields.Name(),
+                 json::Serialize(*part));
   }
   return absl::OkStatus();
 }
@@ -119,17 +130,19 @@ absl::Status ReadShape(const Fields& fields, ModelConfig& config) {
   BATON_ASSIGN_OR_RETURN(const std::int64_t heads, fields.Int("num_attention_heads", kMaxHeads));
   BATON_ASSIGN_OR_RETURN(const std::int64_t kv_heads, fields.Int("num_key_value_heads", kMaxHeads, heads));
   if (heads % kv_heads != 0) {
-    return Error(kInvalidArgument, "{}: num_key_value_heads {} does not divide num_attention_heads {}", fields.Name(),
-                 kv_heads, heads);
+    return Error(kInvalidArgument, "{}: num_key_value_heads {} does not divide num_attention_heads {}",
+                 fields.Name(), kv_heads, heads);
   }
   if (fields.Find("head_dim") == nullptr && config.hidden % heads != 0) {
-    return Error(kInvalidArgument, "{}: num_attention_heads {} does not divide hidden_size {} and there is no head_dim",
+    return Error(kInvalidArgument,
+                 "{}: num_attention_heads {} does not divide hidden_size {} and there is no head_dim",
                  fields.Name(), heads, config.hidden);
   }
-  BATON_ASSIGN_OR_RETURN(const std::int64_t head_dim, fields.Int("head_dim", kMaxHeadDim, config.hidden / heads));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t head_dim,
+                         fields.Int("head_dim", kMaxHeadDim, config.hidden / heads));
   if (head_dim < 2 || head_dim > kMaxHeadDim || head_dim % 2 != 0) {
-    return Error(kInvalidArgument, "{}: head_dim {} must be even and between 2 and {}", fields.Name(), head_dim,
-                 kMaxHeadDim);
+    return Error(kInvalidArgument, "{}: head_dim {} must be even and between 2 and {}", fields.Name(),
+                 head_dim, kMaxHeadDim);
   }
   BATON_ASSIGN_OR_RETURN(const std::int64_t vocabulary, fields.Int("vocab_size", kMaxVocabulary));
   BATON_ASSIGN_OR_RETURN(config.context, fields.Int("max_position_embeddings", kMaxContext, 2048));
@@ -143,10 +156,11 @@ absl::Status ReadShape(const Fields& fields, ModelConfig& config) {
 
 absl::Status ReadLlama3Scaling(const Fields& fields, ModelConfig& config) {
   RopeScalingLlama3 scaling;
-  BATON_ASSIGN_OR_RETURN(scaling.factor, fields.Positive("factor", 1e6));
-  BATON_ASSIGN_OR_RETURN(scaling.low_frequency_factor, fields.Positive("low_freq_factor", 1e6));
-  BATON_ASSIGN_OR_RETURN(scaling.high_frequency_factor, fields.Positive("high_freq_factor", 1e6));
-  BATON_ASSIGN_OR_RETURN(scaling.original_context, fields.Int("original_max_position_embeddings", kMaxContext));
+  BATON_ASSIGN_OR_RETURN(scaling.factor, fields.Number("factor", kMinFactor, 1e6));
+  BATON_ASSIGN_OR_RETURN(scaling.low_frequency_factor, fields.Number("low_freq_factor", 0, 1e6));
+  BATON_ASSIGN_OR_RETURN(scaling.high_frequency_factor, fields.Number("high_freq_factor", 0, 1e6));
+  BATON_ASSIGN_OR_RETURN(scaling.original_context,
+                         fields.Int("original_max_position_embeddings", kMaxContext));
   if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
     return Error(kInvalidArgument, "{}: high_freq_factor {} must be above low_freq_factor {}", fields.Name(),
                  scaling.high_frequency_factor, scaling.low_frequency_factor);
@@ -157,8 +171,7 @@ absl::Status ReadLlama3Scaling(const Fields& fields, ModelConfig& config) {
 
 /// `rope_theta` and `rope_scaling`, or both in `rope_parameters` as newer files have them.
 absl::Status ReadRope(const Fields& fields, ModelConfig& config) {
-  constexpr double kMaxTheta = 1e12;
-  BATON_ASSIGN_OR_RETURN(config.rope_theta, fields.Positive("rope_theta", kMaxTheta, 10000));
+  BATON_ASSIGN_OR_RETURN(config.rope_theta, fields.Number("rope_theta", kMinTheta, kMaxTheta, 10000));
   const std::string_view key = fields.Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
   const json::Value* value = fields.Find(key);
   if (value == nullptr) return absl::OkStatus();
@@ -167,7 +180,8 @@ absl::Status ReadRope(const Fields& fields, ModelConfig& config) {
     return Error(kInvalidArgument, "{} must be an object, not {}", name, value->KindName());
   }
   const Fields scaling(*value, name);
-  BATON_ASSIGN_OR_RETURN(config.rope_theta, scaling.Positive("rope_theta", kMaxTheta, config.rope_theta));
+  BATON_ASSIGN_OR_RETURN(config.rope_theta,
+                         scaling.Number("rope_theta", kMinTheta, kMaxTheta, config.rope_theta));
   const json::Value* type = scaling.Find("rope_type");
   if (type == nullptr) type = scaling.Find("type");  // the name that older files use
   if (type == nullptr || type->AsString() == nullptr) {
@@ -176,7 +190,7 @@ absl::Status ReadRope(const Fields& fields, ModelConfig& config) {
   if (*type->AsString() == "default") return absl::OkStatus();
   if (*type->AsString() == "llama3") return ReadLlama3Scaling(scaling, config);
   if (*type->AsString() == "linear") {
-    BATON_ASSIGN_OR_RETURN(config.rope_linear_factor, scaling.Positive("factor", 1e6));
+    BATON_ASSIGN_OR_RETURN(config.rope_linear_factor, scaling.Number("factor", kMinFactor, 1e6));
     return absl::OkStatus();
   }
   return Error(kUnimplemented, "{}: rope_type {} is not supported; llama3, linear and default are", name,
@@ -190,7 +204,8 @@ absl::StatusOr<TokenId> ReadToken(const Fields& fields, std::string_view key, co
     return Error(kInvalidArgument, "{}: {} must be a token id, not {}", fields.Name(), key, value.KindName());
   }
   if (*id < 0 || *id >= vocabulary) {
-    return Error(kInvalidArgument, "{}: {} {} is outside the vocabulary of {}", fields.Name(), key, *id, vocabulary);
+    return Error(kInvalidArgument, "{}: {} {} is outside the vocabulary of {}", fields.Name(), key, *id,
+                 vocabulary);
   }
   return static_cast<TokenId>(*id);
 }
@@ -216,7 +231,8 @@ absl::Status ReadSpecialTokens(const Fields& fields, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-/// The rule of Llama 3.1: long waves are stretched by `factor`, short ones stay, between them a straight line.
+/// The rule of Llama 3.1: long waves are stretched by `factor`, short ones stay, between them a straight
+/// line.
 double ScaleLlama3(double frequency, const RopeScalingLlama3& scaling) {
   const double waves = static_cast<double>(scaling.original_context) * frequency / (2 * std::numbers::pi);
   if (waves < scaling.low_frequency_factor) return frequency / scaling.factor;
@@ -228,20 +244,22 @@ double ScaleLlama3(double frequency, const RopeScalingLlama3& scaling) {
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_text, std::string_view generation_config) {
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_text,
+                                             std::string_view generation_config) {
   BATON_ASSIGN_OR_RETURN(const json::Value root, ParseObject(config_text, "config.json"));
   const Fields fields(root, "config.json");
   ModelConfig config;
   BATON_ASSIGN_OR_RETURN(config.architecture, Architecture(fields));
   BATON_RETURN_IF_ERROR(RefuseUnsupported(fields));
   BATON_RETURN_IF_ERROR(ReadShape(fields, config));
-  BATON_ASSIGN_OR_RETURN(const double epsilon, fields.Positive("rms_norm_eps", 1, 1e-6));
+  BATON_ASSIGN_OR_RETURN(const double epsilon, fields.Number("rms_norm_eps", 0, 1, 1e-6));
   config.rms_epsilon = static_cast<float>(epsilon);
   BATON_RETURN_IF_ERROR(ReadRope(fields, config));
   BATON_ASSIGN_OR_RETURN(config.tied_embeddings, fields.Bool("tie_word_embeddings", false));
   BATON_RETURN_IF_ERROR(ReadSpecialTokens(fields, config));
   if (!generation_config.empty()) {
-    BATON_ASSIGN_OR_RETURN(const json::Value generation, ParseObject(generation_config, "generation_config.json"));
+    BATON_ASSIGN_OR_RETURN(const json::Value generation,
+                           ParseObject(generation_config, "generation_config.json"));
     BATON_RETURN_IF_ERROR(ReadSpecialTokens(Fields(generation, "generation_config.json"), config));
   }
   return config;
@@ -261,7 +279,8 @@ std::vector<double> InverseFrequencies(const ModelConfig& config) {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     const double exponent = 2.0 * static_cast<double>(i) / config.head_dim;
     const double frequency = 1 / std::pow(config.rope_theta, exponent) / config.rope_linear_factor;
-    frequencies[i] = config.rope_scaling.has_value() ? ScaleLlama3(frequency, *config.rope_scaling) : frequency;
+    frequencies[i] =
+        config.rope_scaling.has_value() ? ScaleLlama3(frequency, *config.rope_scaling) : frequency;
   }
   return frequencies;
 }

@@ -44,7 +44,8 @@ struct ModelConfig {
 /// num_attention_heads 8"; an unsupported feature is named as such.
 [[nodiscard]] absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory);
 /// The same from the files' texts; `generation_config` may be empty. For tests and fuzzers.
-[[nodiscard]] absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config, std::string_view generation_config);
+[[nodiscard]] absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config,
+                                                           std::string_view generation_config);
 
 /// Angle per position of each rotated pair, [head_dim / 2], scaling included.
 [[nodiscard]] std::vector<double> InverseFrequencies(const ModelConfig& config);

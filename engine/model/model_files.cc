@@ -48,7 +48,8 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
   if (file.Get() < 0) return SystemError(path, "open");
   BATON_ASSIGN_OR_RETURN(const std::size_t size, FileSize(file, path));
   if (size > kMaxConfigBytes) {
-    return Error(kInvalidArgument, "{}: {} bytes, more than the {} that are read", path, size, kMaxConfigBytes);
+    return Error(kInvalidArgument, "{}: {} bytes, more than the {} that are read", path, size,
+                 kMaxConfigBytes);
   }
   std::string text(size, '\0');
   std::size_t done = 0;

@@ -19,9 +19,21 @@ struct TypeSize {
   std::string_view name;
   std::size_t bytes;
 };
-constexpr std::array<TypeSize, 15> kTypes{{{"BOOL", 1}, {"U8", 1}, {"I8", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1},
-                                           {"I16", 2}, {"U16", 2}, {"F16", 2}, {"BF16", 2}, {"I32", 4},
-                                           {"U32", 4}, {"F32", 4}, {"I64", 8}, {"U64", 8}, {"F64", 8}}};
+constexpr std::array<TypeSize, 15> kTypes{{{"BOOL", 1},
+                                           {"U8", 1},
+                                           {"I8", 1},
+                                           {"F8_E4M3", 1},
+                                           {"F8_E5M2", 1},
+                                           {"I16", 2},
+                                           {"U16", 2},
+                                           {"F16", 2},
+                                           {"BF16", 2},
+                                           {"I32", 4},
+                                           {"U32", 4},
+                                           {"F32", 4},
+                                           {"I64", 8},
+                                           {"U64", 8},
+                                           {"F64", 8}}};
 
 /// Bytes of `tensor` by its type and shape; overflow is an error.
 absl::StatusOr<std::size_t> ShapeBytes(const TensorEntry& tensor) {
@@ -43,7 +55,8 @@ absl::StatusOr<std::vector<std::int64_t>> NonNegativeInts(const json::Value* val
                                                           std::string_view field, std::size_t max_count) {
   const json::Array* array = value == nullptr ? nullptr : value->AsArray();
   if (array == nullptr || array->size() > max_count) {
-    return Error(kInvalidArgument, "tensor {}: {} must be a list of at most {} numbers", tensor, field, max_count);
+    return Error(kInvalidArgument, "tensor {}: {} must be a list of at most {} numbers", tensor, field,
+                 max_count);
   }
   std::vector<std::int64_t> numbers;
   for (const json::Value& item : *array) {
@@ -55,7 +68,8 @@ absl::StatusOr<std::vector<std::int64_t>> NonNegativeInts(const json::Value* val
   return numbers;
 }
 
-absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json::Value& value, std::size_t data_bytes) {
+absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json::Value& value,
+                                       std::size_t data_bytes) {
   TensorEntry tensor;
   tensor.name = name;
   const json::Value* dtype = value.Find("dtype");
@@ -64,25 +78,29 @@ absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json::Valu
   }
   tensor.dtype = *dtype->AsString();
   BATON_ASSIGN_OR_RETURN(tensor.shape, NonNegativeInts(value.Find("shape"), name, "shape", kMaxDimensions));
-  BATON_ASSIGN_OR_RETURN(const auto offsets, NonNegativeInts(value.Find("data_offsets"), name, "data_offsets", 2));
-  if (offsets.size() != 2) return Error(kInvalidArgument, "tensor {}: data_offsets must be two numbers", name);
+  BATON_ASSIGN_OR_RETURN(const auto offsets,
+                         NonNegativeInts(value.Find("data_offsets"), name, "data_offsets", 2));
+  if (offsets.size() != 2)
+    return Error(kInvalidArgument, "tensor {}: data_offsets must be two numbers", name);
   tensor.begin = static_cast<std::size_t>(offsets[0]);
   tensor.end = static_cast<std::size_t>(offsets[1]);
   if (tensor.begin > tensor.end || tensor.end > data_bytes) {
-    return Error(kInvalidArgument, "tensor {}: data_offsets [{}, {}] lie outside the {} bytes of data; is the file cut?",
-                 name, tensor.begin, tensor.end, data_bytes);
+    return Error(kInvalidArgument,
+                 "tensor {}: data_offsets [{}, {}] lie outside the {} bytes of data; is the file cut?", name,
+                 tensor.begin, tensor.end, data_bytes);
   }
   BATON_ASSIGN_OR_RETURN(const std::size_t bytes, ShapeBytes(tensor));
   if (bytes != tensor.end - tensor.begin) {
-    return Error(kInvalidArgument, "tensor {}: {} [{}] takes {} bytes, data_offsets give {}", name, tensor.dtype,
-                 fmt::join(tensor.shape, ", "), bytes, tensor.end - tensor.begin);
+    return Error(kInvalidArgument, "tensor {}: {} [{}] takes {} bytes, data_offsets give {}", name,
+                 tensor.dtype, fmt::join(tensor.shape, ", "), bytes, tensor.end - tensor.begin);
   }
   return tensor;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<TensorEntry>> ParseSafetensorsHeader(std::string_view header, std::size_t data_bytes) {
+absl::StatusOr<std::vector<TensorEntry>> ParseSafetensorsHeader(std::string_view header,
+                                                                std::size_t data_bytes) {
   if (header.empty() || header.front() != '{') {
     return Error(kInvalidArgument, "the header must begin with '{{': no safetensors file?");
   }
@@ -101,13 +119,15 @@ absl::StatusOr<std::vector<TensorEntry>> ParseSafetensorsHeader(std::string_view
   std::size_t covered = 0;
   for (const TensorEntry& tensor : tensors) {
     if (tensor.begin != covered) {
-      return Error(kInvalidArgument, "tensor {}: begins at byte {} of the data, but the one before ends at {}",
-                   tensor.name, tensor.begin, covered);
+      return Error(kInvalidArgument,
+                   "tensor {}: begins at byte {} of the data, but the one before ends at {}", tensor.name,
+                   tensor.begin, covered);
     }
     covered = tensor.end;
   }
   if (covered != data_bytes) {
-    return Error(kInvalidArgument, "the tensors end at byte {} of the data, which has {} bytes", covered, data_bytes);
+    return Error(kInvalidArgument, "the tensors end at byte {} of the data, which has {} bytes", covered,
+                 data_bytes);
   }
   return tensors;
 }
@@ -123,8 +143,9 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
     header_bytes = header_bytes << 8 | std::to_integer<std::uint64_t>(bytes[i]);
   }
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - kLengthBytes) {
-    return Error(kInvalidArgument, "{}: a header of {} bytes does not fit the file of {} bytes (at most {}); is it cut?",
-                 path, header_bytes, bytes.size(), kMaxHeaderBytes);
+    return Error(kInvalidArgument,
+                 "{}: a header of {} bytes does not fit the file of {} bytes (at most {}); is it cut?", path,
+                 header_bytes, bytes.size(), kMaxHeaderBytes);
   }
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes);
   const std::size_t data_offset = kLengthBytes + header_bytes;

@@ -22,13 +22,13 @@ struct TensorEntry {
   std::size_t end = 0;
 };
 
-/// The tensors of a header in order of their bytes. Checked: known types, shape times type = bytes, no overlap, no hole,
-/// and exactly `data_bytes` of data. Errors name the tensor.
+/// The tensors of a header in order of their bytes. Checked: known types, shape times type = bytes, no
+/// overlap, no hole, and exactly `data_bytes` of data. Errors name the tensor.
 [[nodiscard]] absl::StatusOr<std::vector<TensorEntry>> ParseSafetensorsHeader(std::string_view header,
-                                                                             std::size_t data_bytes);
+                                                                              std::size_t data_bytes);
 
-/// A safetensors file: 8 bytes of header length (little-endian), a JSON header, the tensors' bytes. Mapped read-only;
-/// every field of the header is checked before use. Immutable; any thread.
+/// A safetensors file: 8 bytes of header length (little-endian), a JSON header, the tensors' bytes. Mapped
+/// read-only; every field of the header is checked before use. Immutable; any thread.
 class SafetensorsFile {
  public:
   /// Errors name the file and the tensor.

@@ -36,7 +36,8 @@ struct Likelier {
 /// Keeps the `count` likeliest, in order.
 void KeepTopK(std::vector<std::int32_t>& order, std::size_t count, const Likelier& likelier) {
   if (count < order.size()) {
-    std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), likelier);
+    std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
+                     likelier);
     order.resize(count);
   }
   std::sort(order.begin(), order.end(), likelier);
@@ -105,11 +106,14 @@ TokenId Sampler::Sample(std::span<const float> logits, const SamplingParams& par
     probabilities_[i] = std::exp((static_cast<double>(logits[i]) - highest) / params.temperature);
   }
   if (params.min_p > 0) {
-    std::erase_if(order_, [&](std::int32_t id) { return probabilities_[static_cast<std::size_t>(id)] < params.min_p; });
+    std::erase_if(
+        order_, [&](std::int32_t id) { return probabilities_[static_cast<std::size_t>(id)] < params.min_p; });
   }
-  if (params.top_p < 1) KeepMass(order_, probabilities_, params.top_p * Total(order_, probabilities_), likelier);
+  if (params.top_p < 1)
+    KeepMass(order_, probabilities_, params.top_p * Total(order_, probabilities_), likelier);
 
-  const double target = CounterUniform(params.seed, static_cast<std::uint64_t>(position)) * Total(order_, probabilities_);
+  const double target =
+      CounterUniform(params.seed, static_cast<std::uint64_t>(position)) * Total(order_, probabilities_);
   double reached = 0;
   TokenId chosen = best;
   for (const std::int32_t id : order_) {

@@ -8,7 +8,8 @@ namespace baton::engine {
 
 BatchPlan Plan(const QueueView& queue, const PlannerLimits& limits) {
   BATON_CHECK(limits.batch_tokens > 0 && limits.batch_sequences > 0 && limits.prefill_chunk_tokens > 0,
-              "planner limits {} {} {}", limits.batch_tokens, limits.batch_sequences, limits.prefill_chunk_tokens);
+              "planner limits {} {} {}", limits.batch_tokens, limits.batch_sequences,
+              limits.prefill_chunk_tokens);
   BatchPlan plan;
   std::int64_t tokens_left = limits.batch_tokens;
   std::int64_t sequences_left = limits.batch_sequences;

@@ -21,8 +21,8 @@ struct QueueView {
 };
 
 struct PlannerLimits {
-  std::int64_t batch_tokens = 512;       // tokens of one step, prompts and decodes together
-  std::int64_t batch_sequences = 64;     // sequences of one step
+  std::int64_t batch_tokens = 512;          // tokens of one step, prompts and decodes together
+  std::int64_t batch_sequences = 64;        // sequences of one step
   std::int64_t prefill_chunk_tokens = 256;  // of one prompt in one step
 };
 
@@ -36,9 +36,9 @@ struct BatchPlan {
   std::vector<PlannedSlice> slices;
 };
 
-/// Continuous batching with chunked prefill (Sarathi-Serve, OSDI 2024, section 4): decodes first, so that no answer
-/// stalls behind a prompt; what is left of the token budget goes to prompts in order of arrival, cut into chunks. A
-/// plan is empty only where the queue is.
+/// Continuous batching with chunked prefill (Sarathi-Serve, OSDI 2024, section 4): decodes first, so that no
+/// answer stalls behind a prompt; what is left of the token budget goes to prompts in order of arrival, cut
+/// into chunks. A plan is empty only where the queue is.
 [[nodiscard]] BatchPlan Plan(const QueueView& queue, const PlannerLimits& limits);
 
 }  // namespace baton::engine

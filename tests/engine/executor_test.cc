@@ -14,7 +14,9 @@ namespace {
 using test::EventRecorder;
 using test::FakeModel;
 
-RequestKey Key(std::uint64_t id) { return {RequestId(id), Attempt(1)}; }
+RequestKey Key(std::uint64_t id) {
+  return {RequestId(id), Attempt(1)};
+}
 
 std::vector<TokenId> Prompt(std::int64_t length, std::uint64_t seed) {
   RandomStream random(seed);
@@ -27,9 +29,12 @@ std::vector<TokenId> Prompt(std::int64_t length, std::uint64_t seed) {
 struct Rig {
   explicit Rig(std::int64_t blocks = 512)
       : backend(*kernels::CreateCpuBackend({.compute = kernels::ComputeClass::kF32, .threads = 1})),
-        arena(*KvArena::Create(*backend, model.Geometry(blocks))), pool(blocks) {}
+        arena(*KvArena::Create(*backend, model.Geometry(blocks))),
+        pool(blocks) {}
 
-  void Start(const PlannerLimits& limits = {}) { executor = std::make_unique<Executor>(model, arena, limits, events); }
+  void Start(const PlannerLimits& limits = {}) {
+    executor = std::make_unique<Executor>(model, arena, limits, events);
+  }
 
   SequenceSpec Spec(std::uint64_t id, std::vector<TokenId> prompt, std::int64_t max_tokens) {
     SequenceSpec spec{.key = Key(id), .tokens = std::move(prompt), .stop = {.max_tokens = max_tokens}};
@@ -50,7 +55,9 @@ std::vector<TokenId> PlainAnswer(const FakeModel& model, const SequenceSpec& spe
   Sampler sampler(model.Config().vocabulary);
   std::vector<TokenId> tokens = spec.tokens;
   std::vector<TokenId> answer;
-  const auto stops = [&](TokenId id) { return std::count(spec.stop.stop_ids.begin(), spec.stop.stop_ids.end(), id) > 0; };
+  const auto stops = [&](TokenId id) {
+    return std::count(spec.stop.stop_ids.begin(), spec.stop.stop_ids.end(), id) > 0;
+  };
   while (std::ssize(answer) < spec.stop.max_tokens) {
     std::vector<float> logits = model.PlainLogits(tokens);
     if (std::ssize(answer) < spec.stop.min_tokens) {
@@ -85,13 +92,15 @@ TEST_CASE("a hundred mixed sequences each answer as if alone, and each is releas
     Rig rig(4096);
     std::vector<SequenceSpec> specs;
     for (std::uint64_t id = 1; id <= 100; ++id) {
-      SequenceSpec spec = rig.Spec(id, Prompt(random.Between(1, 150), seed * 1000 + id), random.Between(1, 40));
+      SequenceSpec spec =
+          rig.Spec(id, Prompt(random.Between(1, 150), seed * 1000 + id), random.Between(1, 40));
       if (id % 2 == 0) spec.sampling = {.temperature = 1, .top_p = 0.9, .seed = random.Bits()};
       if (id % 3 == 0) spec.stop.stop_ids = {3, 5, 7, 11, 13};
       if (id % 6 == 0) spec.stop.min_tokens = std::min<std::int64_t>(5, spec.stop.max_tokens);
       specs.push_back(spec);
     }
-    rig.Start({.batch_tokens = random.Between(1, 200), .batch_sequences = random.Between(1, 40),
+    rig.Start({.batch_tokens = random.Between(1, 200),
+               .batch_sequences = random.Between(1, 40),
                .prefill_chunk_tokens = random.Between(1, 90)});
 
     for (const SequenceSpec& spec : specs) rig.executor->Submit(spec);
@@ -247,21 +256,26 @@ TEST_CASE("the end of the executor releases what runs and what waits") {
 
 TEST_CASE("decodes share one step, and a prompt joins them in chunks") {
   Rig rig;
-  std::promise<void> both;
   std::promise<void> submitted;
   auto submitted_future = submitted.get_future();
-  int first_tokens = 0;
-  rig.events.on_token = [&](const TokenEvent& event) {
+  std::promise<void> both_decode;
+  std::promise<void> joined;
+  auto joined_future = joined.get_future();
+  rig.model.before_step = [&, first = true](const StepBatch&) mutable {
+    if (std::exchange(first, false)) submitted_future.wait();
+  };
+  rig.events.on_token = [&, first_tokens = 0](const TokenEvent& event) mutable {
     if (event.index != 0 || ++first_tokens != 2) return;
-    both.set_value();
-    submitted_future.wait();
+    both_decode.set_value();
+    joined_future.wait();
   };
   rig.Start({.batch_tokens = 34, .batch_sequences = 8, .prefill_chunk_tokens = 32});
   rig.executor->Submit(rig.Spec(1, Prompt(4, 1), 20));
   rig.executor->Submit(rig.Spec(2, Prompt(4, 2), 20));
-  both.get_future().wait();
-  rig.executor->Submit(rig.Spec(3, Prompt(96, 3), 2));
   submitted.set_value();
+  both_decode.get_future().wait();
+  rig.executor->Submit(rig.Spec(3, Prompt(96, 3), 2));
+  joined.set_value();
   rig.events.WaitForReleases(3);
 
   int mixed = 0;

@@ -10,18 +10,23 @@
 #include "tests/support/make_checkpoint.h"
 #include "tests/support/temporary_folder.h"
 
-/// Prefill on one engine, KV bytes copied to other blocks of another engine, decode there: the same bits as whole.
+/// Prefill on one engine, KV bytes copied to other blocks of another engine, decode there: the same bits as
+/// whole.
 namespace baton::engine {
 namespace {
 
 using test::EventRecorder;
 
-RequestKey Key(std::size_t id) { return {RequestId(id + 1), Attempt(1)}; }
+RequestKey Key(std::size_t id) {
+  return {RequestId(id + 1), Attempt(1)};
+}
 
 /// An engine over a real model.
 struct Engine {
-  Engine(const std::string& directory, kernels::ComputeClass compute, std::int64_t blocks, const PlannerLimits& planner)
-      : limits(planner), backend(kernels::CreateCpuBackend({.compute = compute}).value()),
+  Engine(const std::string& directory, kernels::ComputeClass compute, std::int64_t blocks,
+         const PlannerLimits& planner)
+      : limits(planner),
+        backend(kernels::CreateCpuBackend({.compute = compute}).value()),
         model(LoadModel(directory, *backend, planner.batch_tokens).value()),
         arena(KvArena::Create(*backend, {.layers = model->Config().layers,
                                          .blocks = blocks,
@@ -29,7 +34,8 @@ struct Engine {
                                          .head_dim = model->Config().head_dim,
                                          .dtype = backend->KvType()})
                   .value()),
-        pool(blocks), executor(std::make_unique<Executor>(*model, arena, limits, events)) {}
+        pool(blocks),
+        executor(std::make_unique<Executor>(*model, arena, limits, events)) {}
 
   PlannerLimits limits;
   std::unique_ptr<kernels::Backend> backend;
@@ -41,7 +47,8 @@ struct Engine {
 };
 
 PlannerLimits RandomLimits(RandomStream& random) {
-  return {.batch_tokens = random.Between(8, 256), .batch_sequences = random.Between(1, 20),
+  return {.batch_tokens = random.Between(8, 256),
+          .batch_sequences = random.Between(1, 20),
           .prefill_chunk_tokens = random.Between(1, 200)};
 }
 
@@ -61,13 +68,14 @@ std::vector<SequenceSpec> RandomRequests(std::size_t count, std::int64_t longest
 BlockTable Take(BlockPool& pool, std::int64_t tokens, RandomStream& random) {
   BlockTable blocks = pool.Allocate(BlocksFor(tokens)).value();
   for (std::size_t i = blocks.size(); i > 1; --i) {
-    std::swap(blocks[i - 1], blocks[static_cast<std::size_t>(random.Between(0, static_cast<std::int64_t>(i) - 1))]);
+    std::swap(blocks[i - 1],
+              blocks[static_cast<std::size_t>(random.Between(0, static_cast<std::int64_t>(i) - 1))]);
   }
   return blocks;
 }
 
-void CopyBlocks(const KvArena& from, const BlockTable& from_blocks, const KvArena& to, const BlockTable& to_blocks,
-                std::int64_t tokens) {
+void CopyBlocks(const KvArena& from, const BlockTable& from_blocks, const KvArena& to,
+                const BlockTable& to_blocks, std::int64_t tokens) {
   for (int layer = 0; layer < from.Geometry().layers; ++layer) {
     const std::size_t bytes = from.Geometry().BlockBytes();
     for (std::size_t i = 0; i < static_cast<std::size_t>(BlocksFor(tokens)); ++i) {
@@ -89,8 +97,8 @@ std::vector<std::vector<TokenId>> RunWhole(Engine& engine, const std::vector<Seq
   return answers;
 }
 
-std::vector<std::vector<TokenId>> RunSplit(Engine& prefill, Engine& decode, const std::vector<SequenceSpec>& requests,
-                                           RandomStream& random) {
+std::vector<std::vector<TokenId>> RunSplit(Engine& prefill, Engine& decode,
+                                           const std::vector<SequenceSpec>& requests, RandomStream& random) {
   std::vector<BlockTable> prefill_blocks;
   for (SequenceSpec spec : requests) {
     spec.phase = Phase::kPrefill;

@@ -17,7 +17,7 @@ class EventRecorder final : public engine::ExecutorEvents {
   struct Sequence {
     std::vector<TokenId> tokens;
     std::vector<engine::LayerEvent> layers;
-    std::optional<engine::FinishReason> finish;    // of the last token event
+    std::optional<engine::FinishReason> finish;  // of the last token event
     std::optional<engine::FinishReason> released;
     int releases = 0;
     bool orderly = true;  // indices rise by one; nothing follows the finish or the release
@@ -37,7 +37,8 @@ class EventRecorder final : public engine::ExecutorEvents {
       const std::scoped_lock lock(mutex_);
       Sequence& sequence = sequences_[event.key];
       const std::int64_t expected = first_index_[event.key] + std::ssize(sequence.tokens);
-      sequence.orderly &= event.index == expected && !sequence.finish.has_value() && !sequence.released.has_value();
+      sequence.orderly &=
+          event.index == expected && !sequence.finish.has_value() && !sequence.released.has_value();
       sequence.tokens.push_back(event.token);
       sequence.finish = event.finish;
     }

@@ -11,13 +11,19 @@
 
 namespace baton::test {
 
-/// A model whose logits are a hash of all that its sequence's KV holds, so that a wrong block, position or token shows
-/// in every token that follows. Writes one 64-bit word a token and layer. `before_step` runs at the begin of a step.
+/// A model whose logits are a hash of all that its sequence's KV holds, so that a wrong block, position or
+/// token shows in every token that follows. Writes one 64-bit word a token and layer. `before_step` runs at
+/// the begin of a step.
 class FakeModel final : public engine::Model {
  public:
   explicit FakeModel(int layers = 2, std::int32_t vocabulary = 97) {
-    config_ = {.architecture = "Fake", .layers = layers, .heads = 1, .kv_heads = 1, .head_dim = 2,
-               .vocabulary = vocabulary, .context = 1 << 20};
+    config_ = {.architecture = "Fake",
+               .layers = layers,
+               .heads = 1,
+               .kv_heads = 1,
+               .head_dim = 2,
+               .vocabulary = vocabulary,
+               .context = 1 << 20};
   }
 
   /// What an arena for this model looks like.
@@ -40,7 +46,9 @@ class FakeModel final : public engine::Model {
     }
     logits_.clear();
     for (const std::int64_t row : batch.logit_rows) AppendLogits(batch, arena, row);
-    return {.data = logits_.data(), .rows = std::ssize(batch.logit_rows), .columns = config_.vocabulary,
+    return {.data = logits_.data(),
+            .rows = std::ssize(batch.logit_rows),
+            .columns = config_.vocabulary,
             .stride = config_.vocabulary};
   }
 
@@ -61,9 +69,11 @@ class FakeModel final : public engine::Model {
   static std::uint64_t Word(TokenId token, std::int64_t position, int layer) {
     return CounterBits(static_cast<std::uint64_t>(token), static_cast<std::uint64_t>(position * 64 + layer));
   }
-  static std::byte* Place(const kernels::KvLayer& layer, const kernels::SequenceSlice& slice, std::int64_t position) {
+  static std::byte* Place(const kernels::KvLayer& layer, const kernels::SequenceSlice& slice,
+                          std::int64_t position) {
     const BlockIndex block = slice.blocks[static_cast<std::size_t>(position / engine::kBlockTokens)];
-    return layer.base + block.value * layer.BlockBytes() + static_cast<std::size_t>(position % engine::kBlockTokens) * 8;
+    return layer.base + block.value * layer.BlockBytes() +
+           static_cast<std::size_t>(position % engine::kBlockTokens) * 8;
   }
   static void WriteLayer(const engine::StepBatch& batch, const kernels::KvLayer& kv, int layer) {
     for (const kernels::SequenceSlice& slice : batch.slices) {

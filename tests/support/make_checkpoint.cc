@@ -32,7 +32,8 @@ std::vector<NewTensor> Tensors(const CheckpointSpec& spec) {
   const auto unit = [](std::int64_t inputs) { return 1 / std::sqrt(static_cast<double>(inputs)); };
   // The state is normed to a mean square of 1 before the head: logits get a deviation of 3.
   const double head_deviation = 3 * unit(spec.hidden);
-  std::vector<NewTensor> tensors{{"model.embed_tokens.weight", {spec.vocabulary, spec.hidden}, head_deviation}};
+  std::vector<NewTensor> tensors{
+      {"model.embed_tokens.weight", {spec.vocabulary, spec.hidden}, head_deviation}};
   for (std::int64_t layer = 0; layer < spec.layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
     const auto matrix = [&](const char* name, std::int64_t rows, std::int64_t columns) {
@@ -49,7 +50,8 @@ std::vector<NewTensor> Tensors(const CheckpointSpec& spec) {
     matrix("mlp.down_proj.weight", spec.hidden, spec.intermediate);
   }
   tensors.push_back({"model.norm.weight", {spec.hidden}});
-  if (!spec.tied_embeddings) tensors.push_back({"lm_head.weight", {spec.vocabulary, spec.hidden}, head_deviation});
+  if (!spec.tied_embeddings)
+    tensors.push_back({"lm_head.weight", {spec.vocabulary, spec.hidden}, head_deviation});
   return tensors;
 }
 
@@ -77,8 +79,8 @@ std::vector<char> Bytes(const NewTensor& tensor, bool bf16, std::uint64_t seed) 
   return bytes;
 }
 
-absl::Status WriteShard(const CheckpointSpec& spec, std::span<const NewTensor> tensors, std::size_t first_tensor,
-                        const std::string& path) {
+absl::Status WriteShard(const CheckpointSpec& spec, std::span<const NewTensor> tensors,
+                        std::size_t first_tensor, const std::string& path) {
   const bool bf16 = spec.dtype == "bf16";
   json::Object header;
   std::int64_t offset = 0;
@@ -132,7 +134,8 @@ absl::Status WriteConfigs(const CheckpointSpec& spec, const std::string& directo
                             {"eos_token_id", eos},
                             {"torch_dtype", spec.dtype == "bf16" ? "bfloat16" : "float32"}};
   BATON_RETURN_IF_ERROR(WriteText(directory + "/config.json", json::Serialize(config)));
-  return WriteText(directory + "/generation_config.json", json::Serialize(json::Object{{"eos_token_id", eos}}));
+  return WriteText(directory + "/generation_config.json",
+                   json::Serialize(json::Object{{"eos_token_id", eos}}));
 }
 
 absl::Status WriteWeights(const CheckpointSpec& spec, const std::string& directory) {
@@ -145,9 +148,11 @@ absl::Status WriteWeights(const CheckpointSpec& spec, const std::string& directo
     const std::size_t end = tensors.size() * (shard + 1) / shards;
     const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, shards);
     for (std::size_t i = first; i < end; ++i) map.emplace_back(tensors[i].name, name);
-    BATON_RETURN_IF_ERROR(WriteShard(spec, std::span(tensors).subspan(first, end - first), first, directory + "/" + name));
+    BATON_RETURN_IF_ERROR(
+        WriteShard(spec, std::span(tensors).subspan(first, end - first), first, directory + "/" + name));
   }
-  return WriteText(directory + "/model.safetensors.index.json", json::Serialize(json::Object{{"weight_map", map}}));
+  return WriteText(directory + "/model.safetensors.index.json",
+                   json::Serialize(json::Object{{"weight_map", map}}));
 }
 
 absl::Status CopyTokenizer(const CheckpointSpec& spec, const std::string& directory) {
@@ -155,7 +160,8 @@ absl::Status CopyTokenizer(const CheckpointSpec& spec, const std::string& direct
   for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) {
     const std::string from = spec.tokenizer_directory + "/" + file;
     std::error_code error;
-    std::filesystem::copy_file(from, directory + "/" + file, std::filesystem::copy_options::overwrite_existing, error);
+    std::filesystem::copy_file(from, directory + "/" + file,
+                               std::filesystem::copy_options::overwrite_existing, error);
     if (error) return Error(kUnavailable, "{}: cannot be copied: {}", from, error.message());
   }
   return absl::OkStatus();
@@ -169,21 +175,40 @@ std::int64_t CheckpointSpec::Parameters() const {
   return parameters;
 }
 
-std::vector<std::string> ShapeNames() { return {"1m", "15m", "125m", "1.1b"}; }
+std::vector<std::string> ShapeNames() {
+  return {"1m", "15m", "125m", "1.1b"};
+}
 
 absl::StatusOr<CheckpointSpec> NamedShape(std::string_view name) {
   if (name == "1m") return CheckpointSpec{};
   if (name == "15m") {
-    return CheckpointSpec{.hidden = 288, .intermediate = 768, .layers = 6, .heads = 6, .kv_heads = 6, .head_dim = 48,
+    return CheckpointSpec{.hidden = 288,
+                          .intermediate = 768,
+                          .layers = 6,
+                          .heads = 6,
+                          .kv_heads = 6,
+                          .head_dim = 48,
                           .vocabulary = 32000};
   }
   if (name == "125m") {
-    return CheckpointSpec{.hidden = 768, .intermediate = 2048, .layers = 12, .heads = 12, .kv_heads = 4, .head_dim = 64,
-                          .vocabulary = 32000, .tied_embeddings = false};
+    return CheckpointSpec{.hidden = 768,
+                          .intermediate = 2048,
+                          .layers = 12,
+                          .heads = 12,
+                          .kv_heads = 4,
+                          .head_dim = 64,
+                          .vocabulary = 32000,
+                          .tied_embeddings = false};
   }
   if (name == "1.1b") {
-    return CheckpointSpec{.hidden = 2048, .intermediate = 5632, .layers = 22, .heads = 32, .kv_heads = 4,
-                          .head_dim = 64, .vocabulary = 32000, .tied_embeddings = false};
+    return CheckpointSpec{.hidden = 2048,
+                          .intermediate = 5632,
+                          .layers = 22,
+                          .heads = 32,
+                          .kv_heads = 4,
+                          .head_dim = 64,
+                          .vocabulary = 32000,
+                          .tied_embeddings = false};
   }
   return Error(kInvalidArgument, "shape {} is none of {}", name, fmt::join(ShapeNames(), ", "));
 }

@@ -29,13 +29,14 @@ struct CheckpointSpec {
   [[nodiscard]] std::int64_t Parameters() const;
 };
 
-/// The spec of a named shape. "1m" has the demo model's vocabulary; "15m", "125m" and "1.1b" have the sizes usual for
-/// comparisons, with a vocabulary of 32,000.
+/// The spec of a named shape. "1m" has the demo model's vocabulary; "15m", "125m" and "1.1b" have the sizes
+/// usual for comparisons, with a vocabulary of 32,000.
 [[nodiscard]] absl::StatusOr<CheckpointSpec> NamedShape(std::string_view name);
 [[nodiscard]] std::vector<std::string> ShapeNames();
 
-/// Writes config.json, generation_config.json and the weights to `directory`, which is made. The same spec gives the
-/// same bytes. Logits have a standard deviation of about 3, so that neither greedy nor sampled text is degenerate.
+/// Writes config.json, generation_config.json and the weights to `directory`, which is made. The same spec
+/// gives the same bytes. Logits have a standard deviation of about 3, so that neither greedy nor sampled text
+/// is degenerate.
 [[nodiscard]] absl::Status MakeCheckpoint(const CheckpointSpec& spec, const std::string& directory);
 
 }  // namespace baton::test

@@ -10,7 +10,6 @@
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "engine/kv/block_pool.h"
-#include "engine/kv/block_pool.h"
 #include "engine/kv/kv_arena.h"
 #include "engine/model/model.h"
 
@@ -19,7 +18,8 @@ namespace baton::test {
 /// A backend, a model and an arena for one sequence at a time, without executor or planner.
 class SequenceRunner {
  public:
-  SequenceRunner(const std::string& directory, const kernels::CpuOptions& options, std::int64_t max_rows = 512) {
+  SequenceRunner(const std::string& directory, const kernels::CpuOptions& options,
+                 std::int64_t max_rows = 512) {
     auto backend = kernels::CreateCpuBackend(options);
     BATON_CHECK(backend.ok(), "{}", Message(backend.status()));
     backend_ = *std::move(backend);
@@ -57,7 +57,8 @@ class SequenceRunner {
   /// Logits of each of `tokens`, which begin at `position`; what is before must have been computed.
   std::vector<std::vector<float>> Append(std::span<const TokenId> tokens, std::int64_t position) {
     engine::StepBatch batch;
-    batch.slices.push_back({.blocks = blocks_, .first_row = 0, .tokens = std::ssize(tokens), .first_position = position});
+    batch.slices.push_back(
+        {.blocks = blocks_, .first_row = 0, .tokens = std::ssize(tokens), .first_position = position});
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       batch.tokens.push_back(tokens[i]);
       batch.positions.push_back(static_cast<std::int32_t>(position + static_cast<std::int64_t>(i)));

@@ -97,7 +97,8 @@ struct PlainPool {
 void CheckAgainst(const PlainPool& plain, const BlockPool& pool) {
   const PoolCounts counts = pool.Counts();
   const auto quarantined = std::count(plain.quarantined.begin(), plain.quarantined.end(), true);
-  const auto used = std::count_if(plain.references.begin(), plain.references.end(), [](int r) { return r > 0; });
+  const auto used =
+      std::count_if(plain.references.begin(), plain.references.end(), [](int r) { return r > 0; });
   REQUIRE(counts.quarantined == quarantined);
   REQUIRE(counts.used == used);
   REQUIRE(counts.free == counts.total - used - quarantined);

@@ -14,7 +14,8 @@ std::unique_ptr<kernels::Backend> Backend() {
 }
 
 TEST_CASE("a block's bytes are keys and values of 16 tokens") {
-  const KvGeometry geometry{.layers = 3, .blocks = 5, .kv_heads = 2, .head_dim = 8, .dtype = kernels::DType::kBF16};
+  const KvGeometry geometry{
+      .layers = 3, .blocks = 5, .kv_heads = 2, .head_dim = 8, .dtype = kernels::DType::kBF16};
 
   CHECK(geometry.BlockBytes() == 2 * 2 * 16 * 8 * 2);
   CHECK(geometry.TokenBytes() == 3 * 2 * 2 * 8 * 2);
@@ -40,7 +41,9 @@ TEST_CASE("an arena's layers follow each other in one zeroed region") {
 
 TEST_CASE("a geometry that no machine has is refused") {
   const auto backend = Backend();
-  const auto code = [&](const KvGeometry& geometry) { return KvArena::Create(*backend, geometry).status().code(); };
+  const auto code = [&](const KvGeometry& geometry) {
+    return KvArena::Create(*backend, geometry).status().code();
+  };
 
   CHECK(code({.layers = 0, .blocks = 5, .kv_heads = 2, .head_dim = 8}) == kInvalidArgument);
   CHECK(code({.layers = 1, .blocks = -5, .kv_heads = 2, .head_dim = 8}) == kInvalidArgument);

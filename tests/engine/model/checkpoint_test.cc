@@ -20,7 +20,13 @@ bool Mentions(const absl::Status& status, std::string_view part) {
 }
 
 test::CheckpointSpec Tiny() {
-  return {.hidden = 32, .intermediate = 48, .layers = 2, .heads = 2, .kv_heads = 1, .head_dim = 16, .vocabulary = 64,
+  return {.hidden = 32,
+          .intermediate = 48,
+          .layers = 2,
+          .heads = 2,
+          .kv_heads = 1,
+          .head_dim = 16,
+          .vocabulary = 64,
           .context = 128};
 }
 
@@ -50,8 +56,9 @@ TEST_CASE("a tensor is found with the shape that is asked for") {
   CHECK(ToFloats(*tensor) == std::vector<float>(32, 1.0F));
 
   const auto wrong = checkpoint->Tensor("model.norm.weight", std::array<std::int64_t, 1>{31});
-  CHECK(Message(wrong.status()) == folder.Path() + "/model.safetensors: tensor model.norm.weight has shape [32]; "
-                                                   "config.json asks for [31]");
+  CHECK(Message(wrong.status()) == folder.Path() +
+                                       "/model.safetensors: tensor model.norm.weight has shape [32]; "
+                                       "config.json asks for [31]");
   CHECK(checkpoint->Tensor("model.norm", std::array<std::int64_t, 1>{32}).status().code() == kNotFound);
 }
 
@@ -101,7 +108,8 @@ TEST_CASE("a shard's name may not leave the folder") {
     const auto shards = ParseShardIndex(fmt::format(R"({{"weight_map":{{"w":"{}"}}}})", name));
     CHECK(shards.status().code() == kInvalidArgument);
   }
-  CHECK(ParseShardIndex(R"({"weight_map":{"w":"b","v":"a","u":"b"}})").value() == std::vector<std::string>{"a", "b"});
+  CHECK(ParseShardIndex(R"({"weight_map":{"w":"b","v":"a","u":"b"}})").value() ==
+        std::vector<std::string>{"a", "b"});
   CHECK_FALSE(ParseShardIndex(R"({"weight_map":{}})").ok());
   CHECK_FALSE(ParseShardIndex(R"({"weight_map":{"w":3}})").ok());
   CHECK_FALSE(ParseShardIndex("[]").ok());

@@ -43,7 +43,8 @@ std::vector<GoldenPrompt> LoadGolden(const std::string& directory) {
   const auto vocabulary = static_cast<std::size_t>(*root.Find("vocab_size")->AsInt());
   std::vector<GoldenPrompt> prompts;
   for (const json::Value& entry : *root.Find("prompts")->AsArray()) {
-    GoldenPrompt prompt{.ids = Ids(*entry.Find("ids")), .greedy = Ids(*entry.Find("greedy")),
+    GoldenPrompt prompt{.ids = Ids(*entry.Find("ids")),
+                        .greedy = Ids(*entry.Find("greedy")),
                         .margins = Margins(*entry.Find("top5")),
                         .first_position = *entry.Find("logits_first_pos")->AsInt()};
     auto offset = static_cast<std::size_t>(*entry.Find("logits_offset_bytes")->AsInt());
@@ -63,7 +64,8 @@ struct Difference {
   double count = 0;
 };
 
-void Compare(const GoldenPrompt& prompt, const std::vector<std::vector<float>>& ours, Difference& difference) {
+void Compare(const GoldenPrompt& prompt, const std::vector<std::vector<float>>& ours,
+             Difference& difference) {
   for (std::size_t row = 0; row < prompt.logits.size(); ++row) {
     const auto& mine = ours.at(static_cast<std::size_t>(prompt.first_position) + row);
     for (std::size_t i = 0; i < mine.size(); ++i) {
@@ -75,7 +77,8 @@ void Compare(const GoldenPrompt& prompt, const std::vector<std::vector<float>>& 
   }
 }
 
-TEST_CASE("class f32 is within 2e-3 of the golden logits and writes the same greedy text on each instruction set") {
+TEST_CASE(
+    "class f32 is within 2e-3 of the golden logits and writes the same greedy text on each instruction set") {
   const auto directory = test::SharedData("golden/models/llama3-tiny");
   if (!directory.has_value()) {
     WARN("skipped: this checkout has no ../shared/data/golden");

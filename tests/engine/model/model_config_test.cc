@@ -64,15 +64,18 @@ TEST_CASE("what a config lies about is named in the error") {
   CHECK(ErrorOf(R"("hidden_size": 0)") == "config.json: hidden_size must be between 1 and 1048576, not 0");
   CHECK(ErrorOf(R"("hidden_size": "128")") == "config.json: hidden_size must be an integer, not string");
   CHECK(ErrorOf(R"("hidden_size": 130)").find("there is no head_dim") != std::string::npos);
-  CHECK(ErrorOf(R"("num_hidden_layers": 99999999999)").find("num_hidden_layers must be") != std::string::npos);
+  CHECK(ErrorOf(R"("num_hidden_layers": 99999999999)").find("num_hidden_layers must be") !=
+        std::string::npos);
   CHECK(ErrorOf(R"("vocab_size": null)") == "config.json: vocab_size is missing");
   CHECK(ErrorOf(R"("head_dim": 15)").find("head_dim 15 must be even") != std::string::npos);
   CHECK(ErrorOf(R"("rms_norm_eps": 0)").find("rms_norm_eps must be a number above 0") != std::string::npos);
   CHECK(ErrorOf(R"("rope_theta": -1)").find("rope_theta must be") != std::string::npos);
-  CHECK(ErrorOf(R"("eos_token_id": 1024)") == "config.json: eos_token_id 1024 is outside the vocabulary of 1024");
+  CHECK(ErrorOf(R"("eos_token_id": 1024)") ==
+        "config.json: eos_token_id 1024 is outside the vocabulary of 1024");
   CHECK(ErrorOf("", R"({"eos_token_id": [1, -1]})") ==
         "generation_config.json: eos_token_id -1 is outside the vocabulary of 1024");
-  CHECK(ErrorOf(R"("tie_word_embeddings": 1)").find("tie_word_embeddings must be true or false") != std::string::npos);
+  CHECK(ErrorOf(R"("tie_word_embeddings": 1)").find("tie_word_embeddings must be true or false") !=
+        std::string::npos);
 }
 
 TEST_CASE("what is not supported is refused by name") {
@@ -81,10 +84,11 @@ TEST_CASE("what is not supported is refused by name") {
   CHECK(ErrorOf(R"("attention_bias": true)") == "config.json: attention_bias true is not supported");
   CHECK(ErrorOf(R"("mlp_bias": true)") == "config.json: mlp_bias true is not supported");
   CHECK(ErrorOf(R"("hidden_act": "gelu")") == "config.json: hidden_act \"gelu\" is not supported; silu is");
-  CHECK(ErrorOf(R"("quantization_config": {"bits": 4})") == "config.json: quantization_config is not supported");
+  CHECK(ErrorOf(R"("quantization_config": {"bits": 4})") ==
+        "config.json: quantization_config is not supported");
   CHECK(ErrorOf(R"("sliding_window": 32)") == "config.json: sliding_window is not supported");
-  CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "yarn", "factor": 2})").find("rope_type \"yarn\" is not supported") !=
-        std::string::npos);
+  CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "yarn", "factor": 2})")
+            .find("rope_type \"yarn\" is not supported") != std::string::npos);
 }
 
 TEST_CASE("text that is no JSON object is refused") {
@@ -112,22 +116,26 @@ TEST_CASE("linear scaling divides all frequencies") {
 
 TEST_CASE("llama3 scaling keeps short waves, stretches long ones and blends between") {
   const auto config = ParseModelConfig(With(R"("rope_scaling": {"rope_type": "llama3", "factor": 8,
-    "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64})"), "");
+    "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64})"),
+                                       "");
   REQUIRE(config.ok());
   const auto plain = ParseModelConfig(With(""), "");
 
   const std::vector<double> scaled = InverseFrequencies(*config);
   const std::vector<double> unscaled = InverseFrequencies(*plain);
 
-  CHECK(scaled[0] == unscaled[0]);                  // 10.2 waves in 64 positions
-  CHECK(scaled[1] < unscaled[1]);                   // 3.2 waves: between
+  CHECK(scaled[0] == unscaled[0]);  // 10.2 waves in 64 positions
+  CHECK(scaled[1] < unscaled[1]);   // 3.2 waves: between
   CHECK(scaled[1] > unscaled[1] / 8);
-  CHECK(scaled[3] == Approx(unscaled[3] / 8));      // 0.3 waves
+  CHECK(scaled[3] == Approx(unscaled[3] / 8));  // 0.3 waves
 }
 
 TEST_CASE("llama3 scaling with crossed bands is refused") {
-  CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4,
-    "original_max_position_embeddings": 64})").find("high_freq_factor 4 must be above") != std::string::npos);
+  CHECK(
+      ErrorOf(
+          R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4,
+    "original_max_position_embeddings": 64})")
+          .find("high_freq_factor 4 must be above") != std::string::npos);
 }
 
 TEST_CASE("the demo model's config is read from its folder") {

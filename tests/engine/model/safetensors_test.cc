@@ -10,7 +10,8 @@
 namespace baton::engine {
 namespace {
 
-std::string Entry(std::string_view name, std::string_view dtype, std::string_view shape, std::string_view offsets) {
+std::string Entry(std::string_view name, std::string_view dtype, std::string_view shape,
+                  std::string_view offsets) {
   return fmt::format(R"("{}":{{"dtype":"{}","shape":{},"data_offsets":{}}})", name, dtype, shape, offsets);
 }
 
@@ -19,11 +20,13 @@ std::string ErrorOf(const std::string& header, std::size_t data_bytes) {
   return tensors.ok() ? "accepted" : Message(tensors.status());
 }
 
-bool Mentions(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool Mentions(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 TEST_CASE("a header gives its tensors in order of their bytes") {
-  const std::string header = "{\"__metadata__\":{\"format\":\"pt\"}," + Entry("b", "F32", "[3]", "[8,20]") + "," +
-                             Entry("a", "BF16", "[2,2]", "[0,8]") + "}  ";
+  const std::string header = "{\"__metadata__\":{\"format\":\"pt\"}," + Entry("b", "F32", "[3]", "[8,20]") +
+                             "," + Entry("a", "BF16", "[2,2]", "[0,8]") + "}  ";
 
   const auto tensors = ParseSafetensorsHeader(header, 20);
 
@@ -37,23 +40,30 @@ TEST_CASE("a header gives its tensors in order of their bytes") {
 }
 
 TEST_CASE("a header that lies is refused, and the tensor named") {
-  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[0,8]") + "}", 8), "tensor w: F32 [3] takes 12 bytes"));
-  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[0,12]") + "}", 8), "tensor w: data_offsets [0, 12] lie outside"));
-  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[12,0]") + "}", 12), "tensor w: data_offsets [12, 0]"));
-  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[-12,0]") + "}", 12), "tensor w: data_offsets must hold"));
+  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[0,8]") + "}", 8),
+                 "tensor w: F32 [3] takes 12 bytes"));
+  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[0,12]") + "}", 8),
+                 "tensor w: data_offsets [0, 12] lie outside"));
+  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[12,0]") + "}", 12),
+                 "tensor w: data_offsets [12, 0]"));
+  CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[-12,0]") + "}", 12),
+                 "tensor w: data_offsets must hold"));
   CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[3]", "[0,12,13]") + "}", 12), "tensor w: data_offsets"));
   CHECK(Mentions(ErrorOf("{" + Entry("w", "F31", "[3]", "[0,12]") + "}", 12), "tensor w: unknown dtype F31"));
   CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[4294967296,4294967296]", "[0,12]") + "}", 12),
                  "tensor w: its shape overflows"));
   CHECK(Mentions(ErrorOf("{" + Entry("w", "F32", "[1.5]", "[0,12]") + "}", 12), "tensor w: shape must hold"));
-  CHECK(Mentions(ErrorOf("{\"w\":{\"shape\":[3],\"data_offsets\":[0,12]}}", 12), "tensor w: dtype is missing"));
+  CHECK(
+      Mentions(ErrorOf("{\"w\":{\"shape\":[3],\"data_offsets\":[0,12]}}", 12), "tensor w: dtype is missing"));
   CHECK(Mentions(ErrorOf("{\"w\":5}", 12), "tensor w: dtype is missing"));
 }
 
 TEST_CASE("overlaps, holes and bytes past the last tensor are refused") {
   const std::string a = Entry("a", "F32", "[2]", "[0,8]");
-  CHECK(Mentions(ErrorOf("{" + a + "," + Entry("b", "F32", "[2]", "[4,12]") + "}", 12), "tensor b: begins at byte 4"));
-  CHECK(Mentions(ErrorOf("{" + a + "," + Entry("b", "F32", "[2]", "[12,20]") + "}", 20), "tensor b: begins at byte 12"));
+  CHECK(Mentions(ErrorOf("{" + a + "," + Entry("b", "F32", "[2]", "[4,12]") + "}", 12),
+                 "tensor b: begins at byte 4"));
+  CHECK(Mentions(ErrorOf("{" + a + "," + Entry("b", "F32", "[2]", "[12,20]") + "}", 20),
+                 "tensor b: begins at byte 12"));
   CHECK(Mentions(ErrorOf("{" + a + "}", 12), "the tensors end at byte 8"));
 }
 
@@ -61,8 +71,9 @@ TEST_CASE("text that is no header is refused") {
   CHECK(Mentions(ErrorOf("", 0), "must begin with '{'"));
   CHECK(Mentions(ErrorOf(" {}", 0), "must begin with '{'"));
   CHECK(Mentions(ErrorOf("{\"a\":", 0), "header: invalid JSON"));
-  CHECK(Mentions(ErrorOf("{" + Entry("a", "F32", "[2]", "[0,8]") + "," + Entry("a", "F32", "[2]", "[8,16]") + "}", 16),
-                 "duplicate key"));
+  CHECK(Mentions(
+      ErrorOf("{" + Entry("a", "F32", "[2]", "[0,8]") + "," + Entry("a", "F32", "[2]", "[8,16]") + "}", 16),
+      "duplicate key"));
 }
 
 /// A file of `length` as its header length, then `rest`.
@@ -76,7 +87,8 @@ std::string Write(const test::TemporaryFolder& folder, std::uint64_t length, con
 
 TEST_CASE("a file's tensors are read where the header says") {
   const test::TemporaryFolder folder;
-  const std::string header = "{" + Entry("a", "U8", "[3]", "[0,3]") + "," + Entry("b", "U8", "[2]", "[3,5]") + "}";
+  const std::string header =
+      "{" + Entry("a", "U8", "[3]", "[0,3]") + "," + Entry("b", "U8", "[2]", "[3,5]") + "}";
 
   const auto file = SafetensorsFile::Open(Write(folder, header.size(), header + "xyzuv"));
 
@@ -100,7 +112,8 @@ TEST_CASE("every cut of a file is refused, and the file named") {
 
 TEST_CASE("a header length beyond the file or the bound is refused") {
   const test::TemporaryFolder folder;
-  for (const std::uint64_t length : {std::uint64_t{3}, std::uint64_t{200'000'000}, ~std::uint64_t{0}, ~std::uint64_t{7}}) {
+  for (const std::uint64_t length :
+       {std::uint64_t{3}, std::uint64_t{200'000'000}, ~std::uint64_t{0}, ~std::uint64_t{7}}) {
     const auto file = SafetensorsFile::Open(Write(folder, length, "{}"));
     REQUIRE_FALSE(file.ok());
     CHECK(Mentions(Message(file.status()), "does not fit the file"));

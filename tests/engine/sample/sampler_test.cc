@@ -24,7 +24,8 @@ std::vector<float> RandomLogits(std::size_t count, std::uint64_t seed) {
 std::vector<double> PlainDistribution(const std::vector<float>& logits, const SamplingParams& params) {
   std::vector<std::size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0U);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
   if (params.top_k > 0 && static_cast<std::size_t>(params.top_k) < order.size()) {
     order.resize(static_cast<std::size_t>(params.top_k));
   }
@@ -38,7 +39,8 @@ std::vector<double> PlainDistribution(const std::vector<float>& logits, const Sa
   for (const std::size_t i : order) total += weight(i);
   double reached = 0;
   std::size_t kept = 0;
-  while (kept < order.size() && (kept == 0 || reached < params.top_p * total)) reached += weight(order[kept++]);
+  while (kept < order.size() && (kept == 0 || reached < params.top_p * total))
+    reached += weight(order[kept++]);
   if (params.top_p < 1) order.resize(kept);
   total = 0;
   for (const std::size_t i : order) total += weight(i);
@@ -47,8 +49,8 @@ std::vector<double> PlainDistribution(const std::vector<float>& logits, const Sa
   return distribution;
 }
 
-/// Draws at `draws` positions; no token of chance 0 may come, and chi-square must stay below a bound that a right
-/// sampler exceeds once in about 10^5 seeds (mean df, deviation sqrt(2 df); 5 deviations).
+/// Draws at `draws` positions; no token of chance 0 may come, and chi-square must stay below a bound that a
+/// right sampler exceeds once in about 10^5 seeds (mean df, deviation sqrt(2 df); 5 deviations).
 void CheckDistribution(const std::vector<float>& logits, const SamplingParams& params) {
   constexpr std::int64_t kDraws = 20'000;
   const std::vector<double> expected = PlainDistribution(logits, params);
@@ -119,7 +121,8 @@ TEST_CASE("the same seed and position give the same token whatever was sampled b
 
   for (std::int64_t position = 0; position < 200; ++position) {
     const TokenId token = used.Sample(logits, params, position);
-    (void)used.Sample(RandomLogits(500, static_cast<std::uint64_t>(position)), {.temperature = 2, .seed = 1}, 3);
+    (void)used.Sample(RandomLogits(500, static_cast<std::uint64_t>(position)), {.temperature = 2, .seed = 1},
+                      3);
     REQUIRE(fresh.Sample(logits, params, position) == token);
   }
 }

@@ -12,35 +12,42 @@ namespace {
 QueueView Queue(const std::vector<std::int64_t>& prompt_tokens_left) {
   QueueView queue;
   for (const std::int64_t left : prompt_tokens_left) {
-    queue.sequences.push_back({.key = {RequestId(queue.sequences.size() + 1), Attempt(1)}, .prompt_tokens_left = left});
+    queue.sequences.push_back(
+        {.key = {RequestId(queue.sequences.size() + 1), Attempt(1)}, .prompt_tokens_left = left});
   }
   return queue;
 }
 
 using Slices = std::vector<PlannedSlice>;
 
-TEST_CASE("an empty queue gives an empty plan") { CHECK(Plan({}, {}).slices.empty()); }
+TEST_CASE("an empty queue gives an empty plan") {
+  CHECK(Plan({}, {}).slices.empty());
+}
 
 TEST_CASE("decodes go before prompts that arrived earlier") {
-  const BatchPlan plan = Plan(Queue({40, 0, 30, 0}), {.batch_tokens = 50, .batch_sequences = 8, .prefill_chunk_tokens = 64});
+  const BatchPlan plan =
+      Plan(Queue({40, 0, 30, 0}), {.batch_tokens = 50, .batch_sequences = 8, .prefill_chunk_tokens = 64});
 
   CHECK(plan.slices == Slices{{1, 1}, {3, 1}, {0, 40}, {2, 8}});
 }
 
 TEST_CASE("a prompt is cut at the chunk, so that the next one gets its share") {
-  const BatchPlan plan = Plan(Queue({500, 500}), {.batch_tokens = 100, .batch_sequences = 8, .prefill_chunk_tokens = 64});
+  const BatchPlan plan =
+      Plan(Queue({500, 500}), {.batch_tokens = 100, .batch_sequences = 8, .prefill_chunk_tokens = 64});
 
   CHECK(plan.slices == Slices{{0, 64}, {1, 36}});
 }
 
 TEST_CASE("the bound on sequences holds for decodes and prompts together") {
-  const BatchPlan plan = Plan(Queue({0, 10, 0, 0, 10}), {.batch_tokens = 100, .batch_sequences = 4, .prefill_chunk_tokens = 64});
+  const BatchPlan plan =
+      Plan(Queue({0, 10, 0, 0, 10}), {.batch_tokens = 100, .batch_sequences = 4, .prefill_chunk_tokens = 64});
 
   CHECK(plan.slices == Slices{{0, 1}, {2, 1}, {3, 1}, {1, 10}});
 }
 
 TEST_CASE("decodes that fill the token budget leave prompts for later steps") {
-  const BatchPlan plan = Plan(Queue({10, 0, 0, 0}), {.batch_tokens = 2, .batch_sequences = 4, .prefill_chunk_tokens = 64});
+  const BatchPlan plan =
+      Plan(Queue({10, 0, 0, 0}), {.batch_tokens = 2, .batch_sequences = 4, .prefill_chunk_tokens = 64});
 
   CHECK(plan.slices == Slices{{1, 1}, {2, 1}});
 }
@@ -50,7 +57,8 @@ TEST_CASE("any queue gives a plan within its limits that never wastes the budget
   for (int round = 0; round < 2000; ++round) {
     std::vector<std::int64_t> lefts(static_cast<std::size_t>(random.Between(1, 20)));
     for (std::int64_t& left : lefts) left = random.Between(0, 1) == 0 ? 0 : random.Between(1, 300);
-    const PlannerLimits limits{.batch_tokens = random.Between(1, 400), .batch_sequences = random.Between(1, 24),
+    const PlannerLimits limits{.batch_tokens = random.Between(1, 400),
+                               .batch_sequences = random.Between(1, 24),
                                .prefill_chunk_tokens = random.Between(1, 128)};
 
     const BatchPlan plan = Plan(Queue(lefts), limits);
