@@ -70,6 +70,9 @@ TEST_CASE("what a config lies about is named in the error") {
   CHECK(ErrorOf(R"("head_dim": 15)").find("head_dim 15 must be even") != std::string::npos);
   CHECK(ErrorOf(R"("rms_norm_eps": 0)").find("rms_norm_eps must be a number above 0") != std::string::npos);
   CHECK(ErrorOf(R"("rope_theta": -1)").find("rope_theta must be") != std::string::npos);
+  CHECK(ErrorOf(R"("rope_theta": 1e-300)").find("rope_theta must be") != std::string::npos);
+  CHECK(ErrorOf(R"("rope_scaling": {"type": "linear", "factor": 1e-300})").find("factor must be") !=
+        std::string::npos);
   CHECK(ErrorOf(R"("eos_token_id": 1024)") ==
         "config.json: eos_token_id 1024 is outside the vocabulary of 1024");
   CHECK(ErrorOf("", R"({"eos_token_id": [1, -1]})") ==
