@@ -70,8 +70,8 @@ void Daemon::AwaitReady() {
 std::uint16_t Daemon::Port(const char* listener) const {
   const json::Value* port = ports_.Find(listener);
   // No Catch macro: `Ask` calls this from many threads.
-  BATON_CHECK(port != nullptr && port->AsInt() != nullptr, "{} listens for {} according to {}", spec_.name, listener,
-              json::Serialize(ports_));
+  BATON_CHECK(port != nullptr && port->AsInt() != nullptr, "{} listens for {} according to {}", spec_.name,
+              listener, json::Serialize(ports_));
   return static_cast<std::uint16_t>(*port->AsInt());
 }
 

@@ -52,8 +52,8 @@ absl::Status NetworkPair::Build() {
   // A veth has its carrier a moment after both ends are up; UCX takes no interface without one.
   for (const Side& side : {first_, second_}) {
     const auto has_carrier = [&side] {
-      return RunToEnd(InNamespace(side.name, {"/bin/cat", "/sys/class/net/" + side.device + "/operstate"})).output ==
-             "up\n";
+      return RunToEnd(InNamespace(side.name, {"/bin/cat", "/sys/class/net/" + side.device + "/operstate"}))
+                 .output == "up\n";
     };
     if (!WaitUntil(std::chrono::seconds(10), has_carrier)) {
       return Error(kFailedPrecondition, "{} in {} does not come up", side.device, side.name);

@@ -27,7 +27,8 @@ std::vector<EngineRequest> RandomRequests(const Comparison& comparison, std::int
     lengths.push_back(random.Between(1, comparison.prompt_tokens_max));
   std::vector<EngineRequest> requests;
   for (const std::int64_t length : lengths) {
-    requests.push_back(RandomRequest(random, length, random.Between(1, comparison.answer_tokens_max), vocabulary));
+    requests.push_back(
+        RandomRequest(random, length, random.Between(1, comparison.answer_tokens_max), vocabulary));
   }
   return requests;
 }
@@ -77,8 +78,9 @@ TEST_CASE("in class bf16, 140 requests through three processes get the text that
                    .prefill = {.compute = "bf16", .batch_tokens = 300, .prefill_chunk = 70},
                    .decode = {.compute = "bf16"}});
 
-  RequireSplitIsWhole(cluster, model.Path(),
-                      {.compute = kernels::ComputeClass::kBF16, .requests = 140, .answer_tokens_max = 160, .seed = 102});
+  RequireSplitIsWhole(
+      cluster, model.Path(),
+      {.compute = kernels::ComputeClass::kBF16, .requests = 140, .answer_tokens_max = 160, .seed = 102});
 
   // Equality would be cheap if decode ran one sequence at a time: it did not.
   const perf::MetricsText metrics = cluster.Decode().Metrics();
