@@ -26,6 +26,9 @@ constexpr std::size_t kRendezvousBytes = 256U << 10;
 /// Sends that one endpoint has under way; more wait here, where a cancel still reaches them.
 constexpr std::size_t kOutstandingMax = 32;
 constexpr std::size_t kCanaryMessageBytes = 1U << 20;
+/// A close waits so long for the sends under way to end, or for UCX to see by itself that the peer is gone. Closing over
+/// unsent bytes of a connection that the peer closes as well reads freed memory inside 1.13.1.
+constexpr Duration kCloseGrace = std::chrono::milliseconds(300);
 constexpr Duration kShutdownPatience = std::chrono::seconds(2);
 
 absl::Status FromUcx(ucs_status_t status, std::string_view what) {
@@ -70,7 +73,7 @@ class UcxTransport final : public Transport {
     return handle;
   }
   void ClosePeer(PeerHandle peer) override {
-    worker_->Post([this, peer] { FailPeer(peer, Error(kAborted, "the endpoint was closed")); });
+    worker_->Post([this, peer] { WindDown(peer, Error(kAborted, "the endpoint was closed")); });
   }
   void CancelSends(PeerHandle peer, TransferId transfer) override {
     worker_->Post([this, peer, transfer] {
@@ -115,6 +118,7 @@ class UcxTransport final : public Transport {
     ucp_ep_h endpoint = nullptr;
     SendQueue<std::unique_ptr<SendOperation>> waiting;
     std::size_t outstanding = 0;
+    bool winding_down = false;  // sends nothing more; closed when what is under way has ended
     bool failed = false;
     bool closed = false;
     absl::Status why;
@@ -124,6 +128,7 @@ class UcxTransport final : public Transport {
   SendHandle Enqueue(SendOperation operation);
   void Connect(PeerHandle handle, const std::string& address);
   void FailPeer(PeerHandle handle, const absl::Status& why);
+  void WindDown(PeerHandle handle, const absl::Status& why);
   void CloseEndpoint(Peer& peer);
   void ReportDownIfDone(Peer& peer);
   void Pump(Peer& peer);
@@ -184,7 +189,7 @@ SendHandle UcxTransport::Enqueue(SendOperation operation) {
   worker_->Post([this, shared] {
     auto own = std::make_unique<SendOperation>(std::move(*shared));
     const auto peer = peers_.find(own->peer);
-    if (peer == peers_.end() || peer->second->failed) {
+    if (peer == peers_.end() || peer->second->failed || peer->second->winding_down) {
       events_->OnSent(own->handle, Error(kUnavailable, "the peer's data connection is gone"));
       return;
     }
@@ -230,6 +235,17 @@ void UcxTransport::FailPeer(PeerHandle handle, const absl::Status& why) {
   peer.why = why;
   for (const auto& operation : peer.waiting.RemoveAll()) events_->OnSent(operation->handle, why);
   CloseEndpoint(peer);
+}
+
+void UcxTransport::WindDown(PeerHandle handle, const absl::Status& why) {
+  const auto found = peers_.find(handle);
+  if (found == peers_.end() || found->second->failed || found->second->winding_down) return;
+  Peer& peer = *found->second;
+  if (peer.outstanding == 0) return FailPeer(handle, why);
+  peer.winding_down = true;
+  peer.why = why;
+  for (const auto& operation : peer.waiting.RemoveAll()) events_->OnSent(operation->handle, why);
+  worker_->PostAfter(kCloseGrace, [this, handle, why] { FailPeer(handle, why); });
 }
 
 void UcxTransport::CloseEndpoint(Peer& peer) {
@@ -320,7 +336,7 @@ void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::
   BATON_CHECK(found != peers_.end());
   Peer& peer = *found->second;
   --peer.outstanding;
-  if (status.ok() && operation->canary_left > 0 && !peer.failed) {
+  if (status.ok() && operation->canary_left > 0 && !peer.failed && !peer.winding_down) {
     --operation->canary_left;
     peer.waiting.Push(TransferId(), std::move(operation));
   } else {
@@ -329,6 +345,8 @@ void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::
   }
   if (peer.failed) {
     ReportDownIfDone(peer);
+  } else if (peer.winding_down) {
+    if (peer.outstanding == 0) FailPeer(PeerHandle(peer.handle), absl::Status(peer.why));
   } else {
     Pump(peer);
   }
@@ -430,11 +448,7 @@ void UcxTransport::Placed(const ReceiveOperation& operation, const absl::Status&
 
 bool UcxTransport::CloseAll() {
   for (auto& [handle, peer] : peers_) {
-    if (peer->failed) continue;
-    peer->failed = true;
-    peer->why = Error(kCancelled, "shutting down");
-    for (const auto& operation : peer->waiting.RemoveAll()) events_->OnSent(operation->handle, peer->why);
-    CloseEndpoint(*peer);
+    WindDown(handle, Error(kCancelled, "shutting down"));
   }
   return peers_.empty() && receiving_ == 0;
 }

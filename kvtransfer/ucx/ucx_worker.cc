@@ -19,6 +19,8 @@ namespace {
 
 /// Longest sleep of the transfer thread: a lost wake-up costs this much, never a hang.
 constexpr int kSleepMillisecondsMax = 200;
+/// With a timer set it sleeps no longer than this.
+constexpr int kTimerMilliseconds = 10;
 /// Rounds of progress before posted work (an abort, a close) has its turn, however busy the wire is.
 constexpr int kProgressMax = 256;
 
@@ -159,6 +161,10 @@ void UcxWorker::Post(std::function<void()> work) {
   BATON_CHECK(written == sizeof one || errno == EAGAIN, "eventfd: {}", std::strerror(errno));
 }
 
+void UcxWorker::PostAfter(Duration delay, std::function<void()> work) {
+  later_.emplace(std::chrono::steady_clock::now() + delay, std::move(work));
+}
+
 void UcxWorker::Stop(std::function<bool()> last, Duration patience) {
   if (!thread_.joinable()) return;
   Post([this, last = std::move(last), patience] {
@@ -174,6 +180,11 @@ bool UcxWorker::RunPosted() {
   {
     const MutexLock lock(mutex_);
     work.swap(posted_);
+  }
+  const TimePoint now = later_.empty() ? TimePoint() : std::chrono::steady_clock::now();
+  while (!later_.empty() && later_.begin()->first <= now) {
+    work.push_back(std::move(later_.begin()->second));
+    later_.erase(later_.begin());
   }
   for (const auto& function : work) function();
   return !work.empty();
@@ -198,7 +209,7 @@ void UcxWorker::Sleep() {
   if (status == UCS_ERR_BUSY) return;
   pollfd descriptors[2] = {{.fd = ucx_descriptor_, .events = POLLIN, .revents = 0},
                            {.fd = wake_descriptor_, .events = POLLIN, .revents = 0}};
-  poll(descriptors, 2, stop_ ? 1 : kSleepMillisecondsMax);
+  poll(descriptors, 2, stop_ ? 1 : later_.empty() ? kSleepMillisecondsMax : kTimerMilliseconds);
   if ((descriptors[1].revents & POLLIN) != 0) {
     std::uint64_t count = 0;
     const ssize_t got = read(wake_descriptor_, &count, sizeof count);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -33,6 +34,8 @@ class UcxWorker {
   /// Starts the thread. What is posted runs there, in order.
   void Start();
   void Post(std::function<void()> work);
+  /// Runs `work` once after `delay`, unless the worker stops before. On the thread only.
+  void PostAfter(Duration delay, std::function<void()> work);
   /// Runs `last` on the thread, then progresses until it returns true or `patience` has passed, then joins.
   void Stop(std::function<bool()> last, Duration patience);
 
@@ -57,6 +60,7 @@ class UcxWorker {
   Mutex mutex_;
   std::vector<std::function<void()>> posted_;  // guarded by mutex_
   bool stop_ = false;                          // transfer thread only
+  std::multimap<TimePoint, std::function<void()>> later_;  // transfer thread only
   std::function<bool()> last_;                 // transfer thread only
   bool unfinished_ = false;                    // after the join: UCX still holds requests
   TimePoint stop_by_{};                        // transfer thread only
