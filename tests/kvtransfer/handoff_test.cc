@@ -289,7 +289,7 @@ TEST_CASE("silence of the producer beyond the deadline expires both sides") {
 }
 
 TEST_CASE("a transport that is not there stops the start with an error that says why") {
-  net::LoopThread loop("test");
+  net::EventLoop loop;
   metrics::Registry metrics;
   HandoffOptions options;
   options.transport = GENERATE("carrier pigeon", "ucx");
@@ -297,7 +297,7 @@ TEST_CASE("a transport that is not there stops the start with an error that says
   std::vector<std::byte> memory(2 * test::TestLayout().BlockBytes());
 
   const auto made = Handoff::Create(
-      loop.Loop(), options,
+      loop, options,
       {.region = {.address = memory.data(), .bytes = memory.size()}, .blocks = 1, .layout = test::TestLayout()},
       NewIncarnation(), metrics, {});
 
