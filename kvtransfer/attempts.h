@@ -9,8 +9,8 @@
 
 namespace baton::kvtransfer {
 
-/// The newest attempt of each request that was begun or aborted here: an older one, or an aborted one, is refused. Bounded:
-/// the oldest entries are forgotten.
+/// The newest attempt of each request that was begun or aborted here: an older one, or an aborted one, is
+/// refused. Bounded: the oldest entries are forgotten.
 class Attempts {
  public:
   explicit Attempts(std::size_t capacity) : capacity_(capacity) {}

@@ -20,7 +20,8 @@ void Put(std::string& out, T value) {
 template <typename T>
 T Get(std::span<const std::byte> bytes, std::size_t offset) {
   std::uint64_t value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) value |= std::to_integer<std::uint64_t>(bytes[offset + i]) << (8 * i);
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    value |= std::to_integer<std::uint64_t>(bytes[offset + i]) << (8 * i);
   return static_cast<T>(value);
 }
 
@@ -49,9 +50,11 @@ std::string EncodeDataHeader(const DataHeader& header) {
 }
 
 absl::StatusOr<DataHeader> DecodeDataHeader(std::span<const std::byte> bytes) {
-  if (bytes.size() < kDataHeaderBytes) return Error(kInvalidArgument, "data header of {} bytes is too short", bytes.size());
+  if (bytes.size() < kDataHeaderBytes)
+    return Error(kInvalidArgument, "data header of {} bytes is too short", bytes.size());
   const auto version = Get<std::uint8_t>(bytes, 0);
-  if (version != kVersion) return Error(kInvalidArgument, "data header of version {}, not {}", version, kVersion);
+  if (version != kVersion)
+    return Error(kInvalidArgument, "data header of version {}, not {}", version, kVersion);
   const auto type = Get<std::uint8_t>(bytes, 1);
   if (type != 1 && type != 2) return Error(kInvalidArgument, "data message of unknown type {}", type);
   const auto runs = Get<std::uint16_t>(bytes, 2);
@@ -66,11 +69,13 @@ absl::StatusOr<DataHeader> DecodeDataHeader(std::span<const std::byte> bytes) {
   header.crc = Get<std::uint32_t>(bytes, 32);
   header.payload_bytes = Get<std::uint32_t>(bytes, 36);
   if (header.payload_bytes > kPayloadBytesMax) {
-    return Error(kInvalidArgument, "data message of {} bytes, limit {}", header.payload_bytes, kPayloadBytesMax);
+    return Error(kInvalidArgument, "data message of {} bytes, limit {}", header.payload_bytes,
+                 kPayloadBytesMax);
   }
   for (std::size_t i = 0; i < runs; ++i) {
     const std::size_t at = kDataHeaderBytes + i * kDataRunBytes;
-    if (Get<std::uint16_t>(bytes, at + 2) != 0) return Error(kInvalidArgument, "data run {} has a field that is not zero", i);
+    if (Get<std::uint16_t>(bytes, at + 2) != 0)
+      return Error(kInvalidArgument, "data run {} has a field that is not zero", i);
     header.runs.push_back({.layer = Get<std::uint16_t>(bytes, at),
                            .blocks = {.first = BlockIndex(Get<std::uint32_t>(bytes, at + 4)),
                                       .count = Get<std::uint32_t>(bytes, at + 8)}});

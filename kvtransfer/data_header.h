@@ -15,7 +15,8 @@
 ///   4  u32 sequence          8  u64 transfer id, high         16 u64 transfer id, low
 ///   24 u64 receiver's incarnation                             32 u32 crc32c of the payload
 ///   36 u32 payload bytes     40 runs of 12 bytes: u16 layer, u16 zero, u32 first block, u32 blocks
-/// The payload is the runs' bytes in order: of each run, `blocks` consecutive blocks of one layer of the receiver's arena.
+/// The payload is the runs' bytes in order: of each run, `blocks` consecutive blocks of one layer of the
+/// receiver's arena.
 namespace baton::kvtransfer {
 
 inline constexpr std::size_t kDataHeaderBytes = 40;

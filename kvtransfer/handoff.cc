@@ -14,10 +14,14 @@ namespace baton::kvtransfer {
 
 std::string_view Name(TransferEnd end) {
   switch (end) {
-    case TransferEnd::kAcked: return "acked";
-    case TransferEnd::kFailed: return "failed";
-    case TransferEnd::kAborted: return "aborted";
-    case TransferEnd::kExpired: return "expired";
+    case TransferEnd::kAcked:
+      return "acked";
+    case TransferEnd::kFailed:
+      return "failed";
+    case TransferEnd::kAborted:
+      return "aborted";
+    case TransferEnd::kExpired:
+      return "expired";
   }
   return "?";
 }
@@ -27,18 +31,23 @@ namespace {
 /// Leases, deadlines and drains are looked at this often: the error of a deadline, small against any of them.
 constexpr Duration kTickInterval = std::chrono::milliseconds(50);
 
-class HandoffImpl final : public Handoff, public TransportEvents, public std::enable_shared_from_this<HandoffImpl> {
+class HandoffImpl final : public Handoff,
+                          public TransportEvents,
+                          public std::enable_shared_from_this<HandoffImpl> {
  public:
-  HandoffImpl(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
-              metrics::Registry& metrics, Observer observer, std::unique_ptr<Transport> transport)
+  HandoffImpl(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
+              Incarnation incarnation, metrics::Registry& metrics, Observer observer,
+              std::unique_ptr<Transport> transport)
       : loop_(loop),
         observer_(std::move(observer)),
         probe_(metrics),
         transport_(std::move(transport)),
-        links_(loop, options, arena.layout, incarnation, *transport_,
-               {.on_message = [this](WorkerId from, const peer::Envelope& message) { OnMessage(from, message); },
-                .on_status = [this](const PeerStatus& status, const absl::Status& why) { OnStatus(status, why); },
-                .live_transfers = [this](WorkerId peer) { return LiveOf(peer); }}),
+        links_(
+            loop, options, arena.layout, incarnation, *transport_,
+            {.on_message = [this](WorkerId from, const peer::Envelope& message) { OnMessage(from, message); },
+             .on_status = [this](const PeerStatus& status,
+                                 const absl::Status& why) { OnStatus(status, why); },
+             .live_transfers = [this](WorkerId peer) { return LiveOf(peer); }}),
         receive_(loop, options, arena, incarnation, *transport_, links_, probe_),
         send_(loop, options, arena, incarnation, *transport_, links_, probe_),
         arena_(arena) {}
@@ -98,9 +107,12 @@ class HandoffImpl final : public Handoff, public TransportEvents, public std::en
 
   void OnMessage(WorkerId from, const peer::Envelope& message) {
     switch (message.body_case()) {
-      case peer::Envelope::kGrant: return send_.OnGrant(from, message.grant());
-      case peer::Envelope::kCommit: return receive_.OnCommit(from, message.commit());
-      case peer::Envelope::kAck: return send_.OnAck(from, FromWire(message.ack().transfer()));
+      case peer::Envelope::kGrant:
+        return send_.OnGrant(from, message.grant());
+      case peer::Envelope::kCommit:
+        return receive_.OnCommit(from, message.commit());
+      case peer::Envelope::kAck:
+        return send_.OnAck(from, FromWire(message.ack().transfer()));
       case peer::Envelope::kAbort:
         send_.OnAbort(from, message.abort());
         return receive_.OnAbort(from, message.abort());
@@ -110,7 +122,8 @@ class HandoffImpl final : public Handoff, public TransportEvents, public std::en
       case peer::Envelope::kHello:
       case peer::Envelope::kRefused:
       case peer::Envelope::kMeasured:
-      case peer::Envelope::BODY_NOT_SET: return;
+      case peer::Envelope::BODY_NOT_SET:
+        return;
     }
   }
 
@@ -186,12 +199,11 @@ class OwnedHandoff final : public Handoff {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(std::unique_ptr<Transport> transport, net::EventLoop& loop,
-                                                           const HandoffOptions& options, const ArenaView& arena,
-                                                           Incarnation incarnation, metrics::Registry& metrics,
-                                                           Handoff::Observer observer) {
-  const std::size_t needed =
-      static_cast<std::size_t>(arena.layout.layers) * static_cast<std::size_t>(arena.blocks) * arena.layout.BlockBytes();
+absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(
+    std::unique_ptr<Transport> transport, net::EventLoop& loop, const HandoffOptions& options,
+    const ArenaView& arena, Incarnation incarnation, metrics::Registry& metrics, Handoff::Observer observer) {
+  const std::size_t needed = static_cast<std::size_t>(arena.layout.layers) *
+                             static_cast<std::size_t>(arena.blocks) * arena.layout.BlockBytes();
   BATON_CHECK(arena.region.bytes >= needed, "an arena of {} bytes for {} of KV", arena.region.bytes, needed);
   auto impl = std::make_shared<HandoffImpl>(loop, options, arena, incarnation, metrics, std::move(observer),
                                             std::move(transport));
@@ -210,7 +222,8 @@ absl::StatusOr<std::unique_ptr<Handoff>> Handoff::Create(net::EventLoop& loop, c
   } else {
     return Error(kInvalidArgument, "transfer.transport '{}' is none of: ucx, loopback", options.transport);
   }
-  return CreateHandoffWith(std::move(transport), loop, options, arena, incarnation, metrics, std::move(observer));
+  return CreateHandoffWith(std::move(transport), loop, options, arena, incarnation, metrics,
+                           std::move(observer));
 }
 
 }  // namespace baton::kvtransfer

@@ -17,8 +17,8 @@
 #include "common/net/connection.h"
 #include "common/net/event_loop.h"
 
-/// The KV hand-off between two workers, whole: pair connections, grants, the data plane, deadlines, quarantine.
-/// What prefill and decode see of kvtransfer. Rules and message order: docs/PROTOCOL.md.
+/// The KV hand-off between two workers, whole: pair connections, grants, the data plane, deadlines,
+/// quarantine. What prefill and decode see of kvtransfer. Rules and message order: docs/PROTOCOL.md.
 namespace baton::kvtransfer {
 
 /// What both sides of a transfer must agree on, or convert, or refuse.
@@ -49,11 +49,11 @@ struct HandoffOptions {
   std::string transport = "ucx";  // or "loopback": inside one process, for tests
   net::Address listen;            // pair control connections; port 0 = any
   std::string cluster_key;
-  std::string net_device;               // UCX: the interface of the data plane, "" = all
-  std::string tls = "tcp,self";         // UCX transports; shared memory is opt-in
-  bool checksum = true;                 // crc32c over every message
+  std::string net_device;                           // UCX: the interface of the data plane, "" = all
+  std::string tls = "tcp,self";                     // UCX transports; shared memory is opt-in
+  bool checksum = true;                             // crc32c over every message
   std::uint64_t layer_wise_bytes_min = 512U << 10;  // per layer and chunk; below, one shot after the prompt
-  std::size_t transfers_max = 1024;     // live, either direction
+  std::size_t transfers_max = 1024;                 // live, either direction
   Duration ping_interval = std::chrono::milliseconds(500);
   int pings_missed_max = 3;
   Duration lease = std::chrono::seconds(10);              // renewed by the sender's PING
@@ -133,13 +133,14 @@ struct SendRequest {
 class Handoff {
  public:
   struct Observer {
-    std::function<void(const PeerStatus&)> on_peer;  // became ready, was measured anew, or was lost (ready = false)
+    std::function<void(const PeerStatus&)>
+        on_peer;  // became ready, was measured anew, or was lost (ready = false)
   };
-  /// Registers the arena, listens for peers. A required transport that is missing is an error that says how to get it.
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Handoff>> Create(net::EventLoop& loop,
-                                                                       const HandoffOptions& options,
-                                                                       const ArenaView& arena, Incarnation incarnation,
-                                                                       metrics::Registry& metrics, Observer observer);
+  /// Registers the arena, listens for peers. A required transport that is missing is an error that says how
+  /// to get it.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Handoff>> Create(
+      net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
+      metrics::Registry& metrics, Observer observer);
   /// Ends every transfer, then the data plane, within a bounded time.
   virtual ~Handoff() = default;
 
@@ -147,15 +148,16 @@ class Handoff {
   [[nodiscard]] virtual std::uint16_t Port() const = 0;
   /// The id that the router gave to this worker.
   virtual void SetSelf(WorkerId self) = 0;
-  /// The workers to be connected with; those no longer named, or with a new incarnation, are dropped: their transfers fail.
+  /// The workers to be connected with; those no longer named, or with a new incarnation, are dropped: their
+  /// transfers fail.
   virtual void SetPeers(const std::vector<PeerInfo>& peers) = 0;
   [[nodiscard]] virtual std::vector<PeerStatus> Peers() const = 0;
 
-  /// Mints a grant and sends it to the sender. An error means that nothing was begun and no event will come: an older
-  /// attempt than one seen, an unknown peer or incarnation, too many transfers.
+  /// Mints a grant and sends it to the sender. An error means that nothing was begun and no event will come:
+  /// an older attempt than one seen, an unknown peer or incarnation, too many transfers.
   [[nodiscard]] virtual absl::Status Receive(const ReceiveRequest& request, ReceiverEvents events) = 0;
-  /// Fails the transfer (kAborted) and tells the peer; on_failed and on_released follow. Also remembers the key, so that
-  /// a Receive that comes later is refused. Nothing where it has ended.
+  /// Fails the transfer (kAborted) and tells the peer; on_failed and on_released follow. Also remembers the
+  /// key, so that a Receive that comes later is refused. Nothing where it has ended.
   virtual void AbortReceive(RequestKey key) = 0;
 
   /// Announces that KV of `key` will come; the grant may already be here or come later.

@@ -11,7 +11,8 @@ namespace baton::kvtransfer {
 namespace {
 
 constexpr unsigned kProtocolVersion = 1;
-constexpr std::uint64_t kCanaryBytes = 8U << 20;  // 8 messages of 1 MiB: a few ms on loopback, enough to see a rate
+constexpr std::uint64_t kCanaryBytes =
+    8U << 20;  // 8 messages of 1 MiB: a few ms on loopback, enough to see a rate
 constexpr std::uint64_t kWarmBytes = 1U << 20;
 constexpr std::size_t kUnnamedMax = 64;
 constexpr Duration kDialTimeout = std::chrono::seconds(5);
@@ -26,11 +27,11 @@ struct PeerLinks::Link {
   std::unique_ptr<net::Connection> connection;
   net::Timer dial_timer;
   Duration dial_pause = kDialPauseFirst;
-  PeerHandle data;            // 0 = no endpoint
-  SendHandle canary;          // 0 = none under way
-  bool warmed = false;        // the first, which makes the connection, is not measured
+  PeerHandle data;      // 0 = no endpoint
+  SendHandle canary;    // 0 = none under way
+  bool warmed = false;  // the first, which makes the connection, is not measured
   TimePoint canary_begin{};
-  bool canary_done = false;   // this side's
+  bool canary_done = false;    // this side's
   bool peer_measured = false;  // the other's
   bool ready = false;
   double bytes_per_second = 0;
@@ -57,20 +58,24 @@ PeerLinks::PeerLinks(net::EventLoop& loop, const HandoffOptions& options, const 
 PeerLinks::~PeerLinks() = default;
 
 absl::Status PeerLinks::Listen() {
-  auto listener = net::Listen(loop_, options_.listen, {.cluster_key = options_.cluster_key},
-                              [this](std::unique_ptr<net::Connection> connection) { OnAccepted(std::move(connection)); });
+  auto listener =
+      net::Listen(loop_, options_.listen, {.cluster_key = options_.cluster_key},
+                  [this](std::unique_ptr<net::Connection> connection) { OnAccepted(std::move(connection)); });
   if (!listener.ok()) return Annotate(listener.status(), "peer listener");
   listener_ = *std::move(listener);
   return absl::OkStatus();
 }
 
-std::uint16_t PeerLinks::Port() const { return listener_->Port(); }
+std::uint16_t PeerLinks::Port() const {
+  return listener_->Port();
+}
 
 void PeerLinks::SetPeers(const std::vector<PeerInfo>& peers) {
   std::vector<WorkerId> gone;
   for (const auto& [id, link] : links_) {
-    const bool same = std::ranges::any_of(
-        peers, [&](const PeerInfo& info) { return info.id == id && info.incarnation == link->info.incarnation; });
+    const bool same = std::ranges::any_of(peers, [&](const PeerInfo& info) {
+      return info.id == id && info.incarnation == link->info.incarnation;
+    });
     if (!same) gone.push_back(id);
   }
   for (const WorkerId id : gone) {
@@ -100,10 +105,11 @@ std::vector<PeerStatus> PeerLinks::Statuses() const {
 }
 
 void PeerLinks::Dial(Link& link) {
-  link.pending = net::Connect(loop_, link.info.address, {.cluster_key = options_.cluster_key}, kDialTimeout,
-                              [this, id = link.info.id](absl::StatusOr<std::unique_ptr<net::Connection>> connection) {
-                                OnConnected(id, std::move(connection));
-                              });
+  link.pending =
+      net::Connect(loop_, link.info.address, {.cluster_key = options_.cluster_key}, kDialTimeout,
+                   [this, id = link.info.id](absl::StatusOr<std::unique_ptr<net::Connection>> connection) {
+                     OnConnected(id, std::move(connection));
+                   });
 }
 
 void PeerLinks::ScheduleDial(Link& link) {
@@ -120,8 +126,8 @@ void PeerLinks::OnConnected(WorkerId id, absl::StatusOr<std::unique_ptr<net::Con
   Link& link = *found->second;
   link.pending.reset();
   if (!connection.ok()) {
-    LogWarning("peer_connect_failed", {{"peer", id}, {"address", link.info.address.ToString()},
-                                       {"error", connection.status()}});
+    LogWarning("peer_connect_failed",
+               {{"peer", id}, {"address", link.info.address.ToString()}, {"error", connection.status()}});
     ScheduleDial(link);
     return;
   }
@@ -172,7 +178,8 @@ void PeerLinks::OnUnnamedFrame(std::uint64_t key, std::string_view frame) {
       } else if (const absl::Status checked = CheckHello(*link->second, envelope.hello()); !checked.ok()) {
         reason = Message(checked);
       } else {
-        if (link->second->connection != nullptr) Lose(*link->second, Error(kAborted, "the peer connected anew"));
+        if (link->second->connection != nullptr)
+          Lose(*link->second, Error(kAborted, "the peer connected anew"));
         SendHello(*unnamed->connection);
         *unnamed->owner = link->second->info.id;
         link->second->connection = std::move(unnamed->connection);
@@ -207,7 +214,8 @@ void PeerLinks::SendHello(net::Connection& connection) {
 
 absl::Status PeerLinks::CheckHello(const Link& link, const peer::Hello& hello) const {
   if (hello.protocol_version() != kProtocolVersion) {
-    return Error(kFailedPrecondition, "protocol version {}, here {}", hello.protocol_version(), kProtocolVersion);
+    return Error(kFailedPrecondition, "protocol version {}, here {}", hello.protocol_version(),
+                 kProtocolVersion);
   }
   if (hello.worker_id() != link.info.id.value || hello.incarnation() != link.info.incarnation.value) {
     return Error(kFailedPrecondition, "worker {} of another incarnation", hello.worker_id());
@@ -247,7 +255,8 @@ void PeerLinks::OnFrame(WorkerId id, std::string_view frame) {
     case peer::Envelope::kAck:
     case peer::Envelope::kAbort:
     case peer::Envelope::kPing:
-    case peer::Envelope::BODY_NOT_SET: break;
+    case peer::Envelope::BODY_NOT_SET:
+      break;
   }
   events_.on_message(id, envelope);
 }
@@ -294,7 +303,9 @@ void PeerLinks::BecomeReadyIfWarm(Link& link) {
   if (link.ready || !link.canary_done || !link.peer_measured) return;
   link.ready = true;
   link.dial_pause = kDialPauseFirst;
-  LogInfo("peer_ready", {{"peer", link.info.id}, {"name", link.info.name}, {"transport", transport_.Name()},
+  LogInfo("peer_ready", {{"peer", link.info.id},
+                         {"name", link.info.name},
+                         {"transport", transport_.Name()},
                          {"gigabytes_per_second", fmt::format("{:.2f}", link.bytes_per_second / 1e9)}});
   events_.on_status({.id = link.info.id,
                      .ready = true,
@@ -379,7 +390,8 @@ void PeerLinks::OnPingTimer() {
     }
     peer::Envelope ping;
     ping.mutable_ping();
-    for (const TransferId transfer : events_.live_transfers(id)) ToWire(transfer, *ping.mutable_ping()->add_transfers());
+    for (const TransferId transfer : events_.live_transfers(id))
+      ToWire(transfer, *ping.mutable_ping()->add_transfers());
     static_cast<void>(link->connection->Send(ping.SerializeAsString()));
   }
   for (const WorkerId id : silent) {

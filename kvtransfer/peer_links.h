@@ -22,8 +22,8 @@ class Hello;
 
 namespace baton::kvtransfer {
 
-/// The pair connections of one worker: dials or accepts, exchanges HELLO, warms the data plane by a canary, pings, and says
-/// who is ready and who is lost. Control loop only.
+/// The pair connections of one worker: dials or accepts, exchanges HELLO, warms the data plane by a canary,
+/// pings, and says who is ready and who is lost. Control loop only.
 class PeerLinks {
  public:
   struct Events {
@@ -35,8 +35,8 @@ class PeerLinks {
     std::function<std::vector<TransferId>(WorkerId)> live_transfers;
   };
 
-  PeerLinks(net::EventLoop& loop, const HandoffOptions& options, const KvLayout& layout, Incarnation incarnation,
-            Transport& transport, Events events);
+  PeerLinks(net::EventLoop& loop, const HandoffOptions& options, const KvLayout& layout,
+            Incarnation incarnation, Transport& transport, Events events);
   ~PeerLinks();
   PeerLinks(const PeerLinks&) = delete;
   PeerLinks& operator=(const PeerLinks&) = delete;

@@ -10,7 +10,9 @@ void ToWire(TransferId id, peer::Id& out) {
   out.set_low(id.low);
 }
 
-TransferId FromWire(const peer::Id& id) { return {.high = id.high(), .low = id.low()}; }
+TransferId FromWire(const peer::Id& id) {
+  return {.high = id.high(), .low = id.low()};
+}
 
 void ToWire(const KvLayout& layout, peer::Layout& out) {
   out.set_layers(layout.layers);
@@ -71,8 +73,9 @@ absl::Status FromWire(const peer::Grant& message, std::int64_t blocks_max, Grant
 
 absl::Status CheckSame(const KvLayout& ours, const KvLayout& theirs) {
   const auto differ = [](std::string_view what, const auto& here, const auto& there) {
-    return Error(kFailedPrecondition, "KV layouts differ in {}: here {}, there {}; conversion is not supported", what,
-                 here, there);
+    return Error(kFailedPrecondition,
+                 "KV layouts differ in {}: here {}, there {}; conversion is not supported", what, here,
+                 there);
   };
   if (ours.model_fingerprint != theirs.model_fingerprint) {
     return differ("the model's fingerprint", ours.model_fingerprint, theirs.model_fingerprint);
@@ -80,7 +83,8 @@ absl::Status CheckSame(const KvLayout& ours, const KvLayout& theirs) {
   if (ours.layers != theirs.layers) return differ("layers", ours.layers, theirs.layers);
   if (ours.kv_heads != theirs.kv_heads) return differ("KV heads", ours.kv_heads, theirs.kv_heads);
   if (ours.head_dim != theirs.head_dim) return differ("head_dim", ours.head_dim, theirs.head_dim);
-  if (ours.block_tokens != theirs.block_tokens) return differ("block size", ours.block_tokens, theirs.block_tokens);
+  if (ours.block_tokens != theirs.block_tokens)
+    return differ("block size", ours.block_tokens, theirs.block_tokens);
   if (ours.dtype != theirs.dtype) return differ("dtype", ours.dtype, theirs.dtype);
   if (ours.element_bytes != theirs.element_bytes) {
     return differ("element size", ours.element_bytes, theirs.element_bytes);

@@ -32,8 +32,8 @@ void ToWire(TransferId id, peer::Id& out);
 void ToWire(const KvLayout& layout, peer::Layout& out);
 [[nodiscard]] KvLayout FromWire(const peer::Layout& layout);
 void ToWire(const Grant& grant, peer::Grant& out);
-/// InvalidArgument where the message contradicts itself or names more than `blocks_max` blocks (checked before anything of
-/// that size is made).
+/// InvalidArgument where the message contradicts itself or names more than `blocks_max` blocks (checked
+/// before anything of that size is made).
 [[nodiscard]] absl::Status FromWire(const peer::Grant& message, std::int64_t blocks_max, Grant& out);
 
 /// FailedPrecondition names the first difference: layouts must be equal (conversion is not there yet).

@@ -14,15 +14,17 @@ Probe::Probe(metrics::Registry& registry) {
     const auto index = static_cast<std::size_t>(end);
     send_ends_[index] = registry.AddCounter("baton_kvtransfer_transfers_total", "Transfers by how they ended",
                                             {{"direction", "sent"}, {"end", name}});
-    receive_ends_[index] = registry.AddCounter("baton_kvtransfer_transfers_total", "Transfers by how they ended",
-                                               {{"direction", "received"}, {"end", name}});
+    receive_ends_[index] =
+        registry.AddCounter("baton_kvtransfer_transfers_total", "Transfers by how they ended",
+                            {{"direction", "received"}, {"end", name}});
   }
   checksum_failures_ =
       registry.AddCounter("baton_kvtransfer_checksum_failures_total", "Messages whose checksum differed");
   stale_ = registry.AddCounter("baton_kvtransfer_stale_messages_total",
                                "Control messages of transfers that are unknown here or have ended");
-  dropped_ = registry.AddGauge("baton_kvtransfer_dropped_messages",
-                               "Data messages dropped since the start: malformed, stale or outside their grant");
+  dropped_ =
+      registry.AddGauge("baton_kvtransfer_dropped_messages",
+                        "Data messages dropped since the start: malformed, stale or outside their grant");
   live_ = registry.AddGauge("baton_kv_grants", "Live transfers, either direction, aborting ones included");
   peers_ready_ = registry.AddGauge("baton_kvtransfer_peers_ready", "Peers connected, warmed and measured");
   wire_seconds_ = registry.AddHistogram("baton_kvtransfer_duration_seconds",
@@ -41,8 +43,12 @@ void Probe::Sent(TransferEnd end, const TransferStats& stats) const {
   exposed_seconds_.Observe(Seconds(stats.exposed));
 }
 
-void Probe::Received(std::uint64_t bytes) const { received_bytes_.Increment(static_cast<double>(bytes)); }
+void Probe::Received(std::uint64_t bytes) const {
+  received_bytes_.Increment(static_cast<double>(bytes));
+}
 
-void Probe::ReceiveEnded(TransferEnd end) const { receive_ends_[static_cast<std::size_t>(end)].Increment(); }
+void Probe::ReceiveEnded(TransferEnd end) const {
+  receive_ends_[static_cast<std::size_t>(end)].Increment();
+}
 
 }  // namespace baton::kvtransfer

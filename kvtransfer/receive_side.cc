@@ -12,10 +12,12 @@ namespace {
 
 constexpr std::size_t kRememberedRequests = 16384;
 
-absl::Status CheckBlocks(const std::vector<BlockIndex>& blocks, std::int64_t prompt_tokens, const ArenaView& arena) {
+absl::Status CheckBlocks(const std::vector<BlockIndex>& blocks, std::int64_t prompt_tokens,
+                         const ArenaView& arena) {
   const std::int64_t needed = (prompt_tokens + arena.layout.block_tokens - 1) / arena.layout.block_tokens;
   if (prompt_tokens <= 0 || static_cast<std::int64_t>(blocks.size()) != needed) {
-    return Error(kInvalidArgument, "{} blocks for {} prompt tokens, {} needed", blocks.size(), prompt_tokens, needed);
+    return Error(kInvalidArgument, "{} blocks for {} prompt tokens, {} needed", blocks.size(), prompt_tokens,
+                 needed);
   }
   for (const BlockIndex block : blocks) {
     if (block.value >= arena.blocks) return Error(kInvalidArgument, "block {} of {}", block, arena.blocks);
@@ -120,10 +122,11 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
     return;
   }
   if (commit.prompt_tokens() != transfer->request.prompt_tokens) {
-    Run(*transfer, transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed,
-                                           Error(kInvalidArgument, "COMMIT of {} prompt tokens, {} were granted",
-                                                 commit.prompt_tokens(), transfer->request.prompt_tokens),
-                                           /*tell_peer=*/true));
+    Run(*transfer,
+        transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed,
+                                Error(kInvalidArgument, "COMMIT of {} prompt tokens, {} were granted",
+                                      commit.prompt_tokens(), transfer->request.prompt_tokens),
+                                /*tell_peer=*/true));
     return;
   }
   Run(*transfer, transfer->machine.Committed(loop_.Now(), {.first_token = commit.first_token(),
@@ -134,8 +137,9 @@ void ReceiveSide::OnAbort(WorkerId from, const peer::Abort& abort) {
   Transfer* transfer = Find(from, FromWire(abort.transfer()));
   if (transfer == nullptr) return;
   const TransferEnd end = abort.failed() ? TransferEnd::kFailed : TransferEnd::kAborted;
-  Run(*transfer, transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the sender says: {}", abort.reason()),
-                                         /*tell_peer=*/false));
+  Run(*transfer,
+      transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the sender says: {}", abort.reason()),
+                              /*tell_peer=*/false));
 }
 
 void ReceiveSide::Renew(WorkerId from, TransferId transfer) {
@@ -177,7 +181,9 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
   for (const ReceiverMachine::Action& action : actions) {
     peer::Envelope envelope;
     switch (action.kind) {
-      case Kind::kCloseWindow: transport_.CloseWindow(transfer.id); break;
+      case Kind::kCloseWindow:
+        transport_.CloseWindow(transfer.id);
+        break;
       case Kind::kSendAck:
         ToWire(transfer.id, *envelope.mutable_ack()->mutable_transfer());
         static_cast<void>(links_.Send(transfer.request.sender, envelope));
@@ -189,8 +195,9 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
         static_cast<void>(links_.Send(transfer.request.sender, envelope));
         break;
       case Kind::kForceClosePeer:
-        links_.ResetLater(transfer.request.sender,
-                          Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
+        links_.ResetLater(
+            transfer.request.sender,
+            Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
         break;
       case Kind::kReportCommitted:
         probe_.ReceiveEnded(TransferEnd::kAcked);

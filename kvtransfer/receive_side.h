@@ -22,8 +22,8 @@ namespace baton::kvtransfer {
 /// The transfers that this worker receives: machines, windows and their callers' events. Control loop only.
 class ReceiveSide {
  public:
-  ReceiveSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
-              Transport& transport, PeerLinks& links, const Probe& probe);
+  ReceiveSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
+              Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe);
   ~ReceiveSide();
   ReceiveSide(const ReceiveSide&) = delete;
   ReceiveSide& operator=(const ReceiveSide&) = delete;
@@ -44,7 +44,8 @@ class ReceiveSide {
   struct Transfer;
   Transfer* Find(WorkerId from, TransferId transfer);
   void Run(Transfer& transfer, const ReceiverMachine::Actions& actions);
-  void Report(const std::shared_ptr<ReceiverEvents>& events, std::function<void(const ReceiverEvents&)> report);
+  void Report(const std::shared_ptr<ReceiverEvents>& events,
+              std::function<void(const ReceiverEvents&)> report);
 
   net::EventLoop& loop_;
   const HandoffOptions options_;

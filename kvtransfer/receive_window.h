@@ -13,8 +13,8 @@
 
 namespace baton::kvtransfer {
 
-/// The receive windows of one transport, and the check of every message against them: indices, never addresses, come
-/// from the wire. Used from one thread at a time (the transport's).
+/// The receive windows of one transport, and the check of every message against them: indices, never
+/// addresses, come from the wire. Used from one thread at a time (the transport's).
 class ReceiveWindows {
  public:
   explicit ReceiveWindows(const ArenaView& arena) : arena_(arena) {}
@@ -22,10 +22,11 @@ class ReceiveWindows {
   void Open(ReceiveWindow window);
   /// No message is accepted any more. True where nothing is in flight: drained at once.
   [[nodiscard]] bool Close(TransferId transfer);
-  /// Where the payload of `header` goes, in order, or why it may not: unknown or closed transfer, stale incarnation, layer
-  /// or block outside the window, length that differs from the runs'.
+  /// Where the payload of `header` goes, in order, or why it may not: unknown or closed transfer, stale
+  /// incarnation, layer or block outside the window, length that differs from the runs'.
   [[nodiscard]] absl::StatusOr<std::vector<std::span<std::byte>>> Place(const DataHeader& header) const;
-  /// A receive into the window has begun or ended. `End` is true where that was the last one of a closed window.
+  /// A receive into the window has begun or ended. `End` is true where that was the last one of a closed
+  /// window.
   void Begin(TransferId transfer);
   [[nodiscard]] bool End(TransferId transfer);
 

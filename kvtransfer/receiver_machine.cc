@@ -19,13 +19,15 @@ ReceiverMachine::ReceiverMachine(const Limits& limits, TimePoint now, int layers
   std::ranges::sort(sorted_);
 }
 
-void ReceiverMachine::Renew(TimePoint now) { last_sign_ = std::max(last_sign_, now); }
+void ReceiverMachine::Renew(TimePoint now) {
+  last_sign_ = std::max(last_sign_, now);
+}
 
 void ReceiverMachine::Mark(const DataRun& run) {
   const auto begin = std::ranges::lower_bound(sorted_, run.blocks.first.value);
   for (auto it = begin; it != sorted_.end() && *it - run.blocks.first.value < run.blocks.count; ++it) {
-    const auto index = static_cast<std::size_t>(run.layer) * sorted_.size() +
-                       static_cast<std::size_t>(it - sorted_.begin());
+    const auto index =
+        static_cast<std::size_t>(run.layer) * sorted_.size() + static_cast<std::size_t>(it - sorted_.begin());
     if (index >= filled_.size() || filled_[index]) continue;
     filled_[index] = true;
     --missing_;
@@ -83,9 +85,10 @@ ReceiverMachine::Actions ReceiverMachine::Drained() {
 
 ReceiverMachine::Actions ReceiverMachine::Tick(TimePoint now) {
   if (Live() && now - last_sign_ >= limits_.lease) {
-    return Abort(now, TransferEnd::kExpired,
-                 Error(kDeadlineExceeded, "no sign of the sender for {:.1f} s, the lease", Seconds(limits_.lease)),
-                 /*tell_peer=*/true);
+    return Abort(
+        now, TransferEnd::kExpired,
+        Error(kDeadlineExceeded, "no sign of the sender for {:.1f} s, the lease", Seconds(limits_.lease)),
+        /*tell_peer=*/true);
   }
   if (Live() && deadline_ && now >= *deadline_) {
     return Abort(now, TransferEnd::kExpired,

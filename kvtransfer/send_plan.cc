@@ -9,7 +9,8 @@ namespace {
 
 /// From here on a run is a message of its own: the knee between packed eager messages and rendezvous on TCP.
 constexpr std::uint64_t kOwnMessageBytes = 256U << 10;
-/// A longer run is cut: bounds the memory that one message occupies on its way, and spreads checksums over messages.
+/// A longer run is cut: bounds the memory that one message occupies on its way, and spreads checksums over
+/// messages.
 constexpr std::uint64_t kMessageBytesMax = 4U << 20;
 
 }  // namespace
@@ -29,11 +30,14 @@ void SendPlan::SetTarget(std::vector<BlockIndex> target) {
 void SendPlan::LayerReady(int layer, std::int64_t first_position, std::int64_t tokens) {
   std::int64_t& ready = ready_tokens_.at(static_cast<std::size_t>(layer));
   BATON_CHECK(first_position == ready && tokens > 0 && ready + tokens <= prompt_tokens_,
-              "layer {}: positions {}+{} after {} of {}", layer, first_position, tokens, ready, prompt_tokens_);
+              "layer {}: positions {}+{} after {} of {}", layer, first_position, tokens, ready,
+              prompt_tokens_);
   ready += tokens;
 }
 
-void SendPlan::Finish() { finished_ = true; }
+void SendPlan::Finish() {
+  finished_ = true;
+}
 
 bool SendPlan::AllReady() const {
   return std::ranges::all_of(ready_tokens_, [&](std::int64_t ready) { return ready == prompt_tokens_; });
@@ -55,8 +59,10 @@ std::int64_t SendPlan::ReadyBlocks(std::size_t layer) const {
   return ready_tokens_[layer] / shape_.block_tokens;
 }
 
-void SendPlan::AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to, std::vector<PlannedRun>& runs) const {
-  const auto longest = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, kMessageBytesMax / shape_.block_bytes));
+void SendPlan::AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to,
+                          std::vector<PlannedRun>& runs) const {
+  const auto longest =
+      static_cast<std::uint32_t>(std::max<std::uint64_t>(1, kMessageBytesMax / shape_.block_bytes));
   for (std::int64_t i = from; i < to; ++i) {
     const BlockIndex source = source_[static_cast<std::size_t>(i)];
     const BlockIndex target = target_[static_cast<std::size_t>(i)];
@@ -68,7 +74,8 @@ void SendPlan::AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to,
         continue;
       }
     }
-    runs.push_back({.layer = static_cast<std::uint16_t>(layer), .source = source, .target = target, .count = 1});
+    runs.push_back(
+        {.layer = static_cast<std::uint16_t>(layer), .source = source, .target = target, .count = 1});
   }
 }
 

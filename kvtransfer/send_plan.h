@@ -20,15 +20,16 @@ struct PlannedRun {
 /// The runs of one message.
 using PlannedMessage = std::vector<PlannedRun>;
 
-/// Which messages carry a prompt's KV, and when: pure. Few, large messages (handoff, rule 8): a run of at least 256 KiB is a
-/// message of its own; smaller runs are packed to 256 KiB and more, at most 16 runs a message.
+/// Which messages carry a prompt's KV, and when: pure. Few, large messages (handoff, rule 8): a run of at
+/// least 256 KiB is a message of its own; smaller runs are packed to 256 KiB and more, at most 16 runs a
+/// message.
 class SendPlan {
  public:
   struct Shape {
     int layers = 0;
     int block_tokens = 16;
-    std::size_t block_bytes = 0;              // of one block in one layer
-    std::uint64_t layer_wise_bytes_min = 0;   // a layer is sent before Finish once so much of it waits
+    std::size_t block_bytes = 0;             // of one block in one layer
+    std::uint64_t layer_wise_bytes_min = 0;  // a layer is sent before Finish once so much of it waits
   };
   /// `source` holds the prompt's blocks in order of position; both sides have as many.
   SendPlan(const Shape& shape, std::int64_t prompt_tokens, std::vector<BlockIndex> source);

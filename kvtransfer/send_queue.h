@@ -11,8 +11,8 @@
 
 namespace baton::kvtransfer {
 
-/// What waits to be sent to one peer. Transfers take turns, so that a long prompt does not hold up short ones; within a
-/// transfer the order is kept.
+/// What waits to be sent to one peer. Transfers take turns, so that a long prompt does not hold up short
+/// ones; within a transfer the order is kept.
 template <typename Item>
 class SendQueue {
  public:

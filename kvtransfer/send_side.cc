@@ -43,7 +43,8 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   const std::int64_t block_tokens = arena_.layout.block_tokens;
   const std::int64_t needed = (request.prompt_tokens + block_tokens - 1) / block_tokens;
   if (request.prompt_tokens <= 0 || static_cast<std::int64_t>(request.blocks.size()) != needed) {
-    return Error(kInvalidArgument, "{} blocks for {} prompt tokens", request.blocks.size(), request.prompt_tokens);
+    return Error(kInvalidArgument, "{} blocks for {} prompt tokens", request.blocks.size(),
+                 request.prompt_tokens);
   }
   for (const BlockIndex block : request.blocks) {
     if (block.value >= arena_.blocks) return Error(kInvalidArgument, "block {} of {}", block, arena_.blocks);
@@ -62,8 +63,8 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   auto made = std::make_unique<Transfer>(
       Transfer{.request = request,
                .events = std::make_shared<SenderEvents>(std::move(events)),
-               .machine = SenderMachine(
-                   {.transfer_deadline = options_.transfer_deadline, .drain_deadline = options_.drain_deadline}),
+               .machine = SenderMachine({.transfer_deadline = options_.transfer_deadline,
+                                         .drain_deadline = options_.drain_deadline}),
                .plan = SendPlan(shape, request.prompt_tokens, request.blocks)});
   made->stats.transport = transport_.Name();
   Transfer& transfer = *made;
@@ -108,7 +109,8 @@ void SendSide::OnGrant(WorkerId from, const peer::Grant& message) {
     return;
   }
   const RequestKey key = grant.key;
-  if (const auto early = early_.find(key); early != early_.end() && early->second.grant.transfer != grant.transfer) {
+  if (const auto early = early_.find(key);
+      early != early_.end() && early->second.grant.transfer != grant.transfer) {
     Refuse(early->second.from, early->second.grant.transfer, "another grant of this attempt has come");
   }
   early_[key] = {.from = from, .grant = std::move(grant), .until = loop_.Now() + options_.lease};
@@ -134,7 +136,8 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
 }
 
 void SendSide::ProducerStarted(RequestKey key) {
-  if (const auto found = transfers_.find(key); found != transfers_.end()) found->second->machine.Started(loop_.Now());
+  if (const auto found = transfers_.find(key); found != transfers_.end())
+    found->second->machine.Started(loop_.Now());
 }
 
 void SendSide::LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) {
@@ -217,8 +220,9 @@ void SendSide::OnAbort(WorkerId from, const peer::Abort& abort) {
   Transfer* transfer = FindGranted(from, id);
   if (transfer == nullptr) return;
   const TransferEnd end = abort.failed() ? TransferEnd::kFailed : TransferEnd::kAborted;
-  Run(*transfer, transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the receiver says: {}", abort.reason()),
-                                         /*tell_peer=*/false));
+  Run(*transfer,
+      transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the receiver says: {}", abort.reason()),
+                              /*tell_peer=*/false));
 }
 
 void SendSide::Abort(RequestKey key) {
@@ -229,8 +233,9 @@ void SendSide::Abort(RequestKey key) {
   }
   const auto found = transfers_.find(key);
   if (found == transfers_.end()) return;
-  Run(*found->second, found->second->machine.Abort(loop_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
-                                                   /*tell_peer=*/true));
+  Run(*found->second,
+      found->second->machine.Abort(loop_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
+                                   /*tell_peer=*/true));
 }
 
 void SendSide::OnPeerLost(WorkerId peer, const absl::Status& why) {
@@ -296,7 +301,8 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         break;
       }
       case Kind::kCancelSends:
-        if (const auto peer = links_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation); peer.ok()) {
+        if (const auto peer = links_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
+            peer.ok()) {
           transport_.CancelSends(*peer, transfer.grant.transfer);
         }
         break;
@@ -308,18 +314,19 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         static_cast<void>(links_.Send(transfer.request.receiver, envelope));
         break;
       case Kind::kForceClosePeer:
-        links_.ResetLater(transfer.request.receiver, Error(kAborted, "worker {}: sends of an ended transfer did not drain",
-                                                           transfer.request.receiver));
+        links_.ResetLater(transfer.request.receiver,
+                          Error(kAborted, "worker {}: sends of an ended transfer did not drain",
+                                transfer.request.receiver));
         break;
       case Kind::kReportEnded:
         probe_.Sent(action.end, transfer.stats);
-        if (action.end == TransferEnd::kAcked && transfer.stats.wire > Duration{} && transfer.stats.bytes >= 1U << 20) {
+        if (action.end == TransferEnd::kAcked && transfer.stats.wire > Duration{} &&
+            transfer.stats.bytes >= 1U << 20) {
           links_.Measured(transfer.request.receiver,
                           static_cast<double>(transfer.stats.bytes) / Seconds(transfer.stats.wire));
         }
-        loop_.Post([events = transfer.events, end = action.end, status = action.status, stats = transfer.stats] {
-          events->on_ended(end, status, stats);
-        });
+        loop_.Post([events = transfer.events, end = action.end, status = action.status,
+                    stats = transfer.stats] { events->on_ended(end, status, stats); });
         attempts_.Abort(transfer.request.key);
         by_transfer_.erase(transfer.grant.transfer);
         transfers_.erase(RequestKey(transfer.request.key));

@@ -25,8 +25,8 @@ namespace baton::kvtransfer {
 /// The transfers that this worker sends: machines, plans and their callers' events. Control loop only.
 class SendSide {
  public:
-  SendSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
-           Transport& transport, PeerLinks& links, const Probe& probe);
+  SendSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
+           Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe);
   ~SendSide();
   SendSide(const SendSide&) = delete;
   SendSide& operator=(const SendSide&) = delete;

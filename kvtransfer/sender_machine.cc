@@ -72,10 +72,11 @@ void SenderMachine::EndIfDrained(Actions& actions) {
 
 SenderMachine::Actions SenderMachine::Tick(TimePoint now) {
   if (Live() && deadline_ && now >= *deadline_) {
-    return Abort(now, TransferEnd::kExpired,
-                 Error(kDeadlineExceeded, "the transfer was not acknowledged within {:.1f} s of the prefill's start",
-                       Seconds(limits_.transfer_deadline)),
-                 /*tell_peer=*/true);
+    return Abort(
+        now, TransferEnd::kExpired,
+        Error(kDeadlineExceeded, "the transfer was not acknowledged within {:.1f} s of the prefill's start",
+              Seconds(limits_.transfer_deadline)),
+        /*tell_peer=*/true);
   }
   const bool draining = state_ == State::kAborting || state_ == State::kAcked;
   if (draining && !force_closed_ && now >= *drain_until_) {

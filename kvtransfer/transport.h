@@ -27,8 +27,8 @@ using SendHandle = StrongId<struct SendHandleTag, std::uint64_t>;
 /// Where a transfer may write: the blocks that the grant names, in every layer.
 struct ReceiveWindow {
   TransferId transfer;
-  Incarnation receiver;            // this process; a message with another is stale
-  std::vector<BlockRun> blocks;    // sorted by first, disjoint
+  Incarnation receiver;          // this process; a message with another is stale
+  std::vector<BlockRun> blocks;  // sorted by first, disjoint
 };
 
 /// A message to send. `pieces` lie in memory that stays untouched until on_sent.
@@ -62,7 +62,7 @@ class TransportEvents {
 struct TransportCounters {
   std::uint64_t dropped_messages = 0;  // unknown transfer, stale incarnation, outside its window, malformed
   std::uint64_t checksum_failures = 0;
-  std::uint64_t leaked_receives = 0;   // never completed by the library; their blocks stay in quarantine
+  std::uint64_t leaked_receives = 0;  // never completed by the library; their blocks stay in quarantine
 };
 
 /// Calls from one thread (the control loop). The events may outlive the calls, not the transport.
@@ -84,8 +84,8 @@ class Transport {
   virtual void CloseWindow(TransferId transfer) = 0;
 
   virtual SendHandle Send(PeerHandle peer, DataMessage message) = 0;
-  /// Sends of `transfer` that wait inside the transport are not begun any more: reported as Cancelled. Those under way end
-  /// by themselves.
+  /// Sends of `transfer` that wait inside the transport are not begun any more: reported as Cancelled. Those
+  /// under way end by themselves.
   virtual void CancelSends(PeerHandle peer, TransferId transfer) = 0;
   /// Sends `bytes` of scratch in all, for warming and measuring; one OnSent at the end.
   virtual SendHandle SendCanary(PeerHandle peer, std::uint64_t bytes) = 0;
@@ -95,7 +95,8 @@ class Transport {
 /// Spoils received bytes before they are verified: a test's means to prove that the checksum looks.
 using Tamper = std::function<void(const DataHeader& header, std::span<std::byte> placed)>;
 /// Inside one process, for tests: a send is a copy on the calling thread.
-[[nodiscard]] std::unique_ptr<Transport> CreateLoopbackTransport(const HandoffOptions& options, Tamper tamper = {});
+[[nodiscard]] std::unique_ptr<Transport> CreateLoopbackTransport(const HandoffOptions& options,
+                                                                 Tamper tamper = {});
 /// UCX active messages.
 [[nodiscard]] std::unique_ptr<Transport> CreateUcxTransport(const HandoffOptions& options);
 

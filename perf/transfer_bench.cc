@@ -16,15 +16,15 @@
 #include "common/base/check.h"
 #include "tests/kvtransfer/worker.h"
 
-/// baton-transfer-bench: the hand-off between two ends in one process, over UCX on the loopback interface, beside what the
-/// machine does with the same bytes by memcpy and by a plain TCP stream in the same minute.
+/// baton-transfer-bench: the hand-off between two ends in one process, over UCX on the loopback interface,
+/// beside what the machine does with the same bytes by memcpy and by a plain TCP stream in the same minute.
 namespace baton::perf {
 namespace {
 
 using test::Worker;
 
 constexpr int kLayers = 4;
-constexpr std::uint32_t kPromptBlocks = 256;         // 64 KiB each and layer: 64 MiB in all
+constexpr std::uint32_t kPromptBlocks = 256;  // 64 KiB each and layer: 64 MiB in all
 constexpr std::uint32_t kArenaBlocks = 2 * kPromptBlocks + 1;
 
 struct Options {
@@ -68,8 +68,7 @@ std::vector<BlockIndex> Table(std::uint32_t run) {
 }
 
 struct Ends {
-  explicit Ends(bool checksum)
-      : prefill(Setup(1, checksum)), decode(Setup(2, checksum)) {
+  explicit Ends(bool checksum) : prefill(Setup(1, checksum)), decode(Setup(2, checksum)) {
     BATON_CHECK(test::Introduce(prefill, decode), "the two ends did not become ready");
   }
   static test::WorkerSetup Setup(std::uint32_t id, bool checksum) {
@@ -111,7 +110,8 @@ double CopySpeed(Ends& ends, std::uint32_t run, int repeat) {
     for (int layer = 0; layer < kLayers; ++layer) {
       for (std::uint32_t at = 0; at < kPromptBlocks; at += run) {
         const std::size_t bytes = std::min(run, kPromptBlocks - at) * Layout().BlockBytes();
-        std::memcpy(ends.decode.Block(layer, blocks[at]).data(), ends.prefill.Block(layer, blocks[at]).data(), bytes);
+        std::memcpy(ends.decode.Block(layer, blocks[at]).data(), ends.prefill.Block(layer, blocks[at]).data(),
+                    bytes);
       }
     }
     const double bytes = static_cast<double>(kLayers * kPromptBlocks * Layout().BlockBytes());
@@ -129,7 +129,8 @@ double StreamSpeed(int repeat) {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof address;
-  BATON_CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(listener, 1) == 0 &&
+  BATON_CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
+              listen(listener, 1) == 0 &&
               getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
   std::vector<double> speeds;
   for (int i = 0; i < repeat; ++i) {
@@ -169,24 +170,30 @@ Latency MeasureLatency(Ends& ends, double stream, int repeat) {
 }
 
 void Print(const std::vector<Row>& rows, double stream, const Latency& latency) {
-  std::printf("| run | hand-off, checksum | hand-off, none | memcpy | of the TCP stream (%.2f GB/s) |\n", stream);
+  std::printf("| run | hand-off, checksum | hand-off, none | memcpy | of the TCP stream (%.2f GB/s) |\n",
+              stream);
   std::printf("|---|---|---|---|---|\n");
   for (const Row& row : rows) {
-    std::printf("| %zu KiB | %.2f GB/s | %.2f GB/s | %.2f GB/s | %.2f |\n", row.run_bytes >> 10, row.checked, row.unchecked,
-                row.copied, row.checked / stream);
+    std::printf("| %zu KiB | %.2f GB/s | %.2f GB/s | %.2f GB/s | %.2f |\n", row.run_bytes >> 10, row.checked,
+                row.unchecked, row.copied, row.checked / stream);
   }
-  std::printf("\none block of 4 layers (256 KiB), computed to acknowledged: p50 %.3f ms, of which %.3f ms are not wire\n",
-              latency.checked_ms, latency.checked_ms - latency.stream_ms);
+  std::printf(
+      "\none block of 4 layers (256 KiB), computed to acknowledged: p50 %.3f ms, of which %.3f ms are not "
+      "wire\n",
+      latency.checked_ms, latency.checked_ms - latency.stream_ms);
 }
 
 void WriteJson(const std::string& path, const std::vector<Row>& rows, double stream, const Latency& latency) {
   std::ofstream out(path);
-  out << fmt::format("{{\"tcp_stream_gb_s\": {:.4f}, \"one_block_ms\": {:.4f}, \"one_block_non_wire_ms\": {:.4f}, \"runs\": [",
-                     stream, latency.checked_ms, latency.checked_ms - latency.stream_ms);
+  out << fmt::format(
+      "{{\"tcp_stream_gb_s\": {:.4f}, \"one_block_ms\": {:.4f}, \"one_block_non_wire_ms\": {:.4f}, \"runs\": "
+      "[",
+      stream, latency.checked_ms, latency.checked_ms - latency.stream_ms);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    out << fmt::format("{}\n  {{\"run_bytes\": {}, \"checksum_gb_s\": {:.4f}, \"no_checksum_gb_s\": {:.4f}, "
-                       "\"memcpy_gb_s\": {:.4f}}}",
-                       i == 0 ? "" : ",", rows[i].run_bytes, rows[i].checked, rows[i].unchecked, rows[i].copied);
+    out << fmt::format(
+        "{}\n  {{\"run_bytes\": {}, \"checksum_gb_s\": {:.4f}, \"no_checksum_gb_s\": {:.4f}, "
+        "\"memcpy_gb_s\": {:.4f}}}",
+        i == 0 ? "" : ",", rows[i].run_bytes, rows[i].checked, rows[i].unchecked, rows[i].copied);
   }
   out << "\n]}\n";
 }
@@ -213,7 +220,8 @@ int Run(const Options& options) {
 
 int main(int argc, char** argv) {
   baton::perf::Options options;
-  CLI::App app("Measures the KV hand-off over UCX on the loopback interface, beside memcpy and a plain TCP stream.");
+  CLI::App app(
+      "Measures the KV hand-off over UCX on the loopback interface, beside memcpy and a plain TCP stream.");
   app.add_option("--repeat", options.repeat, "Repetitions of each measurement; medians are printed")
       ->check(CLI::Range(1, 1000));
   app.add_option("--json", options.json, "Also write the figures to this file");

@@ -9,8 +9,8 @@
 
 namespace baton {
 
-/// A queue between threads with an upper bound. Never blocks: a full queue refuses, and the caller decides what
-/// that means (a 503, a retry, backpressure). Thread-safe.
+/// A queue between threads with an upper bound. Never blocks: a full queue refuses, and the caller decides
+/// what that means (a 503, a retry, backpressure). Thread-safe.
 template <typename T>
 class BoundedQueue {
  public:

@@ -13,9 +13,9 @@ namespace baton {
 }  // namespace baton
 
 /// `BATON_CHECK(count <= capacity, "count {} capacity {}", count, capacity);` The message is optional.
-#define BATON_CHECK(condition, ...)                                                             \
-  do {                                                                                          \
-    if (!(condition)) [[unlikely]] {                                                            \
-      ::baton::CheckFailed(__FILE__, __LINE__, #condition, fmt::format("" __VA_ARGS__));        \
-    }                                                                                           \
+#define BATON_CHECK(condition, ...)                                                      \
+  do {                                                                                   \
+    if (!(condition)) [[unlikely]] {                                                     \
+      ::baton::CheckFailed(__FILE__, __LINE__, #condition, fmt::format("" __VA_ARGS__)); \
+    }                                                                                    \
   } while (false)

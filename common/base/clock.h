@@ -3,7 +3,8 @@
 #include <chrono>
 #include <cstdint>
 
-/// Time: 64-bit nanoseconds on a monotonic clock. Decisions never read a clock; they are handed a `TimePoint`.
+/// Time: 64-bit nanoseconds on a monotonic clock. Decisions never read a clock; they are handed a
+/// `TimePoint`.
 namespace baton {
 
 using Duration = std::chrono::nanoseconds;
@@ -34,7 +35,9 @@ class ManualClock final : public Clock {
 };
 
 /// `duration` in seconds, for metrics and messages.
-[[nodiscard]] inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+[[nodiscard]] inline double Seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 /// `duration` in milliseconds, for messages.
 [[nodiscard]] inline double Milliseconds(Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();

@@ -25,7 +25,8 @@ constexpr std::array<std::uint32_t, 256> MakeTable() {
 constexpr std::array<std::uint32_t, 256> kTable = MakeTable();
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) std::uint32_t Crc32cSse42(std::span<const std::byte> data, std::uint32_t crc) {
+__attribute__((target("sse4.2"))) std::uint32_t Crc32cSse42(std::span<const std::byte> data,
+                                                            std::uint32_t crc) {
   std::uint64_t state = ~crc;
   const std::byte* at = data.data();
   std::size_t left = data.size();
@@ -45,7 +46,8 @@ __attribute__((target("sse4.2"))) std::uint32_t Crc32cSse42(std::span<const std:
 
 std::uint32_t Crc32cPortable(std::span<const std::byte> data, std::uint32_t crc) {
   crc = ~crc;
-  for (const std::byte byte : data) crc = kTable[(crc ^ std::to_integer<std::uint32_t>(byte)) & 0xffU] ^ (crc >> 8);
+  for (const std::byte byte : data)
+    crc = kTable[(crc ^ std::to_integer<std::uint32_t>(byte)) & 0xffU] ^ (crc >> 8);
   return ~crc;
 }
 

@@ -48,8 +48,8 @@ inline constexpr auto kInternal = absl::StatusCode::kInternal;
 }  // namespace baton
 
 /// Returns from the function with the status of `expression` unless it is OK.
-#define BATON_RETURN_IF_ERROR(expression)                            \
-  do {                                                               \
+#define BATON_RETURN_IF_ERROR(expression)                                                  \
+  do {                                                                                     \
     if (absl::Status baton_status = (expression); !baton_status.ok()) return baton_status; \
   } while (false)
 

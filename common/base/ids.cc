@@ -19,6 +19,8 @@ Incarnation NewIncarnation() {
   return Incarnation(bits);
 }
 
-TransferId NewTransferId() { return {.high = RandomBits(), .low = RandomBits()}; }
+TransferId NewTransferId() {
+  return {.high = RandomBits(), .low = RandomBits()};
+}
 
 }  // namespace baton

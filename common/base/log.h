@@ -40,9 +40,17 @@ using LogFields = std::initializer_list<LogField>;
 void InitLogging(std::string_view program, LogLevel lowest);
 
 void Log(LogLevel level, std::string_view event, LogFields fields = {});
-inline void LogDebug(std::string_view event, LogFields fields = {}) { Log(LogLevel::kDebug, event, fields); }
-inline void LogInfo(std::string_view event, LogFields fields = {}) { Log(LogLevel::kInfo, event, fields); }
-inline void LogWarning(std::string_view event, LogFields fields = {}) { Log(LogLevel::kWarning, event, fields); }
-inline void LogError(std::string_view event, LogFields fields = {}) { Log(LogLevel::kError, event, fields); }
+inline void LogDebug(std::string_view event, LogFields fields = {}) {
+  Log(LogLevel::kDebug, event, fields);
+}
+inline void LogInfo(std::string_view event, LogFields fields = {}) {
+  Log(LogLevel::kInfo, event, fields);
+}
+inline void LogWarning(std::string_view event, LogFields fields = {}) {
+  Log(LogLevel::kWarning, event, fields);
+}
+inline void LogError(std::string_view event, LogFields fields = {}) {
+  Log(LogLevel::kError, event, fields);
+}
 
 }  // namespace baton

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-/// Counter-based chance: the n-th number of a stream is a pure function of (seed, n), so that a decision can be
-/// repeated anywhere from its key alone (sampling that survives a move, policies that can be replayed).
+/// Counter-based chance: the n-th number of a stream is a pure function of (seed, n), so that a decision can
+/// be repeated anywhere from its key alone (sampling that survives a move, policies that can be replayed).
 namespace baton {
 
 /// A bijection of 64 bits with good avalanche (the finaliser of SplitMix64: Steele, Lea, Flood, OOPSLA 2014).

@@ -14,16 +14,16 @@ struct Unit {
   double scale;
 };
 
-constexpr std::array kByteUnits = {Unit{"B", 1.0},          Unit{"kB", 1e3},           Unit{"MB", 1e6},
-                                   Unit{"GB", 1e9},         Unit{"KiB", 1024.0},       Unit{"MiB", 1048576.0},
+constexpr std::array kByteUnits = {Unit{"B", 1.0},           Unit{"kB", 1e3},     Unit{"MB", 1e6},
+                                   Unit{"GB", 1e9},          Unit{"KiB", 1024.0}, Unit{"MiB", 1048576.0},
                                    Unit{"GiB", 1073741824.0}};
 constexpr std::array kTimeUnits = {Unit{"ns", 1.0}, Unit{"us", 1e3},   Unit{"ms", 1e6},
                                    Unit{"s", 1e9},  Unit{"min", 60e9}, Unit{"h", 3600e9}};
 
 /// The number of base units that `text` says, or an error that names what is wrong with it.
 template <std::size_t n>
-absl::StatusOr<std::uint64_t> Parse(std::string_view text, std::string_view what, const std::array<Unit, n>& units,
-                                    std::string_view example) {
+absl::StatusOr<std::uint64_t> Parse(std::string_view text, std::string_view what,
+                                    const std::array<Unit, n>& units, std::string_view example) {
   double number = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (code != std::errc() || !std::isfinite(number) || number < 0) {
@@ -43,7 +43,9 @@ absl::StatusOr<std::uint64_t> Parse(std::string_view text, std::string_view what
 
 }  // namespace
 
-absl::StatusOr<std::uint64_t> ParseBytes(std::string_view text) { return Parse(text, "size", kByteUnits, "64MiB"); }
+absl::StatusOr<std::uint64_t> ParseBytes(std::string_view text) {
+  return Parse(text, "size", kByteUnits, "64MiB");
+}
 
 absl::StatusOr<Duration> ParseDuration(std::string_view text) {
   const absl::StatusOr<std::uint64_t> nanoseconds = Parse(text, "duration", kTimeUnits, "250ms");

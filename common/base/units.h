@@ -11,7 +11,8 @@
 /// Quantities as people write them: `64MiB`, `250ms`, `7.4 MB`.
 namespace baton {
 
-/// Whole bytes from text: a number and one of B, kB, MB, GB, KiB, MiB, GiB; a bare number is refused unless 0.
+/// Whole bytes from text: a number and one of B, kB, MB, GB, KiB, MiB, GiB; a bare number is refused unless
+/// 0.
 [[nodiscard]] absl::StatusOr<std::uint64_t> ParseBytes(std::string_view text);
 /// A duration from text: a number and one of ns, us, ms, s, min, h; a bare number is refused unless 0.
 [[nodiscard]] absl::StatusOr<Duration> ParseDuration(std::string_view text);

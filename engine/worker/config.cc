@@ -30,7 +30,8 @@ void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
   compute.Choice("class", name, {"f32", "bf16"});
   out.compute = name == "f32" ? kernels::ComputeClass::kF32 : kernels::ComputeClass::kBF16;
   compute.Integer("threads", out.threads, 0, 1024);
-  compute.Choice("instruction_set", out.instruction_set, {"auto", "avx512bf16", "avx512", "avx2", "portable"});
+  compute.Choice("instruction_set", out.instruction_set,
+                 {"auto", "avx512bf16", "avx512", "avx2", "portable"});
 }
 
 void ReadBatch(const Section& batch, PlannerLimits& out) {
@@ -74,7 +75,8 @@ void ReadNetwork(const Section& root, WorkerConfig& out) {
   root.String("cluster_key_file", out.cluster_key_file);
   root.Boolean("insecure_no_auth", out.insecure_no_auth);
   if (out.cluster_key_file.empty() && !out.insecure_no_auth && !out.transfer.listen.IsLoopback()) {
-    root.Problem("peer", "listens beyond loopback without cluster_key_file; name one, or set insecure_no_auth: true");
+    root.Problem("peer",
+                 "listens beyond loopback without cluster_key_file; name one, or set insecure_no_auth: true");
   }
 }
 

@@ -23,9 +23,11 @@ absl::StatusOr<std::unique_ptr<MetricsListener>> MetricsListener::Start(const ne
   MetricsListener* self = listener.get();
   auto server = net::HttpServer::Start(
       {.address = address,
-       .handler = [self](net::HttpRequest request,
-                         std::shared_ptr<net::HttpResponder> responder) { self->Handle(request, *responder); },
-       .error_body = [](int, std::string_view code, std::string_view) { return Json(0, "error", code).body; }});
+       .handler = [self](
+                      net::HttpRequest request,
+                      std::shared_ptr<net::HttpResponder> responder) { self->Handle(request, *responder); },
+       .error_body = [](int, std::string_view code,
+                        std::string_view) { return Json(0, "error", code).body; }});
   if (!server.ok()) return Annotate(server.status(), "metrics listener");
   listener->server_ = *std::move(server);
   return listener;

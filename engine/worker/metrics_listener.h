@@ -11,12 +11,12 @@
 
 namespace baton::engine {
 
-/// A worker's own HTTP listener: GET /metrics, /health (200 while the process serves), /ready (503 where it takes no
-/// requests).
+/// A worker's own HTTP listener: GET /metrics, /health (200 while the process serves), /ready (503 where it
+/// takes no requests).
 class MetricsListener {
  public:
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<MetricsListener>> Start(const net::Address& address,
-                                                                              const metrics::Registry& registry);
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<MetricsListener>> Start(
+      const net::Address& address, const metrics::Registry& registry);
   [[nodiscard]] std::uint16_t Port() const { return server_->Port(); }
   void SetReady(bool ready) { ready_.store(ready); }
 

@@ -9,8 +9,10 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
     labels.emplace_back(key, value);
     return labels;
   };
-  in_flight_ = registry.AddGauge("baton_requests_in_flight", "Requests that this worker has not released", role);
-  queued_tokens_ = registry.AddGauge("baton_queued_prompt_tokens", "Prompt tokens that wait to be computed", role);
+  in_flight_ =
+      registry.AddGauge("baton_requests_in_flight", "Requests that this worker has not released", role);
+  queued_tokens_ =
+      registry.AddGauge("baton_queued_prompt_tokens", "Prompt tokens that wait to be computed", role);
   ready_ = registry.AddGauge("baton_ready", "1 where the worker takes requests", role);
   load_seconds_ = registry.AddGauge("baton_model_load_seconds", "How long loading the model took", role);
   const std::string_view blocks = "KV blocks by state";
@@ -23,7 +25,8 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
   failed_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "failed"));
   prompt_tokens_ = registry.AddCounter("baton_prompt_tokens_total", "Prompt tokens computed", role);
   generated_tokens_ = registry.AddCounter("baton_generated_tokens_total", "Tokens decoded", role);
-  busy_seconds_ = registry.AddCounter("baton_step_busy_seconds_total", "Time inside steps: its rate is utilisation", role);
+  busy_seconds_ = registry.AddCounter("baton_step_busy_seconds_total",
+                                      "Time inside steps: its rate is utilisation", role);
   step_seconds_ = registry.AddHistogram("baton_step_duration_seconds", "Duration of a step", role,
                                         metrics::LatencyBuckets());
   const std::vector<double> sizes = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048};

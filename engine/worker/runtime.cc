@@ -23,7 +23,11 @@ namespace {
 class Runtime final : public WorkerRuntime, public ExecutorEvents {
  public:
   Runtime(net::EventLoop& loop, const WorkerConfig& config, bool prefill)
-      : loop_(loop), config_(config), prefill_(prefill), incarnation_(NewIncarnation()), probe_(metrics_, prefill) {}
+      : loop_(loop),
+        config_(config),
+        prefill_(prefill),
+        incarnation_(NewIncarnation()),
+        probe_(metrics_, prefill) {}
   ~Runtime() override {
     *alive_ = false;
     http_.reset();      // joins its threads
@@ -114,8 +118,10 @@ absl::Status Runtime::LoadModelAndArena() {
   BATON_ASSIGN_OR_RETURN(KvArena arena, KvArena::Create(*backend_, geometry));
   arena_ = std::make_unique<KvArena>(std::move(arena));
   pool_ = std::make_unique<BlockPool>(geometry.blocks);
-  LogInfo("model_loaded", {{"model", config_.model}, {"numerics", model_->NumericsClass()},
-                           {"kv_blocks", geometry.blocks}, {"seconds", Seconds(loop_.Now() - begin)}});
+  LogInfo("model_loaded", {{"model", config_.model},
+                           {"numerics", model_->NumericsClass()},
+                           {"kv_blocks", geometry.blocks},
+                           {"seconds", Seconds(loop_.Now() - begin)}});
   return absl::OkStatus();
 }
 
@@ -127,7 +133,8 @@ absl::Status Runtime::SelfTest() {
   const kernels::Rows logits = model_->Forward(batch, *arena_, nullptr);
   for (std::int64_t i = 0; i < logits.columns; ++i) {
     if (!std::isfinite(logits.data[i])) {
-      return Error(kFailedPrecondition, "self-test: the model's logit {} is not finite; are its weights damaged?", i);
+      return Error(kFailedPrecondition,
+                   "self-test: the model's logit {} is not finite; are its weights damaged?", i);
     }
   }
   return absl::OkStatus();
@@ -146,9 +153,10 @@ absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
                  .model_fingerprint = model_->Fingerprint()};
   kvtransfer::HandoffOptions options = config_.transfer;
   options.cluster_key = cluster_key;
-  BATON_ASSIGN_OR_RETURN(handoff_, kvtransfer::Handoff::Create(
-                                       loop_, options, view, incarnation_, metrics_,
-                                       {.on_peer = [this](const kvtransfer::PeerStatus&) { LoadChanged(); }}));
+  BATON_ASSIGN_OR_RETURN(
+      handoff_,
+      kvtransfer::Handoff::Create(loop_, options, view, incarnation_, metrics_,
+                                  {.on_peer = [this](const kvtransfer::PeerStatus&) { LoadChanged(); }}));
   return absl::OkStatus();
 }
 
@@ -243,11 +251,13 @@ void Runtime::FillLoad(wire::Load& load) const {
 
 void Runtime::OnOrder(const wire::Envelope& order) {
   switch (order.body_case()) {
-    case wire::Envelope::kPeers: return OnPeers(order.peers());
+    case wire::Envelope::kPeers:
+      return OnPeers(order.peers());
     case wire::Envelope::kCancel:
       return service_->Cancel(
           {.request = RequestId(order.cancel().request()), .attempt = Attempt(order.cancel().attempt())});
-    default: return service_->OnOrder(order);
+    default:
+      return service_->OnOrder(order);
   }
 }
 
@@ -306,8 +316,9 @@ void Runtime::CheckDrained() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<WorkerRuntime>> WorkerRuntime::Create(net::EventLoop& loop, const WorkerConfig& config,
-                                                                     bool prefill, const CreateService& create) {
+absl::StatusOr<std::unique_ptr<WorkerRuntime>> WorkerRuntime::Create(net::EventLoop& loop,
+                                                                     const WorkerConfig& config, bool prefill,
+                                                                     const CreateService& create) {
   auto runtime = std::make_unique<Runtime>(loop, config, prefill);
   BATON_RETURN_IF_ERROR(runtime->Build(create));
   return runtime;

@@ -12,8 +12,8 @@
 
 namespace baton::engine {
 
-/// Everything that a worker is made of, put together: backend, model, KV arena, hand-off, executor, one phase's service,
-/// the connection with the router, metrics. Control loop only.
+/// Everything that a worker is made of, put together: backend, model, KV arena, hand-off, executor, one
+/// phase's service, the connection with the router, metrics. Control loop only.
 class WorkerRuntime {
  public:
   struct Ports {
@@ -24,7 +24,8 @@ class WorkerRuntime {
 
   /// Loads the model, allocates the arena, runs a self-test step, listens. Errors name file, field or port.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<WorkerRuntime>> Create(net::EventLoop& loop,
-                                                                             const WorkerConfig& config, bool prefill,
+                                                                             const WorkerConfig& config,
+                                                                             bool prefill,
                                                                              const CreateService& create);
   virtual ~WorkerRuntime() = default;
   [[nodiscard]] virtual Ports GetPorts() const = 0;

@@ -19,7 +19,8 @@ struct PhaseDefinition {
   std::function<std::unique_ptr<PhaseService>(const ServiceContext&)> create;
 };
 
-/// A worker daemon from command line to exit code: configuration, model, arena, hand-off, router, signals, drain.
+/// A worker daemon from command line to exit code: configuration, model, arena, hand-off, router, signals,
+/// drain.
 [[nodiscard]] int RunWorker(const PhaseDefinition& phase, int argc, char** argv);
 
 }  // namespace baton::engine

@@ -49,7 +49,8 @@ class LoopbackTransport final : public Transport {
 
   absl::StatusOr<PeerHandle> ConnectPeer(const std::string& address) override {
     const MutexLock lock(TheHub().mutex);
-    if (!TheHub().transports.contains(address)) return Error(kUnavailable, "no loopback transport '{}'", address);
+    if (!TheHub().transports.contains(address))
+      return Error(kUnavailable, "no loopback transport '{}'", address);
     const PeerHandle handle(++last_handle_);
     peers_[handle] = address;
     return handle;
@@ -92,7 +93,8 @@ class LoopbackTransport final : public Transport {
   SendHandle SendCanary(PeerHandle peer, std::uint64_t) override {
     const MutexLock lock(TheHub().mutex);
     const SendHandle send(++last_handle_);
-    events_->OnSent(send, Target(peer) != nullptr ? absl::OkStatus() : Error(kUnavailable, "the peer is gone"));
+    events_->OnSent(send,
+                    Target(peer) != nullptr ? absl::OkStatus() : Error(kUnavailable, "the peer is gone"));
     return send;
   }
 

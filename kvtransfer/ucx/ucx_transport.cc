@@ -21,13 +21,14 @@ namespace baton::kvtransfer {
 namespace {
 
 constexpr unsigned kAmData = 2;
-/// A single run from here on goes by rendezvous straight into its place; smaller ones are packed and sent eagerly.
+/// A single run from here on goes by rendezvous straight into its place; smaller ones are packed and sent
+/// eagerly.
 constexpr std::size_t kRendezvousBytes = 256U << 10;
 /// Sends that one endpoint has under way; more wait here, where a cancel still reaches them.
 constexpr std::size_t kOutstandingMax = 32;
 constexpr std::size_t kCanaryMessageBytes = 1U << 20;
-/// A close waits so long for the sends under way to end, or for UCX to see by itself that the peer is gone. Closing over
-/// unsent bytes of a connection that the peer closes as well reads freed memory inside 1.13.1.
+/// A close waits so long for the sends under way to end, or for UCX to see by itself that the peer is gone.
+/// Closing over unsent bytes of a connection that the peer closes as well reads freed memory inside 1.13.1.
 constexpr Duration kCloseGrace = std::chrono::milliseconds(300);
 constexpr Duration kShutdownPatience = std::chrono::seconds(2);
 
@@ -45,7 +46,7 @@ struct SendOperation {
   DataMessage message{};
   std::string header{};              // alive until completion: 1.13.1 cannot copy it
   std::vector<ucp_dt_iov_t> list{};  // likewise
-  std::uint64_t canary_left = 0;   // canary messages still to send after this one
+  std::uint64_t canary_left = 0;     // canary messages still to send after this one
   bool canary = false;
 };
 
@@ -250,7 +251,8 @@ void UcxTransport::WindDown(PeerHandle handle, const absl::Status& why) {
 
 void UcxTransport::CloseEndpoint(Peer& peer) {
   ucp_request_param_t parameters{};
-  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  parameters.op_attr_mask =
+      UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   parameters.flags = UCP_EP_CLOSE_FLAG_FORCE;  // ends every request of the endpoint
   parameters.cb.send = OnCloseDone;
   parameters.user_data = &peer;
@@ -302,8 +304,8 @@ void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
   operation->header = EncodeDataHeader(header);
   const bool one = operation->list.size() == 1;
   ucp_request_param_t parameters{};
-  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS |
-                            UCP_OP_ATTR_FIELD_DATATYPE;
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA |
+                            UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_DATATYPE;
   parameters.cb.send = OnSendDone;
   parameters.user_data = operation.get();
   parameters.datatype = ucp_dt_make_contig(1);
@@ -352,8 +354,8 @@ void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::
   }
 }
 
-ucs_status_t UcxTransport::OnMessage(void* argument, const void* header, std::size_t header_length, void* data,
-                                     std::size_t length, const ucp_am_recv_param_t* parameters) {
+ucs_status_t UcxTransport::OnMessage(void* argument, const void* header, std::size_t header_length,
+                                     void* data, std::size_t length, const ucp_am_recv_param_t* parameters) {
   auto* self = static_cast<UcxTransport*>(argument);
   const auto decoded = DecodeDataHeader({static_cast<const std::byte*>(header), header_length});
   const bool rendezvous = (parameters->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
@@ -364,7 +366,8 @@ ucs_status_t UcxTransport::OnMessage(void* argument, const void* header, std::si
   return self->Message(*decoded, data, length, rendezvous);
 }
 
-ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::size_t length, bool rendezvous) {
+ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::size_t length,
+                                   bool rendezvous) {
   auto operation = std::make_unique<ReceiveOperation>();
   operation->owner = this;
   operation->header = header;
@@ -434,7 +437,8 @@ void UcxTransport::Placed(const ReceiveOperation& operation, const absl::Status&
     for (const std::span<std::byte> place : operation.places) crc = Crc32c(place, crc);
     if (crc != header.crc) {
       checksum_failures_.fetch_add(1);
-      received.status = Error(kDataLoss, "message {} of {} bytes: checksum differs", header.sequence, received.bytes);
+      received.status =
+          Error(kDataLoss, "message {} of {} bytes: checksum differs", header.sequence, received.bytes);
     }
   }
   events_->OnReceived(std::move(received));

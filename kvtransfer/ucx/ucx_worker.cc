@@ -48,7 +48,8 @@ absl::Status Configure(ucp_config_t* config, const HandoffOptions& options) {
   unsigned release = 0;
   ucp_get_version(&major, &minor, &release);
   const std::string segment = major == 1 && minor <= 13 ? "" : "TCP_";
-  // Measured on 1.13.1: larger segments lift a 1 MiB message on TCP by a tenth; newer versions need them to hold level.
+  // Measured on 1.13.1: larger segments lift a 1 MiB message on TCP by a tenth; newer versions need them to
+  // hold level.
   BATON_RETURN_IF_ERROR(Set(config, segment + "TX_SEG_SIZE", "64k"));
   BATON_RETURN_IF_ERROR(Set(config, segment + "RX_SEG_SIZE", "128k"));
   BATON_RETURN_IF_ERROR(Set(config, "MAX_RNDV_RAILS", "1"));  // two rails of one host collide
@@ -69,22 +70,24 @@ absl::StatusOr<ucp_context_h> MakeContext(const HandoffOptions& options) {
   if (configured.ok()) {
     ucp_params_t params{};
     params.field_mask = UCP_PARAM_FIELD_FEATURES;
-    params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;  // no remote memory access: peers name no addresses
+    params.features =
+        UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;  // no remote memory access: peers name no addresses
     status = ucp_init(&params, config, &context);
   }
   ucp_config_release(config);
   if (!configured.ok()) return configured;
   if (status != UCS_OK) {
-    return Error(kUnavailable,
-                 "UCX finds no transport among '{}' on interface '{}' ({}); see `ucx_info -d`, and check that the "
-                 "interface exists and that the unit allows AF_NETLINK",
-                 options.tls, options.net_device.empty() ? "all" : options.net_device, ucs_status_string(status));
+    return Error(
+        kUnavailable,
+        "UCX finds no transport among '{}' on interface '{}' ({}); see `ucx_info -d`, and check that the "
+        "interface exists and that the unit allows AF_NETLINK",
+        options.tls, options.net_device.empty() ? "all" : options.net_device, ucs_status_string(status));
   }
   return context;
 }
 
-/// The transport that the configuration names first must be there: UCX goes on silently with whatever else it has (with
-/// `self` alone where the interface is down), and the worker would look healthy but be unreachable.
+/// The transport that the configuration names first must be there: UCX goes on silently with whatever else it
+/// has (with `self` alone where the interface is down), and the worker would look healthy but be unreachable.
 absl::Status CheckTransport(ucp_context_h context, const std::string& transport, const std::string& device) {
   char* text = nullptr;
   std::size_t length = 0;
@@ -97,7 +100,8 @@ absl::Status CheckTransport(ucp_context_h context, const std::string& transport,
   const std::string wanted = transport + "/" + (transport == "tcp" ? device : "");
   if (resources.find(wanted) != std::string::npos) return absl::OkStatus();
   return Error(kUnavailable,
-               "UCX has no transport {} on interface '{}'; is the interface up (`ip link`), and does `ucx_info -d` list it?",
+               "UCX has no transport {} on interface '{}'; is the interface up (`ip link`), and does "
+               "`ucx_info -d` list it?",
                transport, device.empty() ? "any" : device);
 }
 
@@ -109,8 +113,8 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOption
   unsigned release = 0;
   ucp_get_version(&major, &minor, &release);
   if (UCP_VERSION(major, minor) < UCP_API_VERSION) {
-    return Error(kUnavailable, "UCX {}.{}.{} is installed, this program was built for {}.{} or newer", major, minor,
-                 release, UCP_API_MAJOR, UCP_API_MINOR);
+    return Error(kUnavailable, "UCX {}.{}.{} is installed, this program was built for {}.{} or newer", major,
+                 minor, release, UCP_API_MAJOR, UCP_API_MINOR);
   }
   auto result = std::make_unique<UcxWorker>(Private{});
   BATON_ASSIGN_OR_RETURN(result->context_, MakeContext(options));
@@ -137,7 +141,8 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOption
 UcxWorker::~UcxWorker() {
   BATON_CHECK(!thread_.joinable(), "Stop was not called");
   if (unfinished_) {
-    // Destroying a worker with unfinished requests aborts the process on 1.13.1; leaving it costs a little memory.
+    // Destroying a worker with unfinished requests aborts the process on 1.13.1; leaving it costs a little
+    // memory.
     LogWarning("ucx_left_open", {{"why", "requests did not end within the patience of the shutdown"}});
     worker_ = nullptr;
     context_ = nullptr;

@@ -19,7 +19,8 @@ struct ucp_worker;
 
 namespace baton::kvtransfer::ucx {
 
-/// A UCX context with one worker and the thread that progresses it. All UCX calls happen on that thread, by `Post`.
+/// A UCX context with one worker and the thread that progresses it. All UCX calls happen on that thread, by
+/// `Post`.
 class UcxWorker {
   struct Private {};  // only Create makes one
 
@@ -58,12 +59,12 @@ class UcxWorker {
   std::string transport_;
   std::thread thread_;
   Mutex mutex_;
-  std::vector<std::function<void()>> posted_;  // guarded by mutex_
-  bool stop_ = false;                          // transfer thread only
+  std::vector<std::function<void()>> posted_;              // guarded by mutex_
+  bool stop_ = false;                                      // transfer thread only
   std::multimap<TimePoint, std::function<void()>> later_;  // transfer thread only
-  std::function<bool()> last_;                 // transfer thread only
-  bool unfinished_ = false;                    // after the join: UCX still holds requests
-  TimePoint stop_by_{};                        // transfer thread only
+  std::function<bool()> last_;                             // transfer thread only
+  bool unfinished_ = false;                                // after the join: UCX still holds requests
+  TimePoint stop_by_{};                                    // transfer thread only
 };
 
 }  // namespace baton::kvtransfer::ucx

@@ -7,8 +7,8 @@
 #include "kvtransfer/data_header.h"
 #include "kvtransfer/receive_window.h"
 
-/// Any header of a DATA message: it is refused, or is the only encoding of what was read; and what a window then lets it
-/// write lies inside the granted blocks.
+/// Any header of a DATA message: it is refused, or is the only encoding of what was read; and what a window
+/// then lets it write lies inside the granted blocks.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace baton;
   using namespace baton::kvtransfer;
@@ -22,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   layout.kv_heads = 1;
   layout.head_dim = 2;
   static std::vector<std::byte> memory(2 * 16 * layout.BlockBytes());
-  ReceiveWindows windows({.region = {.address = memory.data(), .bytes = memory.size()}, .blocks = 16, .layout = layout});
+  ReceiveWindows windows(
+      {.region = {.address = memory.data(), .bytes = memory.size()}, .blocks = 16, .layout = layout});
   windows.Open({.transfer = header->transfer,
                 .receiver = header->receiver,
                 .blocks = {{.first = BlockIndex(4), .count = 4}, {.first = BlockIndex(12), .count = 2}}});

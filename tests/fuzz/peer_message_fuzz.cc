@@ -6,7 +6,8 @@
 #include "kvtransfer/peer.pb.h"
 #include "kvtransfer/peer_messages.h"
 
-/// Any frame of a pair connection: a grant is refused or keeps to its bounds, a layout is equal to itself or refused.
+/// Any frame of a pair connection: a grant is refused or keeps to its bounds, a layout is equal to itself or
+/// refused.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace baton;
   constexpr std::int64_t kBlocksMax = 64;

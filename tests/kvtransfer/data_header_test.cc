@@ -41,7 +41,8 @@ TEST_CASE("a data header has the documented bytes") {
 TEST_CASE("a data header of every wrong length is refused") {
   const std::string bytes = EncodeDataHeader(Sample());
 
-  for (std::size_t length = 0; length < bytes.size(); ++length) CHECK_FALSE(Decode(bytes.substr(0, length)).ok());
+  for (std::size_t length = 0; length < bytes.size(); ++length)
+    CHECK_FALSE(Decode(bytes.substr(0, length)).ok());
   CHECK_FALSE(Decode(bytes + '\0').ok());
 }
 

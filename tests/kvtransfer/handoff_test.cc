@@ -80,9 +80,11 @@ TEST_CASE("grant, send and commit may come in any order") {
 TEST_CASE("KV with a flipped bit is never committed: both sides fail") {
   Worker prefill({.id = WorkerId(1)});
   Worker decode({.id = WorkerId(2), .make = [](const HandoffOptions& options) {
-                   return CreateLoopbackTransport(options, [](const DataHeader& header, std::span<std::byte> placed) {
-                     if (header.sequence == 1) placed[placed.size() / 2] ^= std::byte{0x10};
-                   });
+                   return CreateLoopbackTransport(options,
+                                                  [](const DataHeader& header, std::span<std::byte> placed) {
+                                                    if (header.sequence == 1)
+                                                      placed[placed.size() / 2] ^= std::byte{0x10};
+                                                  });
                  }});
   REQUIRE(test::Introduce(prefill, decode));
 
@@ -185,7 +187,8 @@ TEST_CASE("in a storm of aborts no committed block is wrong and no released bloc
       const auto blocks = Blocks(slot * kBlocksEach, kBlocksEach);
       REQUIRE((round == 0 || pair.decode.Holds(blocks, 777)));
       pair.prefill.Fill(blocks, static_cast<unsigned>(key.request.value));
-      transfers.emplace_back(pair.decode.Receive(key, pair.prefill, blocks), pair.prefill.Send(key, pair.decode, blocks));
+      transfers.emplace_back(pair.decode.Receive(key, pair.prefill, blocks),
+                             pair.prefill.Send(key, pair.decode, blocks));
     }
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
       const RequestKey key = Key(1 + round * kSlots + slot);
@@ -249,7 +252,8 @@ TEST_CASE("a worker that comes back with a new incarnation is connected anew, an
   CHECK(decode.Holds(Blocks(0, 30), 3));
 }
 
-TEST_CASE("a peer with another cluster key or another KV layout never becomes ready, a right one beside it does") {
+TEST_CASE(
+    "a peer with another cluster key or another KV layout never becomes ready, a right one beside it does") {
   Worker listener({.id = WorkerId(1)});
   Worker stranger({.id = WorkerId(2), .cluster_key = "another key"});
   KvLayout wider = test::TestLayout();
@@ -271,11 +275,13 @@ TEST_CASE("a layout that differs is refused with the field and both values") {
   other.block_tokens = 32;
 
   CHECK(CheckSame(test::TestLayout(), test::TestLayout()).ok());
-  CHECK(Message(CheckSame(test::TestLayout(), other)).find("block size: here 16, there 32") != std::string::npos);
+  CHECK(Message(CheckSame(test::TestLayout(), other)).find("block size: here 16, there 32") !=
+        std::string::npos);
 }
 
 TEST_CASE("silence of the producer beyond the deadline expires both sides") {
-  Pair pair("loopback", [](HandoffOptions& options) { options.transfer_deadline = std::chrono::milliseconds(200); });
+  Pair pair("loopback",
+            [](HandoffOptions& options) { options.transfer_deadline = std::chrono::milliseconds(200); });
   const auto receipt = pair.decode.Receive(Key(1), pair.prefill, Blocks(0, 4));
   const auto dispatch = pair.prefill.Send(Key(1), pair.decode, Blocks(0, 4));
 
@@ -296,14 +302,16 @@ TEST_CASE("a transport that is not there stops the start with an error that says
   options.net_device = "no-such-interface";
   std::vector<std::byte> memory(2 * test::TestLayout().BlockBytes());
 
-  const auto made = Handoff::Create(
-      loop, options,
-      {.region = {.address = memory.data(), .bytes = memory.size()}, .blocks = 1, .layout = test::TestLayout()},
-      NewIncarnation(), metrics, {});
+  const auto made = Handoff::Create(loop, options,
+                                    {.region = {.address = memory.data(), .bytes = memory.size()},
+                                     .blocks = 1,
+                                     .layout = test::TestLayout()},
+                                    NewIncarnation(), metrics, {});
 
   REQUIRE_FALSE(made.ok());
   const std::string message = Message(made.status());
-  CHECK((message.find("carrier pigeon") != std::string::npos || message.find("no-such-interface") != std::string::npos));
+  CHECK((message.find("carrier pigeon") != std::string::npos ||
+         message.find("no-such-interface") != std::string::npos));
 }
 
 }  // namespace

@@ -21,10 +21,16 @@ std::vector<Kind> Kinds(const Actions& actions) {
   for (const auto& action : actions) kinds.push_back(action.kind);
   return kinds;
 }
-std::vector<SendKind> Of(const SenderMachine::Actions& actions) { return Kinds<SendKind>(actions); }
-std::vector<ReceiveKind> Of(const ReceiverMachine::Actions& actions) { return Kinds<ReceiveKind>(actions); }
+std::vector<SendKind> Of(const SenderMachine::Actions& actions) {
+  return Kinds<SendKind>(actions);
+}
+std::vector<ReceiveKind> Of(const ReceiverMachine::Actions& actions) {
+  return Kinds<ReceiveKind>(actions);
+}
 
-SenderMachine Sender() { return SenderMachine({.transfer_deadline = seconds(30), .drain_deadline = seconds(2)}); }
+SenderMachine Sender() {
+  return SenderMachine({.transfer_deadline = seconds(30), .drain_deadline = seconds(2)});
+}
 ReceiverMachine Receiver() {
   return {{.lease = seconds(10), .transfer_deadline = seconds(30), .drain_deadline = seconds(2)},
           kStart,
@@ -34,7 +40,9 @@ ReceiverMachine Receiver() {
 std::vector<DataRun> Run(std::uint16_t layer, std::uint32_t first, std::uint32_t count = 1) {
   return {{.layer = layer, .blocks = {.first = BlockIndex(first), .count = count}}};
 }
-absl::Status Broken() { return Error(kUnavailable, "broken"); }
+absl::Status Broken() {
+  return Error(kUnavailable, "broken");
+}
 
 TEST_CASE("a sender goes from grant to acknowledgement and ends once") {
   auto sender = Sender();
@@ -108,7 +116,8 @@ TEST_CASE("a receiver commits when every block of every layer is placed, and ack
 
   const auto done = receiver.Placed(kStart, Run(1, 9), absl::OkStatus());
 
-  CHECK(Of(done) == std::vector{ReceiveKind::kCloseWindow, ReceiveKind::kSendAck, ReceiveKind::kReportCommitted});
+  CHECK(Of(done) ==
+        std::vector{ReceiveKind::kCloseWindow, ReceiveKind::kSendAck, ReceiveKind::kReportCommitted});
   CHECK(receiver.Commit()->first_token == 7);
   CHECK(Of(receiver.Drained()) == std::vector{ReceiveKind::kReportReleased});
   CHECK(receiver.Drained().empty());
@@ -122,7 +131,8 @@ TEST_CASE("repeated data counts once, and a repeated COMMIT is acknowledged agai
   static_cast<void>(receiver.Placed(kStart, Run(1, 9), absl::OkStatus()));
   REQUIRE_FALSE(receiver.Placed(kStart, Run(1, 4), absl::OkStatus()).empty());
 
-  CHECK(Of(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20})) == std::vector{ReceiveKind::kSendAck});
+  CHECK(Of(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20})) ==
+        std::vector{ReceiveKind::kSendAck});
 }
 
 TEST_CASE("doubtful data fails the transfer; its blocks are released only when drained") {
@@ -130,7 +140,8 @@ TEST_CASE("doubtful data fails the transfer; its blocks are released only when d
 
   const auto failed = receiver.Placed(kStart, Run(0, 4), Error(kDataLoss, "checksum differs"));
 
-  CHECK(Of(failed) == std::vector{ReceiveKind::kSendAbort, ReceiveKind::kReportFailed, ReceiveKind::kCloseWindow});
+  CHECK(Of(failed) ==
+        std::vector{ReceiveKind::kSendAbort, ReceiveKind::kReportFailed, ReceiveKind::kCloseWindow});
   CHECK(failed[1].end == TransferEnd::kFailed);
   CHECK(receiver.Committed(kStart, {}).empty());
   CHECK(receiver.GetState() == ReceiverMachine::State::kAborting);

@@ -5,14 +5,15 @@
 
 #include "tests/kvtransfer/worker.h"
 
-/// A worker in a process of its own, for tests that kill or stop one: peer_process ROLE PORT INCARNATION PARENT_INCARNATION.
-/// Worker 2; dials worker 1 at PORT. As "sender" it sends requests 1 to 32 and commits the first only; as "receiver" it
-/// takes them. Runs until it is killed, or its parent has gone.
+/// A worker in a process of its own, for tests that kill or stop one: peer_process ROLE PORT INCARNATION
+/// PARENT_INCARNATION. Worker 2; dials worker 1 at PORT. As "sender" it sends requests 1 to 32 and commits
+/// the first only; as "receiver" it takes them. Runs until it is killed, or its parent has gone.
 int main(int argc, char** argv) {
   using namespace baton;
   if (argc != 5) return 2;
   const std::string role = argv[1];
-  test::Worker parent_stand_in({.id = WorkerId(1), .blocks = 1, .incarnation = Incarnation(std::stoull(argv[4]))});
+  test::Worker parent_stand_in(
+      {.id = WorkerId(1), .blocks = 1, .incarnation = Incarnation(std::stoull(argv[4]))});
   test::Worker self({.id = WorkerId(2),
                      .transport = "ucx",
                      .blocks = 1024,

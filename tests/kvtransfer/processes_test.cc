@@ -1,10 +1,10 @@
 #include <catch2/catch.hpp>
 
-#include <csignal>
-#include <filesystem>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <csignal>
+#include <filesystem>
 
 #include "tests/kvtransfer/worker.h"
 
@@ -43,7 +43,8 @@ class PeerProcess {
 
 struct Parent {
   Parent() : worker({.id = WorkerId(1), .transport = "ucx", .blocks = 1024}) {
-    worker.SetPeers({{.id = WorkerId(2), .incarnation = peer.Setup().incarnation, .address = {}, .name = "peer"}});
+    worker.SetPeers(
+        {{.id = WorkerId(2), .incarnation = peer.Setup().incarnation, .address = {}, .name = "peer"}});
   }
   /// Stands for the other process in what needs its id and incarnation.
   Worker peer{{.id = WorkerId(2), .blocks = 1}};
@@ -79,8 +80,8 @@ TEST_CASE("a receiver that is killed or stopped in the middle: every send ends, 
   const int signal = GENERATE(SIGKILL, SIGSTOP);
   CAPTURE(signal);
   Parent parent;
-  const PeerProcess process("receiver", parent.worker.Info(false).address.port, parent.peer.Setup().incarnation,
-                            parent.worker.Setup().incarnation);
+  const PeerProcess process("receiver", parent.worker.Info(false).address.port,
+                            parent.peer.Setup().incarnation, parent.worker.Setup().incarnation);
   REQUIRE(parent.worker.WaitReady(WorkerId(2)));
   std::vector<Worker::Dispatch> dispatches;
   for (std::uint32_t i = 0; i < 32; ++i) {

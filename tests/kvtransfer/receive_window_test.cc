@@ -9,9 +9,8 @@ constexpr TransferId kTransfer{.high = 1, .low = 2};
 
 struct Fixture {
   std::vector<std::byte> memory = std::vector<std::byte>(2 * 10 * Layout().BlockBytes());
-  ReceiveWindows windows{ArenaView{.region = {.address = memory.data(), .bytes = memory.size()},
-                                   .blocks = 10,
-                                   .layout = Layout()}};
+  ReceiveWindows windows{ArenaView{
+      .region = {.address = memory.data(), .bytes = memory.size()}, .blocks = 10, .layout = Layout()}};
 
   Fixture() {
     windows.Open({.transfer = kTransfer,

@@ -11,8 +11,9 @@
 #include "kvtransfer/receiver_machine.h"
 #include "kvtransfer/sender_machine.h"
 
-/// Both machines of a transfer under random schedules: messages are delayed, reordered, repeated and lost, sends fail, a
-/// side aborts, the link dies. Whatever happens, each side ends once, in time, and nothing wrong is committed.
+/// Both machines of a transfer under random schedules: messages are delayed, reordered, repeated and lost,
+/// sends fail, a side aborts, the link dies. Whatever happens, each side ends once, in time, and nothing
+/// wrong is committed.
 namespace baton::kvtransfer {
 namespace {
 
@@ -41,8 +42,9 @@ class World {
   explicit World(unsigned seed) : random_(seed) {
     std::vector<BlockIndex> target;
     for (std::uint32_t block = 0; block < kBlocks; ++block) target.emplace_back(block);
-    receiver_.emplace(ReceiverMachine::Limits{.lease = kLease, .transfer_deadline = kDeadline, .drain_deadline = kDrain},
-                      now_, kLayers, target);
+    receiver_.emplace(
+        ReceiverMachine::Limits{.lease = kLease, .transfer_deadline = kDeadline, .drain_deadline = kDrain},
+        now_, kLayers, target);
     loss_ = Chance(3) ? Dice(30) : 0;
     repeat_ = Chance(2) ? Dice(30) : 0;
     fault_ = Chance(3) ? Dice(6) : 0;
@@ -77,7 +79,8 @@ class World {
       Apply(sender_.Tick(now_));
       Apply(receiver_->Tick(now_));
     } else if (dice < 12) {
-      if (link_ && sender_.GetState() >= SenderMachine::State::kGranted && sender_.Live()) Post({Message::kPing});
+      if (link_ && sender_.GetState() >= SenderMachine::State::kGranted && sender_.Live())
+        Post({Message::kPing});
     } else if (dice < 12 + fault_) {
       Fault();
     } else if (dice < 60 && !flight_.empty()) {
@@ -107,8 +110,10 @@ class World {
 
   void Fault() {
     switch (Dice(4)) {
-      case 0: return Apply(sender_.Abort(now_, TransferEnd::kAborted, Error(kCancelled, "sender"), true));
-      case 1: return Apply(receiver_->Abort(now_, TransferEnd::kAborted, Error(kCancelled, "receiver"), true));
+      case 0:
+        return Apply(sender_.Abort(now_, TransferEnd::kAborted, Error(kCancelled, "sender"), true));
+      case 1:
+        return Apply(receiver_->Abort(now_, TransferEnd::kAborted, Error(kCancelled, "receiver"), true));
       case 2:  // the link dies: control messages are lost, sends end with an error
         link_ = false;
         std::erase_if(flight_, [](const InFlight& item) { return item.message != Message::kSendDone; });
@@ -130,15 +135,20 @@ class World {
     const InFlight item = flight_[at];
     flight_.erase(flight_.begin() + static_cast<std::ptrdiff_t>(at));
     switch (item.message) {
-      case Message::kGrant: return Apply(sender_.Granted());
-      case Message::kData: return Place(item);
-      case Message::kCommit: return Apply(receiver_->Committed(now_, {.first_token = 5, .prompt_tokens = 40}));
-      case Message::kAck: return Apply(sender_.Acked(now_));
+      case Message::kGrant:
+        return Apply(sender_.Granted());
+      case Message::kData:
+        return Place(item);
+      case Message::kCommit:
+        return Apply(receiver_->Committed(now_, {.first_token = 5, .prompt_tokens = 40}));
+      case Message::kAck:
+        return Apply(sender_.Acked(now_));
       case Message::kAbortToReceiver:
         return Apply(receiver_->Abort(now_, TransferEnd::kAborted, Error(kAborted, "told"), false));
       case Message::kAbortToSender:
         return Apply(sender_.Abort(now_, TransferEnd::kAborted, Error(kAborted, "told"), false));
-      case Message::kPing: return receiver_->Renew(now_);
+      case Message::kPing:
+        return receiver_->Renew(now_);
       case Message::kSendDone:
         --sends_outstanding_;
         return Apply(sender_.Sent(now_, link_ ? absl::OkStatus() : Error(kUnavailable, "lost")));
@@ -148,7 +158,8 @@ class World {
   void Place(const InFlight& item) {
     if (closing_ || window_closed_) return;  // dropped by the transport
     placed_[{item.layer, item.block}] = true;
-    Apply(receiver_->Placed(now_, {{.layer = item.layer, .blocks = {.first = BlockIndex(item.block), .count = 1}}},
+    Apply(receiver_->Placed(now_,
+                            {{.layer = item.layer, .blocks = {.first = BlockIndex(item.block), .count = 1}}},
                             absl::OkStatus()));
   }
 
@@ -164,9 +175,14 @@ class World {
       switch (action.kind) {
         case Kind::kReportGranted:
         case Kind::kCancelSends:
-        case Kind::kForceClosePeer: break;
-        case Kind::kSendCommit: Post({Message::kCommit}); break;
-        case Kind::kSendAbort: Post({Message::kAbortToReceiver}); break;
+        case Kind::kForceClosePeer:
+          break;
+        case Kind::kSendCommit:
+          Post({Message::kCommit});
+          break;
+        case Kind::kSendAbort:
+          Post({Message::kAbortToReceiver});
+          break;
         case Kind::kReportEnded:
           ++sender_ended_;
           sender_end_ = action.end;
@@ -181,12 +197,23 @@ class World {
     for (const auto& action : actions) {
       if (released_ > 0 && action.kind != Kind::kSendAck) ++wrong_order_;
       switch (action.kind) {
-        case Kind::kCloseWindow: closing_ = window_closed_ = true; break;
-        case Kind::kSendAck: Post({Message::kAck}); break;
-        case Kind::kSendAbort: Post({Message::kAbortToSender}); break;
-        case Kind::kForceClosePeer: break;
-        case Kind::kReportCommitted: ++committed_; break;
-        case Kind::kReportFailed: ++failed_; break;
+        case Kind::kCloseWindow:
+          closing_ = window_closed_ = true;
+          break;
+        case Kind::kSendAck:
+          Post({Message::kAck});
+          break;
+        case Kind::kSendAbort:
+          Post({Message::kAbortToSender});
+          break;
+        case Kind::kForceClosePeer:
+          break;
+        case Kind::kReportCommitted:
+          ++committed_;
+          break;
+        case Kind::kReportFailed:
+          ++failed_;
+          break;
         case Kind::kReportReleased:
           ++released_;
           if (committed_ + failed_ != 1) ++wrong_order_;

@@ -20,7 +20,8 @@ void AllLayersReady(SendPlan& plan, int layers, std::int64_t tokens) {
 }
 
 TEST_CASE("nothing is sent before the grant, whatever is ready") {
-  SendPlan plan({.layers = 2, .block_tokens = 16, .block_bytes = 1U << 20, .layer_wise_bytes_min = 1}, 32, Blocks(0, 2));
+  SendPlan plan({.layers = 2, .block_tokens = 16, .block_bytes = 1U << 20, .layer_wise_bytes_min = 1}, 32,
+                Blocks(0, 2));
   AllLayersReady(plan, 2, 32);
   plan.Finish();
 
@@ -31,8 +32,8 @@ TEST_CASE("nothing is sent before the grant, whatever is ready") {
 }
 
 TEST_CASE("a small prompt is one shot: nothing goes before the end, then packed messages") {
-  SendPlan plan({.layers = 4, .block_tokens = 16, .block_bytes = 4096, .layer_wise_bytes_min = 512U << 10}, 40,
-                Blocks(0, 3));
+  SendPlan plan({.layers = 4, .block_tokens = 16, .block_bytes = 4096, .layer_wise_bytes_min = 512U << 10},
+                40, Blocks(0, 3));
   plan.SetTarget(Blocks(5, 3));
   AllLayersReady(plan, 4, 40);
 
@@ -42,13 +43,15 @@ TEST_CASE("a small prompt is one shot: nothing goes before the end, then packed 
 
   REQUIRE(messages.size() == 1);
   CHECK(messages[0].size() == 4);
-  CHECK(messages[0][1] == PlannedRun{.layer = 1, .source = BlockIndex(0), .target = BlockIndex(5), .count = 3});
+  CHECK(messages[0][1] ==
+        PlannedRun{.layer = 1, .source = BlockIndex(0), .target = BlockIndex(5), .count = 3});
   CHECK_FALSE(plan.LayerWise());
 }
 
 TEST_CASE("a layer that is large enough goes while the next one computes, its unfinished block last") {
-  SendPlan plan({.layers = 2, .block_tokens = 16, .block_bytes = 512U << 10, .layer_wise_bytes_min = 512U << 10}, 40,
-                Blocks(0, 3));
+  SendPlan plan(
+      {.layers = 2, .block_tokens = 16, .block_bytes = 512U << 10, .layer_wise_bytes_min = 512U << 10}, 40,
+      Blocks(0, 3));
   plan.SetTarget(Blocks(0, 3));
 
   plan.LayerReady(0, 0, 24);
@@ -82,8 +85,9 @@ TEST_CASE("every block of every layer is sent exactly once, in messages of bound
     };
     const auto source = table();
     const auto target = table();
-    SendPlan plan({.layers = layers, .block_tokens = 16, .block_bytes = block_bytes, .layer_wise_bytes_min = 32U << 10},
-                  tokens, source);
+    SendPlan plan(
+        {.layers = layers, .block_tokens = 16, .block_bytes = block_bytes, .layer_wise_bytes_min = 32U << 10},
+        tokens, source);
     std::set<std::tuple<int, std::uint32_t, std::uint32_t>> sent;
     const auto take = [&] {
       for (const auto& message : plan.Take()) {
@@ -111,7 +115,8 @@ TEST_CASE("every block of every layer is sent exactly once, in messages of bound
     take();
     REQUIRE(plan.Complete());
     REQUIRE(sent.size() == block_count * static_cast<std::size_t>(layers));
-    for (std::size_t i = 0; i < block_count; ++i) REQUIRE(sent.contains({0, source[i].value, target[i].value}));
+    for (std::size_t i = 0; i < block_count; ++i)
+      REQUIRE(sent.contains({0, source[i].value, target[i].value}));
   }
 }
 

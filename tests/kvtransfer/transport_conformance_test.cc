@@ -41,10 +41,11 @@ class End final : public TransportEvents {
 
   explicit End(std::unique_ptr<Transport> transport, std::byte fill) : transport_(std::move(transport)) {
     memory_.assign(static_cast<std::size_t>(2 * kArenaBlocks) * Layout().BlockBytes(), fill);
-    REQUIRE(transport_->Start({.region = {.address = memory_.data(), .bytes = memory_.size()},
-                               .blocks = kArenaBlocks,
-                               .layout = Layout()},
-                              *this)
+    REQUIRE(transport_
+                ->Start({.region = {.address = memory_.data(), .bytes = memory_.size()},
+                         .blocks = kArenaBlocks,
+                         .layout = Layout()},
+                        *this)
                 .ok());
   }
 
@@ -94,13 +95,16 @@ DataMessage MessageOf(End& from, TransferId transfer, std::uint32_t sequence,
   return message;
 }
 
-BlockRun Run(std::uint32_t first, std::uint32_t count) { return {.first = BlockIndex(first), .count = count}; }
+BlockRun Run(std::uint32_t first, std::uint32_t count) {
+  return {.first = BlockIndex(first), .count = count};
+}
 
 struct Pair {
   explicit Pair(const std::string& kind)
       : sender(Make(kind), std::byte{0}), receiver(Make(kind), std::byte{0xee}) {
     for (std::uint32_t block = 0; block < kArenaBlocks; ++block) {
-      for (int layer = 0; layer < 2; ++layer) std::ranges::fill(sender.Block(layer, block), std::byte(block + 1));
+      for (int layer = 0; layer < 2; ++layer)
+        std::ranges::fill(sender.Block(layer, block), std::byte(block + 1));
     }
     const auto there = sender->ConnectPeer(receiver->LocalAddress());
     const auto back = receiver->ConnectPeer(sender->LocalAddress());
@@ -111,8 +115,10 @@ struct Pair {
     // Warmed both ways, as the links do.
     const SendHandle one = sender->SendCanary(peer, 4U << 20);
     const SendHandle two = receiver->SendCanary(peer_back, 4U << 20);
-    REQUIRE(sender.reports.WaitFor([&](const auto& r) { return r.sent.contains(one) && r.sent.at(one)[0].ok(); }));
-    REQUIRE(receiver.reports.WaitFor([&](const auto& r) { return r.sent.contains(two) && r.sent.at(two)[0].ok(); }));
+    REQUIRE(sender.reports.WaitFor(
+        [&](const auto& r) { return r.sent.contains(one) && r.sent.at(one)[0].ok(); }));
+    REQUIRE(receiver.reports.WaitFor(
+        [&](const auto& r) { return r.sent.contains(two) && r.sent.at(two)[0].ok(); }));
   }
   End sender;
   End receiver;
@@ -132,10 +138,12 @@ TEST_CASE("a transport places packed and large runs where the window says, and n
 
   const SendHandle packed = pair.sender->Send(
       pair.peer, MessageOf(pair.sender, transfer, 0, {{Run(1, 1), Run(7, 1)}, {Run(5, 2), Run(2, 2)}}));
-  const SendHandle large = pair.sender->Send(pair.peer, MessageOf(pair.sender, transfer, 1, {{Run(20, 32), Run(16, 32)}}));
+  const SendHandle large =
+      pair.sender->Send(pair.peer, MessageOf(pair.sender, transfer, 1, {{Run(20, 32), Run(16, 32)}}));
 
   REQUIRE(pair.receiver.reports.WaitFor([](const auto& r) { return r.received.size() == 2; }));
-  REQUIRE(pair.sender.reports.WaitFor([&](const auto& r) { return r.sent.contains(packed) && r.sent.contains(large); }));
+  REQUIRE(pair.sender.reports.WaitFor(
+      [&](const auto& r) { return r.sent.contains(packed) && r.sent.contains(large); }));
   for (const Received& received : pair.receiver.reports.Get().received) CHECK(received.status.ok());
   CHECK(Holds(pair.receiver.Block(1, 7), 2));
   CHECK(Holds(pair.receiver.Block(1, 2), 6));
@@ -147,7 +155,9 @@ TEST_CASE("a transport places packed and large runs where the window says, and n
   CHECK(pair.receiver.reports.WaitFor([](const auto& r) { return r.drained.size() == 1; }));
 }
 
-TEST_CASE("a transport drops data without a window, with a stale incarnation, or outside its blocks, and counts it") {
+TEST_CASE(
+    "a transport drops data without a window, with a stale incarnation, or outside its blocks, and counts "
+    "it") {
   const std::string kind = GENERATE("loopback", "ucx");
   CAPTURE(kind);
   Pair pair(kind);
@@ -178,11 +188,13 @@ TEST_CASE("every send of a transport is reported once, also when the peer is clo
   pair.receiver->OpenWindow({.transfer = transfer, .receiver = kIncarnation, .blocks = {Run(0, 64)}});
   std::vector<SendHandle> sends;
   for (std::uint32_t i = 0; i < 100; ++i) {
-    sends.push_back(pair.sender->Send(pair.peer, MessageOf(pair.sender, transfer, i, {{Run(0, 32), Run(32, 32)}})));
+    sends.push_back(
+        pair.sender->Send(pair.peer, MessageOf(pair.sender, transfer, i, {{Run(0, 32), Run(32, 32)}})));
   }
 
   pair.sender->ClosePeer(pair.peer);
-  sends.push_back(pair.sender->Send(pair.peer, MessageOf(pair.sender, transfer, 100, {{Run(0, 1), Run(0, 1)}})));
+  sends.push_back(
+      pair.sender->Send(pair.peer, MessageOf(pair.sender, transfer, 100, {{Run(0, 1), Run(0, 1)}})));
 
   REQUIRE(pair.sender.reports.WaitFor([&](const auto& r) { return r.sent.size() == sends.size() + 1; }));
   REQUIRE(pair.sender.reports.WaitFor([](const auto& r) { return r.down.size() == 1; }));
@@ -207,9 +219,11 @@ TEST_CASE("memory of a closed window stays as it is once the transport says that
       pair.receiver->ClosePeer(pair.peer_back);
     }
     pair.receiver->CloseWindow(transfer);
-    REQUIRE(pair.receiver.reports.WaitFor([&](const auto& r) { return std::ranges::count(r.drained, transfer) == 1; }));
+    REQUIRE(pair.receiver.reports.WaitFor(
+        [&](const auto& r) { return std::ranges::count(r.drained, transfer) == 1; }));
 
-    for (std::uint32_t block = 0; block < 64; ++block) std::ranges::fill(pair.receiver.Block(1, block), std::byte{0x55});
+    for (std::uint32_t block = 0; block < 64; ++block)
+      std::ranges::fill(pair.receiver.Block(1, block), std::byte{0x55});
     pair.sender->CancelSends(pair.peer, transfer);
     REQUIRE(pair.sender.reports.WaitFor([&](const auto& r) { return r.sent.size() == 1 + 8 * (round + 1); }));
     for (std::uint32_t block = 0; block < 64; ++block) REQUIRE(Holds(pair.receiver.Block(1, block), 0x55));

@@ -58,7 +58,8 @@ struct WorkerSetup {
   Incarnation incarnation = NewIncarnation();
 };
 
-/// A worker that has nothing but its end of the hand-off, on a loop of its own. Methods are for the test's thread.
+/// A worker that has nothing but its end of the hand-off, on a loop of its own. Methods are for the test's
+/// thread.
 class Worker {
  public:
   struct Receiving {
@@ -94,16 +95,19 @@ class Worker {
       kvtransfer::Handoff::Observer observer{.on_peer = [this](const kvtransfer::PeerStatus& status) {
         peers.Update([&](auto& all) { all[status.id] = status; });
       }};
-      auto made = setup.make ? kvtransfer::CreateHandoffWith(setup.make(options), loop_.Loop(), options, arena,
-                                                             setup.incarnation, metrics_, std::move(observer))
-                             : kvtransfer::Handoff::Create(loop_.Loop(), options, arena, setup.incarnation, metrics_,
-                                                           std::move(observer));
+      auto made = setup.make
+                      ? kvtransfer::CreateHandoffWith(setup.make(options), loop_.Loop(), options, arena,
+                                                      setup.incarnation, metrics_, std::move(observer))
+                      : kvtransfer::Handoff::Create(loop_.Loop(), options, arena, setup.incarnation, metrics_,
+                                                    std::move(observer));
       BATON_CHECK(made.ok(), "{}", Message(made.status()));
       handoff_ = *std::move(made);
       handoff_->SetSelf(setup.id);
     });
   }
-  ~Worker() { Do([this] { handoff_.reset(); }); }
+  ~Worker() {
+    Do([this] { handoff_.reset(); });
+  }
 
   /// Runs `work` on the loop and waits for it.
   void Do(std::function<void()> work) {
@@ -139,15 +143,16 @@ class Worker {
     absl::Status status;
     Do([&] {
       status = handoff_->Receive(
-          request, {.on_committed =
-                        [receipt](const kvtransfer::CommitInfo& info) {
-                          receipt->Update([&](Receiving& r) { r.committed = info, ++r.reports; });
-                        },
-                    .on_failed =
-                        [receipt](kvtransfer::TransferEnd end, const absl::Status& why) {
-                          receipt->Update([&](Receiving& r) { r.failed = end, r.why = Message(why), ++r.reports; });
-                        },
-                    .on_released = [receipt] { receipt->Update([](Receiving& r) { ++r.released; }); }});
+          request,
+          {.on_committed =
+               [receipt](const kvtransfer::CommitInfo& info) {
+                 receipt->Update([&](Receiving& r) { r.committed = info, ++r.reports; });
+               },
+           .on_failed =
+               [receipt](kvtransfer::TransferEnd end, const absl::Status& why) {
+                 receipt->Update([&](Receiving& r) { r.failed = end, r.why = Message(why), ++r.reports; });
+               },
+           .on_released = [receipt] { receipt->Update([](Receiving& r) { ++r.released; }); }});
     });
     return status;
   }
@@ -214,14 +219,16 @@ class Worker {
   /// Fills blocks of all layers; each byte tells `value`, layer and place in the list.
   void Fill(const std::vector<BlockIndex>& blocks, unsigned value) {
     for (int layer = 0; layer < setup_.layout.layers; ++layer) {
-      for (std::size_t i = 0; i < blocks.size(); ++i) std::ranges::fill(Block(layer, blocks[i]), Pattern(value, layer, i));
+      for (std::size_t i = 0; i < blocks.size(); ++i)
+        std::ranges::fill(Block(layer, blocks[i]), Pattern(value, layer, i));
     }
   }
   [[nodiscard]] bool Holds(const std::vector<BlockIndex>& blocks, unsigned value) {
     for (int layer = 0; layer < setup_.layout.layers; ++layer) {
       for (std::size_t i = 0; i < blocks.size(); ++i) {
         const std::byte expected = Pattern(value, layer, i);
-        if (!std::ranges::all_of(Block(layer, blocks[i]), [&](std::byte b) { return b == expected; })) return false;
+        if (!std::ranges::all_of(Block(layer, blocks[i]), [&](std::byte b) { return b == expected; }))
+          return false;
       }
     }
     return true;

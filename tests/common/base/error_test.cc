@@ -24,7 +24,8 @@ absl::Status CheckQuarter(int value) {
 }  // namespace
 
 TEST_CASE("an error formats its message and keeps its code") {
-  const absl::Status status = Error(kUnavailable, "worker {}: connect to {}: {}", 7, "10.0.0.2:7001", "refused");
+  const absl::Status status =
+      Error(kUnavailable, "worker {}: connect to {}: {}", 7, "10.0.0.2:7001", "refused");
 
   CHECK(status.code() == kUnavailable);
   CHECK(Message(status) == "worker 7: connect to 10.0.0.2:7001: refused");

@@ -20,7 +20,8 @@ TEST_CASE("durations are read with their units") {
 
 TEST_CASE("a quantity without unit, with a wrong one, negative or too large is refused by name") {
   CHECK(Message(ParseBytes("64").status()) == "'64' has no unit that is known; write a size like '64MiB'");
-  CHECK(Message(ParseBytes("64mb").status()) == "'64mb' has no unit that is known; write a size like '64MiB'");
+  CHECK(Message(ParseBytes("64mb").status()) ==
+        "'64mb' has no unit that is known; write a size like '64MiB'");
   CHECK(Message(ParseDuration("-1s").status()) == "'-1s' is no duration; write it like '250ms'");
   CHECK(Message(ParseDuration("abc").status()) == "'abc' is no duration; write it like '250ms'");
   CHECK_FALSE(ParseBytes("1e30GiB").ok());
