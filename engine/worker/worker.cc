@@ -19,13 +19,18 @@ int Fail(const PhaseDefinition& phase, const absl::Status& status, int code) {
   return code;
 }
 
+/// A port that is taken may be free at the next start; a configuration or a model that is refused stays so.
+int StartFailure(const absl::Status& status) {
+  return status.code() == kUnavailable ? daemon::kExitFailure : daemon::kExitConfig;
+}
+
 /// Runs until a signal ends it: the first drains, the second ends at once.
 int Serve(const PhaseDefinition& phase, const WorkerConfig& config, const daemon::Notifier& notifier) {
   static_cast<void>(notifier.Status("loading the model"));
   net::EventLoop loop;
   absl::StatusOr<std::unique_ptr<WorkerRuntime>> runtime =
       WorkerRuntime::Create(loop, config, phase.prefill, phase.create);
-  if (!runtime.ok()) return Fail(phase, runtime.status(), daemon::kExitConfig);
+  if (!runtime.ok()) return Fail(phase, runtime.status(), StartFailure(runtime.status()));
   const WorkerRuntime::Ports ports = (*runtime)->GetPorts();
   if (const absl::Status written =
           daemon::WritePortsFile(config.ports_file, {{"peer", ports.peer}, {"metrics", ports.metrics}});
