@@ -7,12 +7,12 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/daemon/files.h"
 #include "common/daemon/notify.h"
 #include "common/daemon/options.h"
 #include "common/daemon/signals.h"
 #include "common/net/event_loop.h"
 #include "router/config.h"
-#include "router/ports_file.h"
 #include "router/router.h"
 
 namespace {
@@ -35,7 +35,9 @@ int Serve(const router::RouterConfig& config, const daemon::Notifier& notifier) 
   net::EventLoop loop;
   absl::StatusOr<std::unique_ptr<router::Router>> router = router::Router::Start(loop, config);
   if (!router.ok()) return Fail(router.status(), daemon::kExitFailure);
-  if (const absl::Status status = router::WritePortsFile(config.ports_file, (*router)->GetPorts());
+  const router::Router::Ports ports = (*router)->GetPorts();
+  if (const absl::Status status = daemon::WritePortsFile(
+          config.ports_file, {{"http", ports.http}, {"control", ports.control}, {"metrics", ports.metrics}});
       !status.ok()) {
     return Fail(status, daemon::kExitFailure);
   }
@@ -49,9 +51,8 @@ int Serve(const router::RouterConfig& config, const daemon::Notifier& notifier) 
         (*router)->Drain([&loop] { loop.Stop(); });
       });
     });
-    static_cast<void>(notifier.Ready(fmt::format("http port {}", (*router)->GetPorts().http)));
-    LogInfo("router_started",
-            {{"http", (*router)->GetPorts().http}, {"control", (*router)->GetPorts().control}});
+    static_cast<void>(notifier.Ready(fmt::format("http port {}", ports.http)));
+    LogInfo("router_started", {{"http", ports.http}, {"control", ports.control}});
     loop.Run();
   }
   router->reset();

@@ -1,12 +1,11 @@
 #include "router/router.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/daemon/files.h"
 #include "common/metrics/registry.h"
 #include "common/net/http_server.h"
 #include "router/api.h"
@@ -21,16 +20,6 @@ namespace {
 // Signs of life and deadlines are exact to this much.
 constexpr Duration kTick = std::chrono::milliseconds(100);
 
-absl::StatusOr<std::string> ReadClusterKey(const std::string& path) {
-  if (path.empty()) return std::string();
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return Error(kNotFound, "cluster_key_file {}: cannot be opened", path);
-  std::string key((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
-  if (key.empty()) return Error(kInvalidArgument, "cluster_key_file {}: is empty", path);
-  return key;
-}
-
 class RunningRouter final : public Router {
  public:
   RunningRouter(net::EventLoop& loop, const RouterConfig& config, std::unique_ptr<const ModelInfo> model)
@@ -43,7 +32,7 @@ class RunningRouter final : public Router {
   }
 
   absl::Status Listen() {
-    BATON_ASSIGN_OR_RETURN(std::string key, ReadClusterKey(config_.cluster_key_file));
+    BATON_ASSIGN_OR_RETURN(std::string key, daemon::ReadClusterKey(config_.cluster_key_file));
     BATON_ASSIGN_OR_RETURN(workers_,
                            WorkerRegistry::Start(loop_,
                                                  {.listen = config_.control,
