@@ -133,8 +133,7 @@ struct SendRequest {
 class Handoff {
  public:
   struct Observer {
-    std::function<void(const PeerStatus&)>
-        on_peer;  // became ready, or was lost (ready = false)
+    std::function<void(const PeerStatus&)> on_peer;  // became ready, or was lost (ready = false)
   };
   /// Registers the arena, listens for peers. A required transport that is missing is an error that says how
   /// to get it.
