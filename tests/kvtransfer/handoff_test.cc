@@ -192,9 +192,13 @@ TEST_CASE("in a storm of aborts no committed block is wrong and no released bloc
     }
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
       const RequestKey key = Key(1 + round * kSlots + slot);
+      // Whether an abort among those that follow comes in time is chance; the last slot's always does, and
+      // nobody aborts the first.
+      if (slot == kSlots - 1) pair.decode.AbortReceive(key);
       pair.prefill.Produce(key, kBlocksEach);
-      if (random() % 3 == 0) pair.decode.AbortReceive(Key(1 + round * kSlots + random() % (slot + 1)));
-      if (random() % 3 == 0) pair.prefill.AbortSend(Key(1 + round * kSlots + random() % (slot + 1)));
+      if (slot == 0) continue;
+      if (random() % 3 == 0) pair.decode.AbortReceive(Key(1 + round * kSlots + 1 + random() % slot));
+      if (random() % 3 == 0) pair.prefill.AbortSend(Key(1 + round * kSlots + 1 + random() % slot));
     }
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
       const auto& [receipt, dispatch] = transfers[slot];
@@ -209,8 +213,8 @@ TEST_CASE("in a storm of aborts no committed block is wrong and no released bloc
       pair.decode.Fill(blocks, 777);  // somebody else's now
     }
   }
-  CHECK(committed > 0);
-  CHECK(committed < 12 * static_cast<int>(kSlots));
+  CHECK(committed >= 12);
+  CHECK(committed <= 12 * static_cast<int>(kSlots - 1));
   CHECK(pair.prefill.Live() == 0);
   CHECK(pair.decode.Live() == 0);
 }
