@@ -110,6 +110,12 @@ struct AttentionShape {
   int window = 0;  // a token sees itself and the window-1 before it; 0 = all
 };
 
+/// How a mixture of experts picks.
+struct ExpertChoice {
+  int chosen = 0;          // experts a token
+  bool normalize = false;  // shares of the chosen ones add up to 1
+};
+
 /// One device. All operations are called from one thread (the engine's) and are complete when they return or,
 /// on a device with queues, when `Synchronize` does.
 class Backend {
@@ -147,6 +153,20 @@ class Backend {
   virtual void SwiGlu(Rows gate_up, Rows out) = 0;
   /// x += y.
   virtual void Add(Rows x, Rows y) = 0;
+  /// x[t] += bias.
+  virtual void AddBias(Rows x, std::span<const float> bias) = 0;
+  /// RmsNorm, in place, of each head of x [token][heads * head_dim] by itself; `weight` is [head_dim].
+  virtual void RmsNormHeads(Rows x, int head_dim, std::span<const float> weight, float epsilon) = 0;
+  /// The `shape.chosen` experts of each row of `logits` [token][experts] with the greatest logits, ties to
+  /// the lower id, and their shares: a softmax over all experts, over the chosen ones' sum where
+  /// `shape.normalize`. Complete, on the host, when it returns: [token][chosen], experts ascending.
+  virtual void ChooseExperts(Rows logits, const ExpertChoice& shape, std::span<std::int32_t> experts,
+                             std::span<float> shares) = 0;
+  /// x[indices[i]] += shares[i] * y[i], in order of i.
+  virtual void AddScaledRows(Rows x, std::span<const std::int64_t> indices, std::span<const float> shares,
+                             Rows y) = 0;
+  /// x[t] *= 1 / (1 + e^-gate[t][0]).
+  virtual void GateRows(Rows x, Rows gate) = 0;
   /// out[i] = in[indices[i]].
   virtual void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) = 0;
   virtual void Synchronize() = 0;

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/expert_choice.h"
 #include "kernels/cpu/instruction_sets.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/rope_table.h"
@@ -115,6 +117,48 @@ class CpuBackend final : public Backend {
       const float* source = y.data + i * y.stride;
       for (std::int64_t c = 0; c < x.columns; ++c) target[c] += source[c];
     });
+  }
+
+  void AddBias(Rows x, std::span<const float> bias) override {
+    pool_.ParallelFor(x.rows, [&](std::int64_t i, int) {
+      float* target = x.data + i * x.stride;
+      for (std::int64_t c = 0; c < x.columns; ++c) target[c] += bias[static_cast<std::size_t>(c)];
+    });
+  }
+
+  void RmsNormHeads(Rows x, int head_dim, std::span<const float> weight, float epsilon) override {
+    pool_.ParallelFor(x.rows, [&](std::int64_t i, int) {
+      for (std::int64_t start = 0; start + head_dim <= x.columns; start += head_dim) {
+        float* head = x.data + i * x.stride + start;
+        kernels_.rms_norm(head, weight.data(), epsilon, head_dim, head);
+      }
+    });
+  }
+
+  void ChooseExperts(Rows logits, const ExpertChoice& shape, std::span<std::int32_t> experts,
+                     std::span<float> shares) override {
+    const auto chosen = static_cast<std::size_t>(shape.chosen);
+    pool_.ParallelFor(logits.rows, [&](std::int64_t i, int) {
+      const auto row = static_cast<std::size_t>(i) * chosen;
+      ChooseExpertsOfRow({logits.data + i * logits.stride, static_cast<std::size_t>(logits.columns)},
+                         shape.normalize, experts.subspan(row, chosen), shares.subspan(row, chosen));
+    });
+  }
+
+  void AddScaledRows(Rows x, std::span<const std::int64_t> indices, std::span<const float> shares,
+                     Rows y) override {
+    for (std::size_t i = 0; i < indices.size(); ++i) {
+      float* target = x.data + indices[i] * x.stride;
+      const float* source = y.data + static_cast<std::int64_t>(i) * y.stride;
+      for (std::int64_t c = 0; c < x.columns; ++c) target[c] += shares[i] * source[c];
+    }
+  }
+
+  void GateRows(Rows x, Rows gate) override {
+    for (std::int64_t i = 0; i < x.rows; ++i) {
+      const float share = 1 / (1 + std::exp(-gate.data[i * gate.stride]));
+      for (std::int64_t c = 0; c < x.columns; ++c) x.data[i * x.stride + c] *= share;
+    }
   }
 
   void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) override {

@@ -245,5 +245,104 @@ TEST_CASE("adding and gathering rows are exact") {
   }
 }
 
+TEST_CASE("a bias is added to every row, and rows are added at their places, by their shares, in order") {
+  for (const BackendCase& one : BackendCases()) {
+    INFO(one.name);
+    const auto backend = one.make();
+    RandomStream random(11);
+    Tensor x = Tensor::Random(5, 19, random);
+    Tensor y = Tensor::Random(3, 19, random);
+    const std::vector<float> bias = Tensor::Random(1, 19, random).Row(0);
+    Tensor wanted = x;
+    for (std::int64_t r = 0; r < 5; ++r) {
+      for (std::int64_t c = 0; c < 19; ++c) wanted.View(r, 1).data[c] += bias[static_cast<std::size_t>(c)];
+    }
+    const std::vector<std::int64_t> places = {4, 1, 4};
+    const std::vector<float> shares = {0.25F, 3.0F, -0.5F};
+    for (std::size_t i = 0; i < 3; ++i) {
+      for (std::int64_t c = 0; c < 19; ++c)
+        wanted.View(places[i], 1).data[c] += shares[i] * y.At(static_cast<std::int64_t>(i), c);
+    }
+
+    backend->AddBias(x.View(), bias);
+    backend->AddScaledRows(x.View(), places, shares, y.View());
+
+    for (std::int64_t r = 0; r < 5; ++r) CHECK(SameBits(x.Row(r), wanted.Row(r)));
+    CHECK(x.GapIntact());
+  }
+}
+
+TEST_CASE("an RMS norm of heads norms each head by itself") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(12);
+    for (const int dim : {2, 24, 128}) {
+      INFO(one.name << ", head dim " << dim);
+      Tensor x = Tensor::Random(4, 3 * dim, random, 4);
+      const std::vector<float> weight = Tensor::Random(1, dim, random, 2).Row(0);
+      Matrix heads(12, dim);
+      heads.values = x.ToMatrix().values;
+      Matrix wanted(4, 3 * dim);
+      wanted.values = reference::RmsNorm(heads, weight, 1e-6).values;
+
+      backend->RmsNormHeads(x.View(), dim, weight, 1e-6F);
+
+      CHECK(WorstError(x, wanted) < 1e-5);
+      CHECK(x.GapIntact());
+    }
+  }
+}
+
+TEST_CASE(
+    "the experts of the greatest logits are chosen, ties to the lower id, with the shares of a softmax") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(13);
+    for (const bool normalize : {false, true}) {
+      for (const int chosen : {1, 3, 8}) {
+        INFO(one.name << ", " << chosen << " of 8, normalize " << normalize);
+        Tensor logits = Tensor::Random(6, 8, random, 3);
+        for (int e = 0; e < 8; ++e) logits.View().data[e] = 1;  // the first row: all alike
+        const Matrix wanted = reference::ExpertShares(logits.ToMatrix(), chosen, normalize);
+        std::vector<std::int32_t> experts(6 * static_cast<std::size_t>(chosen), -1);
+        std::vector<float> shares(experts.size(), -1);
+
+        backend->ChooseExperts(logits.View(), {.chosen = chosen, .normalize = normalize}, experts, shares);
+
+        Matrix got(6, 8);
+        for (std::size_t i = 0; i < experts.size(); ++i) {
+          const auto row = static_cast<std::int64_t>(i) / chosen;
+          REQUIRE((experts[i] >= 0 && experts[i] < 8));
+          if (static_cast<std::int64_t>(i) % chosen > 0) CHECK(experts[i] > experts[i - 1]);
+          got.At(row, experts[i]) = shares[i];
+        }
+        for (std::size_t i = 0; i < wanted.values.size(); ++i) {
+          CHECK((got.values[i] == 0) == (wanted.values[i] == 0));
+          CHECK(std::abs(got.values[i] - wanted.values[i]) < 1e-6);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("gating multiplies a row by the logistic function of its gate") {
+  for (const BackendCase& one : BackendCases()) {
+    INFO(one.name);
+    const auto backend = one.make();
+    RandomStream random(14);
+    Tensor x = Tensor::Random(3, 9, random);
+    Tensor gate = Tensor::Random(3, 1, random, 4);
+    Matrix wanted = x.ToMatrix();
+    for (int r = 0; r < 3; ++r) {
+      for (int c = 0; c < 9; ++c) wanted.At(r, c) /= 1 + std::exp(-static_cast<double>(gate.At(r, 0)));
+    }
+
+    backend->GateRows(x.View(), gate.View());
+
+    CHECK(WorstError(x, wanted) < 1e-6);
+    CHECK(x.GapIntact());
+  }
+}
+
 }  // namespace
 }  // namespace baton::kernels

@@ -92,6 +92,27 @@ void Rope(Matrix& x, int head_dim, std::span<const std::int32_t> positions,
   }
 }
 
+Matrix ExpertShares(const Matrix& logits, int chosen, bool normalize) {
+  Matrix out(logits.rows, logits.columns);
+  for (std::int64_t t = 0; t < logits.rows; ++t) {
+    double total = 0;
+    for (std::int64_t e = 0; e < logits.columns; ++e) total += std::exp(logits.At(t, e));
+    double kept = 0;
+    for (std::int64_t e = 0; e < logits.columns; ++e) {
+      int better = 0;
+      for (std::int64_t other = 0; other < logits.columns; ++other) {
+        better +=
+            logits.At(t, other) > logits.At(t, e) || (logits.At(t, other) == logits.At(t, e) && other < e);
+      }
+      if (better >= chosen) continue;
+      out.At(t, e) = std::exp(logits.At(t, e)) / total;
+      kept += out.At(t, e);
+    }
+    for (std::int64_t e = 0; normalize && e < logits.columns; ++e) out.At(t, e) /= kept;
+  }
+  return out;
+}
+
 Matrix Attention(const AttentionShape& shape, const Matrix& q, const Matrix& k, const Matrix& v) {
   Matrix out(q.rows, q.columns);
   const int group = shape.heads / shape.kv_heads;

@@ -40,6 +40,10 @@ struct Matrix {
 void Rope(Matrix& x, int head_dim, std::span<const std::int32_t> positions,
           std::span<const double> inverse_frequencies);
 
+/// Shares of a mixture's experts, [token][experts], 0 for those that are not among the `chosen` of the
+/// greatest logits: a softmax over all, over the chosen ones' sum where `normalize`.
+[[nodiscard]] Matrix ExpertShares(const Matrix& logits, int chosen, bool normalize);
+
 struct AttentionShape {
   int heads = 0;
   int kv_heads = 0;
