@@ -2,6 +2,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 
 #include "common/base/error.h"
 
@@ -59,26 +60,86 @@ class Loader {
   std::vector<std::byte> scratch_;
 };
 
-absl::StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, int layer, Loader& loader) {
-  const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+struct MlpNames {
+  std::string gate, up, down;
+};
+
+absl::StatusOr<MlpWeights> LoadMlp(const std::string& prefix, const MlpNames& names, std::int64_t hidden,
+                                   std::int64_t width, Loader& loader) {
+  const std::array gate_up{MatrixName{prefix + names.gate + ".weight", width},
+                           MatrixName{prefix + names.up + ".weight", width}};
+  const std::array down{MatrixName{prefix + names.down + ".weight", hidden}};
+  MlpWeights weights;
+  BATON_ASSIGN_OR_RETURN(weights.gate_up, loader.Pack(gate_up, hidden));
+  BATON_ASSIGN_OR_RETURN(weights.down, loader.Pack(down, width));
+  return weights;
+}
+
+absl::StatusOr<std::unique_ptr<ExpertWeights>> LoadExperts(const ModelConfig& config,
+                                                           const std::string& layer, Loader& loader) {
+  const ExpertsConfig& experts = config.experts;
+  const std::string prefix = layer + experts.block + ".";
+  auto weights = std::make_unique<ExpertWeights>();
+  BATON_ASSIGN_OR_RETURN(
+      weights->router,
+      loader.Pack(std::array{MatrixName{prefix + "gate.weight", experts.count}}, config.hidden));
+  for (int expert = 0; expert < experts.count; ++expert) {
+    BATON_ASSIGN_OR_RETURN(MlpWeights loaded, LoadMlp(fmt::format("{}experts.{}.", prefix, expert),
+                                                      {experts.gate, experts.up, experts.down}, config.hidden,
+                                                      experts.intermediate, loader));
+    weights->experts.push_back(std::move(loaded));
+  }
+  if (experts.shared_intermediate == 0) return weights;
+  BATON_ASSIGN_OR_RETURN(weights->shared,
+                         LoadMlp(prefix + "shared_expert.", {experts.gate, experts.up, experts.down},
+                                 config.hidden, experts.shared_intermediate, loader));
+  BATON_ASSIGN_OR_RETURN(
+      weights->shared_gate,
+      loader.Pack(std::array{MatrixName{prefix + "shared_expert_gate.weight", 1}}, config.hidden));
+  return weights;
+}
+
+absl::Status LoadAttention(const ModelConfig& config, const std::string& prefix, Loader& loader,
+                           LayerWeights& weights) {
   const std::int64_t query_width = std::int64_t{config.heads} * config.head_dim;
   const std::int64_t kv_width = std::int64_t{config.kv_heads} * config.head_dim;
-  const std::array qkv{MatrixName{prefix + "self_attn.q_proj.weight", query_width},
-                       MatrixName{prefix + "self_attn.k_proj.weight", kv_width},
-                       MatrixName{prefix + "self_attn.v_proj.weight", kv_width}};
-  const std::array output{MatrixName{prefix + "self_attn.o_proj.weight", config.hidden}};
-  const std::array gate_up{MatrixName{prefix + "mlp.gate_proj.weight", config.intermediate},
-                           MatrixName{prefix + "mlp.up_proj.weight", config.intermediate}};
-  const std::array down{MatrixName{prefix + "mlp.down_proj.weight", config.hidden}};
+  const std::array parts{std::pair{"q", query_width}, std::pair{"k", kv_width}, std::pair{"v", kv_width}};
+  std::vector<MatrixName> qkv;
+  for (const auto& [part, width] : parts) {
+    qkv.push_back({fmt::format("{}{}_proj.weight", prefix, part), width});
+    if (!config.qkv_bias) continue;
+    BATON_ASSIGN_OR_RETURN(const std::vector<float> bias,
+                           loader.Vector(fmt::format("{}{}_proj.bias", prefix, part), width));
+    weights.qkv_bias.insert(weights.qkv_bias.end(), bias.begin(), bias.end());
+  }
+  BATON_ASSIGN_OR_RETURN(weights.qkv, loader.Pack(qkv, config.hidden));
+  if (config.qk_norm) {
+    BATON_ASSIGN_OR_RETURN(weights.query_norm, loader.Vector(prefix + "q_norm.weight", config.head_dim));
+    BATON_ASSIGN_OR_RETURN(weights.key_norm, loader.Vector(prefix + "k_norm.weight", config.head_dim));
+  }
+  BATON_ASSIGN_OR_RETURN(
+      weights.output,
+      loader.Pack(std::array{MatrixName{prefix + "o_proj.weight", config.hidden}}, query_width));
+  if (config.output_bias) {
+    BATON_ASSIGN_OR_RETURN(weights.output_bias, loader.Vector(prefix + "o_proj.bias", config.hidden));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, int layer, Loader& loader) {
+  const std::string prefix = "model.layers." + std::to_string(layer) + ".";
   LayerWeights weights;
   BATON_ASSIGN_OR_RETURN(weights.attention_norm,
                          loader.Vector(prefix + "input_layernorm.weight", config.hidden));
-  BATON_ASSIGN_OR_RETURN(weights.qkv, loader.Pack(qkv, config.hidden));
-  BATON_ASSIGN_OR_RETURN(weights.output, loader.Pack(output, query_width));
+  BATON_RETURN_IF_ERROR(LoadAttention(config, prefix + "self_attn.", loader, weights));
   BATON_ASSIGN_OR_RETURN(weights.mlp_norm,
                          loader.Vector(prefix + "post_attention_layernorm.weight", config.hidden));
-  BATON_ASSIGN_OR_RETURN(weights.gate_up, loader.Pack(gate_up, config.hidden));
-  BATON_ASSIGN_OR_RETURN(weights.down, loader.Pack(down, config.intermediate));
+  if (config.has_experts[static_cast<std::size_t>(layer)]) {
+    BATON_ASSIGN_OR_RETURN(weights.experts, LoadExperts(config, prefix, loader));
+  } else {
+    BATON_ASSIGN_OR_RETURN(weights.mlp, LoadMlp(prefix + "mlp.", {"gate_proj", "up_proj", "down_proj"},
+                                                config.hidden, config.intermediate, loader));
+  }
   return weights;
 }
 

@@ -12,14 +12,32 @@
 
 namespace baton::engine {
 
-/// One layer of a decoder, matrices packed for the backend.
+/// SwiGLU: down(silu(gate(x)) * up(x)).
+struct MlpWeights {
+  std::unique_ptr<kernels::PackedMatrix> gate_up;  // rows: gate, up
+  std::unique_ptr<kernels::PackedMatrix> down;
+  [[nodiscard]] std::int64_t Width() const { return down->Columns(); }
+};
+
+/// A mixture of experts.
+struct ExpertWeights {
+  std::unique_ptr<kernels::PackedMatrix> router;  // [experts][hidden]
+  std::vector<MlpWeights> experts;
+  MlpWeights shared;                                   // every token's; null matrices where there is none
+  std::unique_ptr<kernels::PackedMatrix> shared_gate;  // [1][hidden]
+};
+
+/// One layer of a decoder, matrices packed for the backend. What a model does not have is empty.
 struct LayerWeights {
   std::vector<float> attention_norm;
   std::unique_ptr<kernels::PackedMatrix> qkv;  // rows: queries, keys, values
+  std::vector<float> qkv_bias;
+  std::vector<float> query_norm, key_norm;  // [head_dim]
   std::unique_ptr<kernels::PackedMatrix> output;
+  std::vector<float> output_bias;
   std::vector<float> mlp_norm;
-  std::unique_ptr<kernels::PackedMatrix> gate_up;  // rows: gate, up
-  std::unique_ptr<kernels::PackedMatrix> down;
+  MlpWeights mlp;  // or
+  std::unique_ptr<ExpertWeights> experts;
 };
 
 /// All weights of a decoder. Immutable.

@@ -5,6 +5,8 @@
 
 #include "common/base/error.h"
 #include "common/json/value.h"
+#include "engine/model/architecture.h"
+#include "engine/model/config_fields.h"
 #include "engine/model/model_files.h"
 
 namespace baton::engine {
@@ -23,57 +25,6 @@ constexpr double kMinTheta = 1e-3;
 constexpr double kMaxTheta = 1e12;
 constexpr double kMinFactor = 1e-3;
 
-/// Reads the members of one object and names it in errors.
-class Fields {
- public:
-  Fields(const json::Value& object, std::string_view name) : object_(object), name_(name) {}
-
-  /// The member, or null where it is absent or null, which mean the same here.
-  [[nodiscard]] const json::Value* Find(std::string_view key) const {
-    const json::Value* value = object_.Find(key);
-    return value == nullptr || value->IsNull() ? nullptr : value;
-  }
-  [[nodiscard]] absl::StatusOr<std::int64_t> Int(std::string_view key, std::int64_t highest,
-                                                 std::optional<std::int64_t> absent = std::nullopt) const {
-    const json::Value* value = Find(key);
-    if (value == nullptr && absent.has_value()) return *absent;
-    if (value == nullptr) return Error(kInvalidArgument, "{}: {} is missing", name_, key);
-    const std::int64_t* number = value->AsInt();
-    if (number == nullptr) {
-      return Error(kInvalidArgument, "{}: {} must be an integer, not {}", name_, key, value->KindName());
-    }
-    if (*number < 1 || *number > highest) {
-      return Error(kInvalidArgument, "{}: {} must be between 1 and {}, not {}", name_, key, highest, *number);
-    }
-    return *number;
-  }
-  /// A number above `lowest`, up to `highest`.
-  [[nodiscard]] absl::StatusOr<double> Number(std::string_view key, double lowest, double highest,
-                                              std::optional<double> absent = std::nullopt) const {
-    const json::Value* value = Find(key);
-    if (value == nullptr && absent.has_value()) return *absent;
-    if (value == nullptr) return Error(kInvalidArgument, "{}: {} is missing", name_, key);
-    if (!value->IsNumber() || !(value->Number() > lowest && value->Number() <= highest)) {
-      return Error(kInvalidArgument, "{}: {} must be a number above {} and at most {}", name_, key, lowest,
-                   highest);
-    }
-    return value->Number();
-  }
-  [[nodiscard]] absl::StatusOr<bool> Bool(std::string_view key, bool absent) const {
-    const json::Value* value = Find(key);
-    if (value == nullptr) return absent;
-    if (value->AsBool() == nullptr) {
-      return Error(kInvalidArgument, "{}: {} must be true or false, not {}", name_, key, value->KindName());
-    }
-    return *value->AsBool();
-  }
-  [[nodiscard]] const std::string& Name() const { return name_; }
-
- private:
-  const json::Value& object_;
-  std::string name_;
-};
-
 absl::StatusOr<json::Value> ParseObject(std::string_view text, std::string_view file) {
   auto value = json::Parse(text, {.bytes = kMaxConfigBytes, .depth = 32, .nodes = 100'000});
   if (!value.ok()) return Annotate(value.status(), file);
@@ -83,31 +34,14 @@ absl::StatusOr<json::Value> ParseObject(std::string_view text, std::string_view 
   return value;
 }
 
-absl::StatusOr<std::string> Architecture(const Fields& fields) {
-  const json::Value* value = fields.Find("architectures");
-  if (value == nullptr) return Error(kInvalidArgument, "{}: architectures is missing", fields.Name());
-  const json::Array* names = value->AsArray();
-  if (names == nullptr || names->size() != 1 || names->front().AsString() == nullptr) {
-    return Error(kInvalidArgument, "{}: architectures must be a list of one name", fields.Name());
-  }
-  const std::string& name = *names->front().AsString();
-  if (name != "LlamaForCausalLM") {
-    return Error(kUnimplemented, "{}: architecture {} is not supported; LlamaForCausalLM is", fields.Name(),
-                 name);
-  }
-  return name;
-}
-
 /// Refuses, by its name, each feature that would change the result and that the forward pass does not have.
 absl::Status RefuseUnsupported(const Fields& fields) {
-  for (const std::string_view key : {"attention_bias", "mlp_bias", "use_sliding_window"}) {
-    BATON_ASSIGN_OR_RETURN(const bool on, fields.Bool(key, false));
-    if (on) return Error(kUnimplemented, "{}: {} true is not supported", fields.Name(), key);
-  }
-  for (const std::string_view key :
-       {"quantization_config", "sliding_window", "layer_types", "num_local_experts"}) {
-    if (fields.Find(key) != nullptr)
-      return Error(kUnimplemented, "{}: {} is not supported", fields.Name(), key);
+  BATON_ASSIGN_OR_RETURN(const bool mlp_bias, fields.Bool("mlp_bias", false));
+  if (mlp_bias) return Error(kUnimplemented, "{}: mlp_bias true is not supported", fields.Name());
+  if (fields.Find("quantization_config") != nullptr) {
+    return Error(kUnimplemented,
+                 "{}: quantization_config is not supported; int8 is made at load, from bf16, f16 or f32",
+                 fields.Name());
   }
   if (const json::Value* act = fields.Find("hidden_act"); act != nullptr) {
     if (act->AsString() == nullptr || *act->AsString() != "silu") {
@@ -123,29 +57,32 @@ absl::Status RefuseUnsupported(const Fields& fields) {
   return absl::OkStatus();
 }
 
-absl::Status ReadShape(const Fields& fields, ModelConfig& config) {
+absl::Status ReadShape(const Fields& fields, const Architecture& family, ModelConfig& config) {
   BATON_ASSIGN_OR_RETURN(config.hidden, fields.Int("hidden_size", kMaxWidth));
   BATON_ASSIGN_OR_RETURN(config.intermediate, fields.Int("intermediate_size", kMaxWidth));
   BATON_ASSIGN_OR_RETURN(const std::int64_t layers, fields.Int("num_hidden_layers", kMaxLayers));
   BATON_ASSIGN_OR_RETURN(const std::int64_t heads, fields.Int("num_attention_heads", kMaxHeads));
-  BATON_ASSIGN_OR_RETURN(const std::int64_t kv_heads, fields.Int("num_key_value_heads", kMaxHeads, heads));
+  BATON_ASSIGN_OR_RETURN(
+      const std::int64_t kv_heads,
+      fields.Int("num_key_value_heads", kMaxHeads, family.kv_heads == 0 ? heads : family.kv_heads));
   if (heads % kv_heads != 0) {
     return Error(kInvalidArgument, "{}: num_key_value_heads {} does not divide num_attention_heads {}",
                  fields.Name(), kv_heads, heads);
   }
-  if (fields.Find("head_dim") == nullptr && config.hidden % heads != 0) {
+  if (fields.Find("head_dim") == nullptr && family.head_dim == 0 && config.hidden % heads != 0) {
     return Error(kInvalidArgument,
                  "{}: num_attention_heads {} does not divide hidden_size {} and there is no head_dim",
                  fields.Name(), heads, config.hidden);
   }
-  BATON_ASSIGN_OR_RETURN(const std::int64_t head_dim,
-                         fields.Int("head_dim", kMaxHeadDim, config.hidden / heads));
+  BATON_ASSIGN_OR_RETURN(
+      const std::int64_t head_dim,
+      fields.Int("head_dim", kMaxHeadDim, family.head_dim == 0 ? config.hidden / heads : family.head_dim));
   if (head_dim < 2 || head_dim > kMaxHeadDim || head_dim % 2 != 0) {
     return Error(kInvalidArgument, "{}: head_dim {} must be even and between 2 and {}", fields.Name(),
                  head_dim, kMaxHeadDim);
   }
   BATON_ASSIGN_OR_RETURN(const std::int64_t vocabulary, fields.Int("vocab_size", kMaxVocabulary));
-  BATON_ASSIGN_OR_RETURN(config.context, fields.Int("max_position_embeddings", kMaxContext, 2048));
+  BATON_ASSIGN_OR_RETURN(config.context, fields.Int("max_position_embeddings", kMaxContext, family.context));
   config.layers = static_cast<int>(layers);
   config.heads = static_cast<int>(heads);
   config.kv_heads = static_cast<int>(kv_heads);
@@ -170,8 +107,9 @@ absl::Status ReadLlama3Scaling(const Fields& fields, ModelConfig& config) {
 }
 
 /// `rope_theta` and `rope_scaling`, or both in `rope_parameters` as newer files have them.
-absl::Status ReadRope(const Fields& fields, ModelConfig& config) {
-  BATON_ASSIGN_OR_RETURN(config.rope_theta, fields.Number("rope_theta", kMinTheta, kMaxTheta, 10000));
+absl::Status ReadRope(const Fields& fields, const Architecture& family, ModelConfig& config) {
+  BATON_ASSIGN_OR_RETURN(config.rope_theta,
+                         fields.Number("rope_theta", kMinTheta, kMaxTheta, family.rope_theta));
   const std::string_view key = fields.Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
   const json::Value* value = fields.Find(key);
   if (value == nullptr) return absl::OkStatus();
@@ -249,12 +187,15 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_text,
   BATON_ASSIGN_OR_RETURN(const json::Value root, ParseObject(config_text, "config.json"));
   const Fields fields(root, "config.json");
   ModelConfig config;
-  BATON_ASSIGN_OR_RETURN(config.architecture, Architecture(fields));
+  BATON_ASSIGN_OR_RETURN(const Architecture* family, FindArchitecture(fields));
+  config.architecture = family->name;
   BATON_RETURN_IF_ERROR(RefuseUnsupported(fields));
-  BATON_RETURN_IF_ERROR(ReadShape(fields, config));
-  BATON_ASSIGN_OR_RETURN(const double epsilon, fields.Number("rms_norm_eps", 0, 1, 1e-6));
+  BATON_RETURN_IF_ERROR(ReadShape(fields, *family, config));
+  BATON_ASSIGN_OR_RETURN(const double epsilon, fields.Number("rms_norm_eps", 0, 1, family->rms_epsilon));
   config.rms_epsilon = static_cast<float>(epsilon);
-  BATON_RETURN_IF_ERROR(ReadRope(fields, config));
+  BATON_RETURN_IF_ERROR(ReadRope(fields, *family, config));
+  BATON_RETURN_IF_ERROR(ReadAttention(fields, *family, config));
+  BATON_RETURN_IF_ERROR(ReadExperts(fields, *family, config));
   BATON_ASSIGN_OR_RETURN(config.tied_embeddings, fields.Bool("tie_word_embeddings", false));
   BATON_RETURN_IF_ERROR(ReadSpecialTokens(fields, config));
   if (!generation_config.empty()) {

@@ -20,9 +20,20 @@ struct RopeScalingLlama3 {
   std::int64_t original_context = 8192;
 };
 
+/// The mixture of experts of the layers that have one.
+struct ExpertsConfig {
+  int count = 0;                         // 0 = the model has none
+  int chosen = 0;                        // of each token
+  bool normalize = true;                 // the shares of the chosen ones add up to 1
+  std::int64_t intermediate = 0;         // width of one expert
+  std::int64_t shared_intermediate = 0;  // width of the gated one that every token passes; 0 = none
+  /// Members of a layer's tensor names.
+  std::string block, gate, up, down;  // "mlp", "gate_proj", ...
+};
+
 /// A decoder-only transformer, from `config.json` and `generation_config.json`.
 struct ModelConfig {
-  std::string architecture;  // "LlamaForCausalLM"
+  std::string architecture;  // "LlamaForCausalLM"; what it means is in the other fields
   std::int64_t hidden = 0;
   std::int64_t intermediate = 0;
   int layers = 0;
@@ -36,7 +47,14 @@ struct ModelConfig {
   std::optional<RopeScalingLlama3> rope_scaling;
   double rope_linear_factor = 1;  // `rope_scaling` of rope_type "linear": all angles divided by this
   bool tied_embeddings = false;
-  std::vector<TokenId> eos;  // generation_config.json over config.json
+  bool qkv_bias = false;
+  bool output_bias = false;  // of attention
+  bool qk_norm = false;      // RMSNorm of each query and key head before RoPE
+  /// Per layer: a token sees itself and the window-1 before it; 0 = all.
+  std::vector<int> windows;
+  ExpertsConfig experts;
+  std::vector<bool> has_experts;  // per layer
+  std::vector<TokenId> eos;       // generation_config.json over config.json
   std::optional<TokenId> bos;
 };
 

@@ -26,29 +26,84 @@ struct NewTensor {
   }
 };
 
+bool Is(const CheckpointSpec& spec, std::string_view family) {
+  return spec.architecture.starts_with(family);
+}
+
+/// The tensors of one layer.
+class LayerTensors {
+ public:
+  LayerTensors(const CheckpointSpec& spec, std::int64_t layer, std::vector<NewTensor>& out)
+      : spec_(spec), prefix_("model.layers." + std::to_string(layer) + "."), out_(out) {}
+
+  void AddAll() {
+    Norm("input_layernorm.weight");
+    AddAttention();
+    Norm("post_attention_layernorm.weight");
+    if (spec_.experts == 0) {
+      AddMlp("mlp.", {"gate_proj", "up_proj", "down_proj"}, spec_.intermediate);
+    } else if (Is(spec_, "Mixtral")) {
+      AddExperts("block_sparse_moe.", {"w1", "w3", "w2"}, spec_.intermediate);
+    } else {
+      AddExperts("mlp.", {"gate_proj", "up_proj", "down_proj"}, spec_.expert_intermediate);
+    }
+  }
+
+ private:
+  struct MlpNames {
+    std::string gate, up, down;
+  };
+
+  void Norm(const std::string& name) { out_.push_back({prefix_ + name, {spec_.hidden}}); }
+  void Matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
+    out_.push_back({prefix_ + name, {rows, columns}, 1 / std::sqrt(static_cast<double>(columns))});
+  }
+  void Vector(const std::string& name, std::int64_t length, double deviation) {
+    out_.push_back({prefix_ + name, {length}, deviation});
+  }
+
+  void AddAttention() {
+    const std::int64_t queries = spec_.heads * spec_.head_dim;
+    const std::int64_t keys = spec_.kv_heads * spec_.head_dim;
+    Matrix("self_attn.q_proj.weight", queries, spec_.hidden);
+    Matrix("self_attn.k_proj.weight", keys, spec_.hidden);
+    Matrix("self_attn.v_proj.weight", keys, spec_.hidden);
+    Matrix("self_attn.o_proj.weight", spec_.hidden, queries);
+    if (Is(spec_, "Qwen2")) {
+      Vector("self_attn.q_proj.bias", queries, 0.5);
+      Vector("self_attn.k_proj.bias", keys, 0.5);
+      Vector("self_attn.v_proj.bias", keys, 0.5);
+    }
+    if (Is(spec_, "Qwen3")) {
+      Vector("self_attn.q_norm.weight", spec_.head_dim, 1);
+      Vector("self_attn.k_norm.weight", spec_.head_dim, 1);
+    }
+  }
+  void AddMlp(const std::string& at, const MlpNames& names, std::int64_t width) {
+    Matrix(at + names.gate + ".weight", width, spec_.hidden);
+    Matrix(at + names.up + ".weight", width, spec_.hidden);
+    Matrix(at + names.down + ".weight", spec_.hidden, width);
+  }
+  void AddExperts(const std::string& at, const MlpNames& names, std::int64_t width) {
+    Matrix(at + "gate.weight", spec_.experts, spec_.hidden);
+    for (std::int64_t expert = 0; expert < spec_.experts; ++expert)
+      AddMlp(at + "experts." + std::to_string(expert) + ".", names, width);
+    if (!Is(spec_, "Qwen2")) return;
+    AddMlp(at + "shared_expert.", names, spec_.shared_intermediate);
+    Matrix(at + "shared_expert_gate.weight", 1, spec_.hidden);
+  }
+
+  const CheckpointSpec& spec_;
+  const std::string prefix_;
+  std::vector<NewTensor>& out_;
+};
+
 std::vector<NewTensor> Tensors(const CheckpointSpec& spec) {
-  const std::int64_t queries = spec.heads * spec.head_dim;
-  const std::int64_t keys = spec.kv_heads * spec.head_dim;
-  const auto unit = [](std::int64_t inputs) { return 1 / std::sqrt(static_cast<double>(inputs)); };
   // The state is normed to a mean square of 1 before the head: logits get a deviation of 3.
-  const double head_deviation = 3 * unit(spec.hidden);
+  const double head_deviation = 3 / std::sqrt(static_cast<double>(spec.hidden));
   std::vector<NewTensor> tensors{
       {"model.embed_tokens.weight", {spec.vocabulary, spec.hidden}, head_deviation}};
-  for (std::int64_t layer = 0; layer < spec.layers; ++layer) {
-    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    const auto matrix = [&](const char* name, std::int64_t rows, std::int64_t columns) {
-      tensors.push_back({prefix + name, {rows, columns}, unit(columns)});
-    };
-    tensors.push_back({prefix + "input_layernorm.weight", {spec.hidden}});
-    matrix("self_attn.q_proj.weight", queries, spec.hidden);
-    matrix("self_attn.k_proj.weight", keys, spec.hidden);
-    matrix("self_attn.v_proj.weight", keys, spec.hidden);
-    matrix("self_attn.o_proj.weight", spec.hidden, queries);
-    tensors.push_back({prefix + "post_attention_layernorm.weight", {spec.hidden}});
-    matrix("mlp.gate_proj.weight", spec.intermediate, spec.hidden);
-    matrix("mlp.up_proj.weight", spec.intermediate, spec.hidden);
-    matrix("mlp.down_proj.weight", spec.hidden, spec.intermediate);
-  }
+  for (std::int64_t layer = 0; layer < spec.layers; ++layer) LayerTensors(spec, layer, tensors).AddAll();
   tensors.push_back({"model.norm.weight", {spec.hidden}});
   if (!spec.tied_embeddings)
     tensors.push_back({"lm_head.weight", {spec.vocabulary, spec.hidden}, head_deviation});
@@ -117,22 +172,34 @@ absl::Status WriteText(const std::string& path, const std::string& text) {
 
 absl::Status WriteConfigs(const CheckpointSpec& spec, const std::string& directory) {
   const json::Array eos{spec.vocabulary - 1};
-  const json::Object config{{"architectures", json::Array{"LlamaForCausalLM"}},
-                            {"model_type", "llama"},
-                            {"hidden_act", "silu"},
-                            {"hidden_size", spec.hidden},
-                            {"intermediate_size", spec.intermediate},
-                            {"num_hidden_layers", spec.layers},
-                            {"num_attention_heads", spec.heads},
-                            {"num_key_value_heads", spec.kv_heads},
-                            {"head_dim", spec.head_dim},
-                            {"vocab_size", spec.vocabulary},
-                            {"max_position_embeddings", spec.context},
-                            {"rms_norm_eps", 1e-5},
-                            {"rope_theta", 10000.0},
-                            {"tie_word_embeddings", spec.tied_embeddings},
-                            {"eos_token_id", eos},
-                            {"torch_dtype", spec.dtype == "bf16" ? "bfloat16" : "float32"}};
+  json::Object config{{"architectures", json::Array{spec.architecture}},
+                      {"hidden_act", "silu"},
+                      {"hidden_size", spec.hidden},
+                      {"intermediate_size", spec.intermediate},
+                      {"num_hidden_layers", spec.layers},
+                      {"num_attention_heads", spec.heads},
+                      {"num_key_value_heads", spec.kv_heads},
+                      {"head_dim", spec.head_dim},
+                      {"vocab_size", spec.vocabulary},
+                      {"max_position_embeddings", spec.context},
+                      {"rms_norm_eps", 1e-5},
+                      {"rope_theta", 10000.0},
+                      {"tie_word_embeddings", spec.tied_embeddings},
+                      {"eos_token_id", eos},
+                      {"torch_dtype", spec.dtype == "bf16" ? "bfloat16" : "float32"}};
+  if (!Is(spec, "Llama")) {
+    config.emplace_back("sliding_window", spec.window > 0 ? json::Value(spec.window) : json::Value());
+    config.emplace_back("use_sliding_window", spec.window > 0);
+    config.emplace_back("max_window_layers", 1);
+  }
+  if (spec.experts > 0) {
+    config.emplace_back(Is(spec, "Mixtral") ? "num_local_experts" : "num_experts", spec.experts);
+    config.emplace_back("num_experts_per_tok", spec.experts_chosen);
+    config.emplace_back("moe_intermediate_size", spec.expert_intermediate);
+    config.emplace_back("shared_expert_intermediate_size", spec.shared_intermediate);
+  }
+  BATON_ASSIGN_OR_RETURN(const json::Value overlay, json::Parse(spec.config_overlay));
+  for (const auto& [key, value] : *overlay.AsObject()) config.emplace_back(key, value);
   BATON_RETURN_IF_ERROR(WriteText(directory + "/config.json", json::Serialize(config)));
   return WriteText(directory + "/generation_config.json",
                    json::Serialize(json::Object{{"eos_token_id", eos}}));

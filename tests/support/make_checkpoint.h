@@ -9,7 +9,7 @@
 
 namespace baton::test {
 
-/// A Llama checkpoint of random weights, for tests and benchmarks.
+/// A checkpoint of random weights, for tests and benchmarks: a Llama, or another architecture by its name.
 struct CheckpointSpec {
   std::int64_t hidden = 128;
   std::int64_t intermediate = 384;
@@ -23,6 +23,15 @@ struct CheckpointSpec {
   std::string dtype = "bf16";  // or "f32"
   std::uint64_t seed = 1;
   int shards = 1;
+  std::string architecture = "LlamaForCausalLM";
+  std::int64_t window = 0;  // sliding_window of the architectures that have one; 0 = null
+  // Of the architectures with experts.
+  std::int64_t experts = 0;
+  std::int64_t experts_chosen = 2;
+  std::int64_t expert_intermediate = 96;
+  std::int64_t shared_intermediate = 160;  // Qwen2-MoE
+  /// Members put over those of config.json, as JSON.
+  std::string config_overlay = "{}";
   /// Where tokenizer.json and tokenizer_config.json are copied from; empty = none.
   std::string tokenizer_directory = {};
 

@@ -82,16 +82,90 @@ TEST_CASE("what a config lies about is named in the error") {
 }
 
 TEST_CASE("what is not supported is refused by name") {
-  CHECK(ErrorOf(R"("architectures": ["MistralForCausalLM"])") ==
-        "config.json: architecture MistralForCausalLM is not supported; LlamaForCausalLM is");
-  CHECK(ErrorOf(R"("attention_bias": true)") == "config.json: attention_bias true is not supported");
+  CHECK(ErrorOf(R"("architectures": ["GPT2LMHeadModel"])") ==
+        "config.json: architecture GPT2LMHeadModel is not supported; these are: LlamaForCausalLM, "
+        "MistralForCausalLM, MixtralForCausalLM, Qwen2ForCausalLM, Qwen2MoeForCausalLM, Qwen3ForCausalLM, "
+        "Qwen3MoeForCausalLM");
   CHECK(ErrorOf(R"("mlp_bias": true)") == "config.json: mlp_bias true is not supported");
   CHECK(ErrorOf(R"("hidden_act": "gelu")") == "config.json: hidden_act \"gelu\" is not supported; silu is");
-  CHECK(ErrorOf(R"("quantization_config": {"bits": 4})") ==
-        "config.json: quantization_config is not supported");
-  CHECK(ErrorOf(R"("sliding_window": 32)") == "config.json: sliding_window is not supported");
+  CHECK(ErrorOf(R"("quantization_config": {"bits": 4})").find("quantization_config is not supported") !=
+        std::string::npos);
+  CHECK(ErrorOf(R"("sliding_window": 32)") ==
+        "config.json: sliding_window is not supported for LlamaForCausalLM");
+  CHECK(ErrorOf(R"("num_local_experts": 8)") ==
+        "config.json: num_local_experts is not supported for LlamaForCausalLM");
   CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "yarn", "factor": 2})")
             .find("rope_type \"yarn\" is not supported") != std::string::npos);
+}
+
+/// kPlain of another architecture, members added.
+absl::StatusOr<ModelConfig> Of(std::string_view architecture, const std::string& members) {
+  std::string text(kPlain);
+  text.replace(text.find("LlamaForCausalLM"), 16, architecture);
+  return ParseModelConfig(text + (members.empty() ? "" : ", " + members) + "}", "");
+}
+
+TEST_CASE("a Mistral whose sliding_window is left out has 4096, null has none") {
+  CHECK(Of("MistralForCausalLM", "")->windows == std::vector{4096, 4096, 4096});
+  CHECK(Of("MistralForCausalLM", R"("sliding_window": null)")->windows == std::vector{0, 0, 0});
+  CHECK(Of("MistralForCausalLM", R"("sliding_window": 32)")->windows == std::vector{32, 32, 32});
+}
+
+TEST_CASE("a Qwen slides only where it says so, in its upper layers or those it lists") {
+  const std::string on = R"("use_sliding_window": true, "sliding_window": 64, )";
+  CHECK(Of("Qwen2ForCausalLM", R"("sliding_window": 64)")->windows == std::vector{0, 0, 0});
+  CHECK(Of("Qwen2ForCausalLM", on + R"("max_window_layers": 1)")->windows == std::vector{0, 64, 64});
+  CHECK(Of("Qwen3ForCausalLM", on + R"("max_window_layers": 0)")->windows == std::vector{64, 64, 64});
+  CHECK(Of("Qwen3ForCausalLM",
+           on + R"("layer_types": ["sliding_attention", "full_attention", "full_attention"])")
+            ->windows == std::vector{64, 0, 0});
+  CHECK(Message(Of("Qwen3ForCausalLM", on + R"("layer_types": ["linear_attention", "a", "b"])").status())
+            .find("\"linear_attention\" is not supported") != std::string::npos);
+  CHECK(Message(Of("Qwen3ForCausalLM", on + R"("layer_types": [])").status()).find("3 names") !=
+        std::string::npos);
+}
+
+TEST_CASE("biases and norms are those of the architecture") {
+  const auto flags = [](const absl::StatusOr<ModelConfig>& config) {
+    return std::vector{config->qkv_bias, config->output_bias, config->qk_norm};
+  };
+  const std::string bias = R"("attention_bias": true)";
+  CHECK(flags(Of("LlamaForCausalLM", "")) == std::vector{false, false, false});
+  CHECK(flags(Of("LlamaForCausalLM", bias)) == std::vector{true, true, false});
+  CHECK(flags(Of("Qwen2ForCausalLM", "")) == std::vector{true, false, false});
+  CHECK(flags(Of("Qwen3ForCausalLM", "")) == std::vector{false, false, true});
+  CHECK(flags(Of("Qwen3ForCausalLM", bias)) == std::vector{true, true, true});
+  CHECK(Of("Qwen3ForCausalLM", "")->head_dim == 128);
+  CHECK(Message(Of("MistralForCausalLM", bias).status()) ==
+        "config.json: attention_bias true is not supported for MistralForCausalLM");
+}
+
+TEST_CASE("experts are read, and which layers have them") {
+  const std::string mixtral = R"("num_local_experts": 8, "num_experts_per_tok": 2)";
+  const std::string qwen = R"("num_experts": 6, "num_experts_per_tok": 4, "moe_intermediate_size": 40)";
+  const auto plain = Of("MixtralForCausalLM", mixtral);
+  REQUIRE(plain.ok());
+  CHECK(plain->experts.count == 8);
+  CHECK(plain->experts.chosen == 2);
+  CHECK(plain->experts.intermediate == 320);
+  CHECK(plain->experts.normalize);
+  CHECK(plain->has_experts == std::vector{true, true, true});
+
+  const auto sparse = Of("Qwen3MoeForCausalLM", qwen + R"(, "decoder_sparse_step": 2)");
+  CHECK(sparse->has_experts == std::vector{false, true, false});
+  CHECK_FALSE(sparse->experts.normalize);
+  CHECK(sparse->experts.shared_intermediate == 0);
+  CHECK(Of("Qwen3MoeForCausalLM", qwen + R"(, "mlp_only_layers": [0])")->has_experts ==
+        std::vector{false, true, true});
+  CHECK(Of("Qwen2MoeForCausalLM", qwen + R"(, "shared_expert_intermediate_size": 64)")
+            ->experts.shared_intermediate == 64);
+
+  CHECK(Message(Of("Qwen2MoeForCausalLM", qwen).status()) ==
+        "config.json: shared_expert_intermediate_size is missing");
+  CHECK(Message(Of("MixtralForCausalLM", R"("num_local_experts": 2, "num_experts_per_tok": 3)").status()) ==
+        "config.json: num_experts_per_tok 3 is above the 2 experts");
+  CHECK(Message(Of("Qwen3MoeForCausalLM", qwen + R"(, "mlp_only_layers": [3])").status()) ==
+        "config.json: mlp_only_layers: 3 is no layer of 0 to 2");
 }
 
 TEST_CASE("text that is no JSON object is refused") {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -32,8 +33,11 @@ struct Activations {
   Rows normed;      // [rows, hidden]
   Rows qkv;         // [rows, (heads + 2 kv_heads) * head_dim]
   Rows mixed;       // attention's result, [rows, heads * head_dim]
-  Rows gate_up;     // [rows, 2 * intermediate]
-  Rows inner;       // [rows, intermediate]
+  Rows gate_up;     // [rows, 2 * width of the widest MLP]
+  Rows inner;       // [rows, that width]
+  Rows router;      // [rows, experts]
+  Rows expert_in;   // rows that one expert computes, [rows, hidden]
+  Rows expert_out;  // [rows, hidden]
   Rows tail_state;  // the last layer's rows that get logits, [rows, hidden]
   Rows tail_mixed;  // [rows, heads * head_dim]
   Rows logits;      // [rows, vocabulary]
@@ -42,16 +46,18 @@ struct Activations {
                                             kernels::Backend& backend) {
     const std::int64_t queries = std::int64_t{config.heads} * config.head_dim;
     const std::int64_t keys = std::int64_t{config.kv_heads} * config.head_dim;
+    const ExpertsConfig& experts = config.experts;
+    const std::int64_t inner =
+        std::max({config.intermediate, experts.intermediate, experts.shared_intermediate});
+    const std::int64_t expert_hidden = experts.count > 0 ? config.hidden : 0;
     Activations all;
-    const std::pair<Rows*, std::int64_t> widths[] = {{&all.state, config.hidden},
-                                                     {&all.normed, config.hidden},
-                                                     {&all.qkv, queries + 2 * keys},
-                                                     {&all.mixed, queries},
-                                                     {&all.gate_up, 2 * config.intermediate},
-                                                     {&all.inner, config.intermediate},
-                                                     {&all.tail_state, config.hidden},
-                                                     {&all.tail_mixed, queries},
-                                                     {&all.logits, config.vocabulary}};
+    const std::pair<Rows*, std::int64_t> widths[] = {
+        {&all.state, config.hidden},      {&all.normed, config.hidden},
+        {&all.qkv, queries + 2 * keys},   {&all.mixed, queries},
+        {&all.gate_up, 2 * inner},        {&all.inner, inner},
+        {&all.router, experts.count},     {&all.expert_in, expert_hidden},
+        {&all.expert_out, expert_hidden}, {&all.tail_state, config.hidden},
+        {&all.tail_mixed, queries},       {&all.logits, config.vocabulary}};
     std::int64_t floats = 0;
     for (const auto& [rows, columns] : widths) floats += Stride(columns) * max_rows;
     auto buffer = backend.Allocate(static_cast<std::size_t>(floats) * sizeof(float));
@@ -70,18 +76,25 @@ struct Activations {
   static std::int64_t Stride(std::int64_t columns) { return (columns + 15) / 16 * 16; }
 };
 
-/// Llama on any backend.
-class LlamaModel final : public Model {
+/// A decoder-only transformer on any backend. Which parts it has is in config and weights alone.
+class DecoderModel final : public Model {
  public:
-  LlamaModel(ModelConfig config, DecoderWeights weights, Activations activations, std::uint64_t fingerprint,
-             kernels::Backend& backend)
+  DecoderModel(ModelConfig config, DecoderWeights weights, Activations activations, std::uint64_t fingerprint,
+               kernels::Backend& backend)
       : config_(std::move(config)),
         weights_(std::move(weights)),
         activations_(std::move(activations)),
         frequencies_(InverseFrequencies(config_)),
         fingerprint_(fingerprint),
         backend_(backend),
-        attention_{.heads = config_.heads, .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim))} {}
+        attention_{.heads = config_.heads, .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim))} {
+    const std::size_t choices =
+        static_cast<std::size_t>(config_.experts.chosen) * static_cast<std::size_t>(activations_.state.rows);
+    chosen_.resize(choices);
+    shares_.resize(choices);
+    expert_rows_.resize(static_cast<std::size_t>(config_.experts.count));
+    expert_shares_.resize(static_cast<std::size_t>(config_.experts.count));
+  }
 
   [[nodiscard]] const ModelConfig& Config() const override { return config_; }
   [[nodiscard]] std::uint64_t Fingerprint() const override { return fingerprint_; }
@@ -107,10 +120,11 @@ class LlamaModel final : public Model {
         layer_done(layer);
       }
       if (last && batch.logit_rows.empty()) break;  // nothing past this layer's KV is wanted
+      attention_.window = config_.windows[static_cast<std::size_t>(layer)];
       backend_.Attention(arena.Layer(layer), batch.slices, attention_, Columns(qkv, 0, mixed.columns), mixed);
       if (last) KeepLogitRows(batch, state, mixed);
       AddOutput(weights, mixed, state);
-      AddMlp(weights, state);
+      AddMlps(weights, state);
     }
     return Logits(batch, state);
   }
@@ -132,9 +146,16 @@ class LlamaModel final : public Model {
     const Rows qkv = Top(activations_.qkv, state.rows);
     backend_.RmsNorm(state, weights.attention_norm, config_.rms_epsilon, normed);
     backend_.MatMul(*weights.qkv, normed, qkv);
+    const std::int64_t queries = activations_.mixed.columns;
+    if (!weights.qkv_bias.empty()) backend_.AddBias(qkv, weights.qkv_bias);
+    if (!weights.query_norm.empty()) {
+      backend_.RmsNormHeads(Columns(qkv, 0, queries), config_.head_dim, weights.query_norm,
+                            config_.rms_epsilon);
+      backend_.RmsNormHeads(Columns(qkv, queries, KeyWidth()), config_.head_dim, weights.key_norm,
+                            config_.rms_epsilon);
+    }
     // Queries and keys lie side by side and turn alike: one call for both.
-    backend_.Rope(Columns(qkv, 0, activations_.mixed.columns + KeyWidth()), config_.head_dim, batch.positions,
-                  frequencies_);
+    backend_.Rope(Columns(qkv, 0, queries + KeyWidth()), config_.head_dim, batch.positions, frequencies_);
     return qkv;
   }
 
@@ -159,18 +180,63 @@ class LlamaModel final : public Model {
   void AddOutput(const LayerWeights& weights, const Rows& mixed, const Rows& state) {
     const Rows projected = Top(activations_.normed, state.rows);
     backend_.MatMul(*weights.output, mixed, projected);
+    if (!weights.output_bias.empty()) backend_.AddBias(projected, weights.output_bias);
     backend_.Add(state, projected);
   }
 
-  void AddMlp(const LayerWeights& weights, const Rows& state) {
+  void AddMlps(const LayerWeights& weights, const Rows& state) {
     const Rows normed = Top(activations_.normed, state.rows);
-    const Rows gate_up = Top(activations_.gate_up, state.rows);
-    const Rows inner = Top(activations_.inner, state.rows);
     backend_.RmsNorm(state, weights.mlp_norm, config_.rms_epsilon, normed);
-    backend_.MatMul(*weights.gate_up, normed, gate_up);
-    backend_.SwiGlu(gate_up, inner);
-    backend_.MatMul(*weights.down, inner, normed);
+    if (weights.experts != nullptr) return AddExperts(*weights.experts, normed, state);
+    Mlp(weights.mlp, normed, normed);
     backend_.Add(state, normed);
+  }
+
+  /// `out` may be `in`.
+  void Mlp(const MlpWeights& weights, const Rows& in, const Rows& out) {
+    const Rows gate_up = Columns(Top(activations_.gate_up, in.rows), 0, 2 * weights.Width());
+    const Rows inner = Columns(Top(activations_.inner, in.rows), 0, weights.Width());
+    backend_.MatMul(*weights.gate_up, in, gate_up);
+    backend_.SwiGlu(gate_up, inner);
+    backend_.MatMul(*weights.down, inner, out);
+  }
+
+  /// Each expert computes the rows that chose it; a row adds its experts up in their order.
+  void AddExperts(const ExpertWeights& weights, const Rows& normed, const Rows& state) {
+    ChooseExperts(weights, normed);
+    for (std::size_t expert = 0; expert < weights.experts.size(); ++expert) {
+      const std::vector<std::int64_t>& rows = expert_rows_[expert];
+      if (rows.empty()) continue;
+      const Rows in = Top(activations_.expert_in, std::ssize(rows));
+      const Rows out = Top(activations_.expert_out, std::ssize(rows));
+      backend_.GatherRows(normed, rows, in);
+      Mlp(weights.experts[expert], in, out);
+      backend_.AddScaledRows(state, rows, expert_shares_[expert], out);
+    }
+    if (weights.shared_gate == nullptr) return;
+    const Rows gate = Columns(Top(activations_.router, state.rows), 0, 1);
+    const Rows out = Top(activations_.expert_out, state.rows);
+    backend_.MatMul(*weights.shared_gate, normed, gate);
+    Mlp(weights.shared, normed, out);
+    backend_.GateRows(out, gate);
+    backend_.Add(state, out);
+  }
+
+  /// Fills `expert_rows_` and `expert_shares_`.
+  void ChooseExperts(const ExpertWeights& weights, const Rows& normed) {
+    const Rows router = Top(activations_.router, normed.rows);
+    const auto chosen = static_cast<std::size_t>(config_.experts.chosen);
+    const std::size_t choices = chosen * static_cast<std::size_t>(normed.rows);
+    backend_.MatMul(*weights.router, normed, router);
+    backend_.ChooseExperts(router, {.chosen = config_.experts.chosen, .normalize = config_.experts.normalize},
+                           std::span(chosen_).first(choices), std::span(shares_).first(choices));
+    for (auto& rows : expert_rows_) rows.clear();
+    for (auto& shares : expert_shares_) shares.clear();
+    for (std::size_t i = 0; i < choices; ++i) {
+      const auto expert = static_cast<std::size_t>(chosen_[i]);
+      expert_rows_[expert].push_back(static_cast<std::int64_t>(i / chosen));
+      expert_shares_[expert].push_back(shares_[i]);
+    }
   }
 
   Rows Logits(const StepBatch& batch, const Rows& state) {
@@ -194,6 +260,11 @@ class LlamaModel final : public Model {
   std::uint64_t fingerprint_;
   kernels::Backend& backend_;
   kernels::AttentionShape attention_;
+  // The experts of a step's rows, kept between steps.
+  std::vector<std::int32_t> chosen_;  // [row][chosen]
+  std::vector<float> shares_;
+  std::vector<std::vector<std::int64_t>> expert_rows_;  // per expert
+  std::vector<std::vector<float>> expert_shares_;
 };
 
 }  // namespace
@@ -209,8 +280,8 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory, k
   BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, max_rows, backend));
   const std::uint64_t fingerprint =
       Mix64(checkpoint.Fingerprint() ^ Mix64(Crc32c(std::as_bytes(std::span(config_text)))));
-  return std::make_unique<LlamaModel>(std::move(config), *std::move(weights), std::move(activations),
-                                      fingerprint, backend);
+  return std::make_unique<DecoderModel>(std::move(config), *std::move(weights), std::move(activations),
+                                        fingerprint, backend);
 }
 
 }  // namespace baton::engine
