@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <limits>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -10,6 +9,8 @@
 
 #include "common/base/check.h"
 #include "common/base/mutex.h"
+#include "engine/sample/sampler.h"
+#include "engine/sample/token_history.h"
 
 namespace baton::engine {
 namespace {
@@ -20,7 +21,12 @@ struct Sequence {
       : spec(std::move(from)),
         computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : 0),
         answered(spec.phase == Phase::kDecode ? 1 : 0),
-        decoding(spec.phase == Phase::kDecode) {}
+        decoding(spec.phase == Phase::kDecode) {
+    if (!spec.sampling.Penalizes()) return;
+    const std::span<const TokenId> tokens(spec.tokens);
+    history.AddPrompt(tokens.first(tokens.size() - static_cast<std::size_t>(answered)));
+    for (const TokenId token : tokens.last(static_cast<std::size_t>(answered))) history.AddAnswer(token);
+  }
 
   [[nodiscard]] std::int64_t PromptLeft() const { return decoding ? 0 : std::ssize(spec.tokens) - computed; }
 
@@ -29,6 +35,7 @@ struct Sequence {
   std::int64_t answered = 0;  // tokens of the answer so far
   bool decoding = false;
   std::optional<FinishReason> finish;
+  TokenHistory history;  // empty unless there are penalties
 };
 
 /// Positions that the sequence will write KV to.
@@ -49,10 +56,11 @@ bool Contains(const std::vector<TokenId>& ids, TokenId token) {
   return std::find(ids.begin(), ids.end(), token) != ids.end();
 }
 
-std::optional<FinishReason> FinishAfter(const Sequence& sequence, TokenId token) {
-  if (Contains(sequence.spec.stop.stop_ids, token)) return FinishReason::kStop;
-  if (sequence.answered >= sequence.spec.stop.max_tokens) return FinishReason::kLength;
-  if (sequence.spec.phase == Phase::kPrefill) return FinishReason::kPrefilled;
+/// After `token`, the `answered`-th of the answer.
+std::optional<FinishReason> FinishAfter(const SequenceSpec& spec, std::int64_t answered, TokenId token) {
+  if (Contains(spec.stop.stop_ids, token)) return FinishReason::kStop;
+  if (answered >= spec.stop.max_tokens) return FinishReason::kLength;
+  if (spec.phase == Phase::kPrefill) return FinishReason::kPrefilled;
   return std::nullopt;
 }
 
@@ -86,7 +94,7 @@ struct Executor::State {
   void Build(const BatchPlan& plan);
   void ReportLayer(const BatchPlan& plan, int layer);
   void Publish(const BatchPlan& plan, const kernels::Rows& logits);
-  TokenId Choose(Sequence& sequence, const kernels::Rows& logits, std::int64_t row);
+  TokenEvent Choose(const Sequence& sequence, std::span<const float> logits, std::int32_t sample);
   void Retire();
   void PublishLoad();
 
@@ -269,28 +277,37 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
     Sequence& sequence = running[slice.sequence];
     sequence.computed += slice.tokens;
     if (sequence.computed < std::ssize(sequence.spec.tokens)) continue;
-    const TokenId token = Choose(sequence, logits, row++);
+    const std::span<const float> values(logits.data + row++ * logits.stride,
+                                        static_cast<std::size_t>(logits.columns));
+    for (std::int32_t other = 1; other < sequence.spec.samples; ++other) {
+      events.OnToken(Choose(sequence, values, other));
+    }
+    TokenEvent event = Choose(sequence, values, sequence.spec.sample);
     sequence.decoding = true;
-    sequence.spec.tokens.push_back(token);
+    sequence.spec.tokens.push_back(event.token);
+    if (sequence.spec.sampling.Penalizes()) sequence.history.AddAnswer(event.token);
     ++sequence.answered;
-    sequence.finish = FinishAfter(sequence, token);
-    events.OnToken({.key = sequence.spec.key,
-                    .index = sequence.answered - 1,
-                    .token = token,
-                    .finish = sequence.finish,
-                    .at = clock.Now()});
+    sequence.finish = event.finish;
+    events.OnToken(event);
   }
 }
 
-TokenId Executor::State::Choose(Sequence& sequence, const kernels::Rows& logits, std::int64_t row) {
-  const std::span<float> values(logits.data + row * logits.stride, static_cast<std::size_t>(logits.columns));
-  if (sequence.answered < sequence.spec.stop.min_tokens) {
-    for (const TokenId id : sequence.spec.stop.stop_ids) {
-      if (id >= 0 && id < logits.columns)
-        values[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
-    }
-  }
-  return sampler.Sample(values, sequence.spec.sampling, std::ssize(sequence.spec.tokens));
+/// The next token of the sequence, or of another answer that begins where it does.
+TokenEvent Executor::State::Choose(const Sequence& sequence, std::span<const float> logits,
+                                   std::int32_t sample) {
+  const SequenceSpec& spec = sequence.spec;
+  SamplingContext context{.history = &sequence.history};
+  if (sequence.answered < spec.stop.min_tokens) context.banned = spec.stop.stop_ids;
+  const std::uint64_t seed = SeedOfSample(spec.sampling.seed, sample);
+  const TokenId token = sampler.Sample(logits, spec.sampling, seed, std::ssize(spec.tokens), context);
+  TokenEvent event{.key = spec.key,
+                   .index = sequence.answered,
+                   .token = token,
+                   .finish = FinishAfter(spec, sequence.answered + 1, token),
+                   .at = clock.Now(),
+                   .sample = sample};
+  if (spec.logprobs >= 0) event.logprobs = LogprobsOf(logits, token, spec.logprobs);
+  return event;
 }
 
 /// Lets go of what has finished.

@@ -11,7 +11,8 @@
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_arena.h"
 #include "engine/model/model.h"
-#include "engine/sample/sampler.h"
+#include "engine/sample/logprobs.h"
+#include "engine/sample/sampling_params.h"
 #include "engine/schedule/batch_planner.h"
 
 namespace baton::engine {
@@ -43,6 +44,12 @@ struct SequenceSpec {
   BlockTable blocks;
   SamplingParams sampling;
   StopRules stop;
+  /// Alternatives whose log-probability is reported with each token; below 0: none is, nor the token's own.
+  std::int32_t logprobs = -1;
+  /// kPrefill: answers to begin, each with a seed of its own: as many first tokens are drawn.
+  /// Else 1, and `sample` says which of them this sequence is; `sampling.seed` is the first one's.
+  std::int32_t samples = 1;
+  std::int32_t sample = 0;
   /// kPrefill: call OnLayerDone for each layer of each chunk.
   bool report_layers = false;
 };
@@ -53,6 +60,8 @@ struct TokenEvent {
   TokenId token = 0;
   std::optional<FinishReason> finish;  // set on the last one
   TimePoint at;
+  std::int32_t sample = 0;           // which of the request's answers
+  std::optional<Logprobs> logprobs;  // where asked for
 };
 
 struct LayerEvent {

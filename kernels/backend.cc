@@ -24,6 +24,15 @@ std::string_view Name(ComputeClass compute) {
   return compute == ComputeClass::kF32 ? "f32" : "bf16";
 }
 
+std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k) {
+  const std::int64_t half = (k + 1) / 2;
+  std::array<std::int32_t, kReductionSegments + 1> bounds{};
+  for (int i = 0; i <= kReductionSegments; ++i) {
+    bounds[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(2 * (half * i / kReductionSegments));
+  }
+  return bounds;
+}
+
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   if (this == &other) return *this;
   if (release_ != nullptr) release_(region_);

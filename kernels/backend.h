@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -37,6 +38,18 @@ enum class ComputeClass { kF32, kBF16 };
 inline constexpr int kAttentionTile = 64;
 /// Segments of a matmul's K that are summed apart; a numerics constant, see above.
 inline constexpr int kReductionSegments = 8;
+
+/// Bounds of the 8 segments of K, in elements: K rounded up to even, segment i is [2 * floor(h i / 8), 2 *
+/// floor(h (i+1) / 8)) with h half of that. Even, so that a pair of bf16 never straddles two segments; a
+/// function of K alone.
+[[nodiscard]] std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k);
+
+/// A share of a matmul's K: `count` segments from `first` on. All of them, or an aligned half, quarter or
+/// eighth: then the tree of sums within it is a subtree of the whole one.
+struct SegmentRange {
+  int first = 0;
+  int count = kReductionSegments;
+};
 
 /// Memory of a backend, zeroed at allocation. Move-only; frees itself; may outlive the backend.
 class Buffer {
@@ -130,8 +143,13 @@ class Backend {
 
   /// Zeroed memory, 2 MiB aligned and on huge pages where it is large. ResourceExhausted names the size.
   [[nodiscard]] virtual absl::StatusOr<Buffer> Allocate(std::size_t bytes) = 0;
-  /// Packs `weight` for MatMul. The source is not needed afterwards.
-  [[nodiscard]] virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight) = 0;
+  /// Packs the columns of `weight` that lie in `segments` for MatMul, whose result is then that share of the
+  /// sum. The source is not needed afterwards.
+  [[nodiscard]] virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight,
+                                                                           SegmentRange segments) = 0;
+  [[nodiscard]] absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight) {
+    return Pack(weight, SegmentRange{});
+  }
 
   /// out[i] = table row ids[i], as f32. `table` is not packed; ids are within it (checked by the caller).
   virtual void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) = 0;

@@ -14,7 +14,9 @@ constexpr std::int32_t kQuarantined = -1;
 
 }  // namespace
 
-BlockPool::BlockPool(std::int64_t block_count) : references_(static_cast<std::size_t>(block_count), kFree) {
+BlockPool::BlockPool(std::int64_t block_count)
+    : references_(static_cast<std::size_t>(block_count), kFree),
+      cached_(static_cast<std::size_t>(block_count), false) {
   if (block_count > 0) AddFreeRun(0, static_cast<std::uint32_t>(block_count));
 }
 
@@ -44,6 +46,7 @@ void BlockPool::Retain(const BlockTable& blocks) {
   for (const BlockIndex block : blocks) {
     std::int32_t& references = references_.at(block.value);
     BATON_CHECK(references > 0, "block {} is retained, but not in use", block);
+    if (references == 1 && cached_[block.value]) --cached_alone_;
     ++references;
   }
 }
@@ -52,14 +55,30 @@ void BlockPool::Release(const BlockTable& blocks) {
   for (const BlockIndex block : blocks) {
     std::int32_t& references = references_.at(block.value);
     BATON_CHECK(references > 0, "block {} is released, but not in use", block);
-    if (--references == 0) AddFreeRun(block.value, 1);
+    --references;
+    if (references == 1 && cached_[block.value]) ++cached_alone_;
+    BATON_CHECK(references > 0 || !cached_[block.value], "block {} is free, but in the prefix cache", block);
+    if (references == 0) AddFreeRun(block.value, 1);
   }
+}
+
+void BlockPool::SetCached(BlockIndex block, bool cached) {
+  const std::int32_t references = references_.at(block.value);
+  BATON_CHECK(references > 0 && cached_[block.value] != cached, "block {} with {} references, cached {}",
+              block, references, !cached);
+  cached_[block.value] = cached;
+  if (references == 1) cached_alone_ += cached ? 1 : -1;
+}
+
+std::int32_t BlockPool::References(BlockIndex block) const {
+  return std::max(references_.at(block.value), kFree);
 }
 
 void BlockPool::Quarantine(const BlockTable& blocks) {
   for (const BlockIndex block : blocks) {
     std::int32_t& references = references_.at(block.value);
-    BATON_CHECK(references == 1, "block {} has {} references at quarantine", block, references);
+    BATON_CHECK(references == 1 && !cached_[block.value], "block {} has {} references at quarantine", block,
+                references);
     references = kQuarantined;
     ++quarantined_;
   }
@@ -77,7 +96,11 @@ void BlockPool::EndQuarantine(const BlockTable& blocks) {
 
 PoolCounts BlockPool::Counts() const {
   const auto total = static_cast<std::int64_t>(references_.size());
-  return {.total = total, .free = free_, .used = total - free_ - quarantined_, .quarantined = quarantined_};
+  return {.total = total,
+          .free = free_,
+          .used = total - free_ - quarantined_ - cached_alone_,
+          .quarantined = quarantined_,
+          .cached = cached_alone_};
 }
 
 void BlockPool::AddFreeRun(std::uint32_t first, std::uint32_t count) {

@@ -18,6 +18,7 @@ struct PoolCounts {
   std::int64_t free = 0;
   std::int64_t used = 0;
   std::int64_t quarantined = 0;
+  std::int64_t cached = 0;  // held by nobody but the prefix cache, which gives them up on demand
 };
 
 /// Who may use which block of the KV arena: reference counts and contiguous groups. Control thread only.
@@ -37,6 +38,11 @@ class BlockPool {
   /// Takes the only reference of each block and keeps it out of use until `EndQuarantine`.
   void Quarantine(const BlockTable& blocks);
   void EndQuarantine(const BlockTable& blocks);
+  /// Marks one of the block's references as the prefix cache's, or no longer.
+  void SetCached(BlockIndex block, bool cached);
+  [[nodiscard]] bool Cached(BlockIndex block) const { return cached_.at(block.value); }
+  /// 0 where the block is free or in quarantine.
+  [[nodiscard]] std::int32_t References(BlockIndex block) const;
   [[nodiscard]] PoolCounts Counts() const;
 
  private:
@@ -44,9 +50,11 @@ class BlockPool {
   void TakeFreeRun(std::uint32_t first, std::uint32_t count, BlockTable& out);
 
   std::vector<std::int32_t> references_;              // per block; kQuarantined = -1
+  std::vector<bool> cached_;                          // per block: one reference is the prefix cache's
   std::map<std::uint32_t, std::uint32_t> free_runs_;  // first -> count, never adjacent
   std::int64_t free_ = 0;
   std::int64_t quarantined_ = 0;
+  std::int64_t cached_alone_ = 0;  // cached, and nobody else's
 };
 
 /// `blocks` as maximal contiguous runs, in order.

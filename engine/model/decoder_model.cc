@@ -41,23 +41,32 @@ struct Activations {
   Rows tail_state;  // the last layer's rows that get logits, [rows, hidden]
   Rows tail_mixed;  // [rows, heads * head_dim]
   Rows logits;      // [rows, vocabulary]
+  Rows part;        // this rank's logits where there are several, [rows, its share of the vocabulary]
 
-  static absl::StatusOr<Activations> Create(const ModelConfig& config, std::int64_t max_rows,
-                                            kernels::Backend& backend) {
-    const std::int64_t queries = std::int64_t{config.heads} * config.head_dim;
-    const std::int64_t keys = std::int64_t{config.kv_heads} * config.head_dim;
+  static absl::StatusOr<Activations> Create(const ModelConfig& config, const Shard& shard,
+                                            std::int64_t max_rows, kernels::Backend& backend) {
+    const std::int64_t queries = shard.Of(std::int64_t{config.heads} * config.head_dim).count;
+    const std::int64_t keys = shard.Of(std::int64_t{config.kv_heads} * config.head_dim).count;
     const ExpertsConfig& experts = config.experts;
-    const std::int64_t inner =
-        std::max({config.intermediate, experts.intermediate, experts.shared_intermediate});
+    const auto width = [&](std::int64_t all) { return shard.InnerColumns(all).count; };
+    const std::int64_t inner = std::max(
+        {width(config.intermediate), width(experts.intermediate), width(experts.shared_intermediate)});
+    const std::int64_t part = shard.ranks > 1 ? shard.Of(config.vocabulary).count : 0;
     const std::int64_t expert_hidden = experts.count > 0 ? config.hidden : 0;
     Activations all;
-    const std::pair<Rows*, std::int64_t> widths[] = {
-        {&all.state, config.hidden},      {&all.normed, config.hidden},
-        {&all.qkv, queries + 2 * keys},   {&all.mixed, queries},
-        {&all.gate_up, 2 * inner},        {&all.inner, inner},
-        {&all.router, experts.count},     {&all.expert_in, expert_hidden},
-        {&all.expert_out, expert_hidden}, {&all.tail_state, config.hidden},
-        {&all.tail_mixed, queries},       {&all.logits, config.vocabulary}};
+    const std::pair<Rows*, std::int64_t> widths[] = {{&all.state, config.hidden},
+                                                     {&all.normed, config.hidden},
+                                                     {&all.qkv, queries + 2 * keys},
+                                                     {&all.mixed, queries},
+                                                     {&all.gate_up, 2 * inner},
+                                                     {&all.inner, inner},
+                                                     {&all.router, experts.count},
+                                                     {&all.expert_in, expert_hidden},
+                                                     {&all.expert_out, expert_hidden},
+                                                     {&all.tail_state, config.hidden},
+                                                     {&all.tail_mixed, queries},
+                                                     {&all.logits, config.vocabulary},
+                                                     {&all.part, part}};
     std::int64_t floats = 0;
     for (const auto& [rows, columns] : widths) floats += Stride(columns) * max_rows;
     auto buffer = backend.Allocate(static_cast<std::size_t>(floats) * sizeof(float));
@@ -80,14 +89,17 @@ struct Activations {
 class DecoderModel final : public Model {
  public:
   DecoderModel(ModelConfig config, DecoderWeights weights, Activations activations, std::uint64_t fingerprint,
-               kernels::Backend& backend)
+               kernels::Backend& backend, kernels::Communicator* communicator)
       : config_(std::move(config)),
         weights_(std::move(weights)),
         activations_(std::move(activations)),
         frequencies_(InverseFrequencies(config_)),
         fingerprint_(fingerprint),
         backend_(backend),
-        attention_{.heads = config_.heads, .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim))} {
+        communicator_(communicator),
+        ranks_(communicator != nullptr ? communicator->Size() : 1),
+        attention_{.heads = config_.heads / ranks_,
+                   .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim))} {
     const std::size_t choices =
         static_cast<std::size_t>(config_.experts.chosen) * static_cast<std::size_t>(activations_.state.rows);
     chosen_.resize(choices);
@@ -135,7 +147,7 @@ class DecoderModel final : public Model {
                 "{} rows, room for {}", batch.tokens.size(), activations_.state.rows);
     BATON_CHECK(batch.positions.size() == batch.tokens.size());
     const KvGeometry& geometry = arena.Geometry();
-    BATON_CHECK(geometry.layers == config_.layers && geometry.kv_heads == config_.kv_heads &&
+    BATON_CHECK(geometry.layers == config_.layers && geometry.kv_heads == config_.kv_heads / ranks_ &&
                     geometry.head_dim == config_.head_dim && geometry.dtype == backend_.KvType(),
                 "the KV arena has another shape than the model");
   }
@@ -180,6 +192,7 @@ class DecoderModel final : public Model {
   void AddOutput(const LayerWeights& weights, const Rows& mixed, const Rows& state) {
     const Rows projected = Top(activations_.normed, state.rows);
     backend_.MatMul(*weights.output, mixed, projected);
+    AddUpRanks(projected);
     if (!weights.output_bias.empty()) backend_.AddBias(projected, weights.output_bias);
     backend_.Add(state, projected);
   }
@@ -192,6 +205,13 @@ class DecoderModel final : public Model {
     backend_.Add(state, normed);
   }
 
+  /// Each rank's `x` is its share of a sum.
+  void AddUpRanks(const Rows& x) {
+    if (communicator_ == nullptr) return;
+    backend_.Synchronize();
+    communicator_->SumInOrder(x);
+  }
+
   /// `out` may be `in`.
   void Mlp(const MlpWeights& weights, const Rows& in, const Rows& out) {
     const Rows gate_up = Columns(Top(activations_.gate_up, in.rows), 0, 2 * weights.Width());
@@ -199,6 +219,7 @@ class DecoderModel final : public Model {
     backend_.MatMul(*weights.gate_up, in, gate_up);
     backend_.SwiGlu(gate_up, inner);
     backend_.MatMul(*weights.down, inner, out);
+    AddUpRanks(out);
   }
 
   /// Each expert computes the rows that chose it; a row adds its experts up in their order.
@@ -245,13 +266,18 @@ class DecoderModel final : public Model {
     if (rows > 0) {
       const Rows normed = Top(activations_.normed, rows);
       backend_.RmsNorm(state, weights_.final_norm, config_.rms_epsilon, normed);
-      backend_.MatMul(*weights_.head, normed, logits);
+      const Rows mine = ranks_ > 1 ? Top(activations_.part, rows) : logits;
+      backend_.MatMul(*weights_.head, normed, mine);
+      backend_.Synchronize();
+      if (ranks_ > 1) communicator_->AllGather(mine, logits);
     }
     backend_.Synchronize();
     return logits;
   }
 
-  [[nodiscard]] std::int64_t KeyWidth() const { return std::int64_t{config_.kv_heads} * config_.head_dim; }
+  [[nodiscard]] std::int64_t KeyWidth() const {
+    return std::int64_t{config_.kv_heads / ranks_} * config_.head_dim;
+  }
 
   ModelConfig config_;
   DecoderWeights weights_;
@@ -259,6 +285,8 @@ class DecoderModel final : public Model {
   std::vector<double> frequencies_;
   std::uint64_t fingerprint_;
   kernels::Backend& backend_;
+  kernels::Communicator* communicator_;  // null: one rank
+  int ranks_;
   kernels::AttentionShape attention_;
   // The experts of a step's rows, kept between steps.
   std::vector<std::int32_t> chosen_;  // [row][chosen]
@@ -267,21 +295,34 @@ class DecoderModel final : public Model {
   std::vector<std::vector<float>> expert_shares_;
 };
 
+absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& directory, kernels::Backend& backend,
+                                            kernels::Communicator* communicator, std::int64_t max_rows) {
+  BATON_CHECK(max_rows > 0);
+  Shard shard;
+  if (communicator != nullptr) shard = {.rank = communicator->Rank(), .ranks = communicator->Size()};
+  BATON_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(directory));
+  BATON_ASSIGN_OR_RETURN(const std::string config_text, ReadSmallFile(directory + "/config.json"));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
+  auto weights = LoadDecoderWeights(config, checkpoint, shard, backend);
+  if (!weights.ok()) return weights.status();
+  BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, shard, max_rows, backend));
+  const std::uint64_t fingerprint =
+      Mix64(checkpoint.Fingerprint() ^ Mix64(Crc32c(std::as_bytes(std::span(config_text)))));
+  return std::make_unique<DecoderModel>(std::move(config), *std::move(weights), std::move(activations),
+                                        fingerprint, backend, communicator);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory, kernels::Backend& backend,
                                                  std::int64_t max_rows) {
-  BATON_CHECK(max_rows > 0);
-  BATON_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(directory));
-  BATON_ASSIGN_OR_RETURN(const std::string config_text, ReadSmallFile(directory + "/config.json"));
-  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
-  auto weights = LoadDecoderWeights(config, checkpoint, backend);
-  if (!weights.ok()) return weights.status();
-  BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, max_rows, backend));
-  const std::uint64_t fingerprint =
-      Mix64(checkpoint.Fingerprint() ^ Mix64(Crc32c(std::as_bytes(std::span(config_text)))));
-  return std::make_unique<DecoderModel>(std::move(config), *std::move(weights), std::move(activations),
-                                        fingerprint, backend);
+  return Load(directory, backend, nullptr, max_rows);
+}
+
+absl::StatusOr<std::unique_ptr<Model>> LoadModelShare(const std::string& directory, kernels::Backend& backend,
+                                                      kernels::Communicator& communicator,
+                                                      std::int64_t max_rows) {
+  return Load(directory, backend, &communicator, max_rows);
 }
 
 }  // namespace baton::engine

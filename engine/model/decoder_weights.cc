@@ -1,5 +1,6 @@
 #include "engine/model/decoder_weights.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
@@ -9,16 +10,23 @@
 namespace baton::engine {
 namespace {
 
-struct MatrixName {
+/// Some rows of a stored matrix.
+struct MatrixRows {
   std::string name;
-  std::int64_t rows = 0;
+  std::int64_t stored = 0;  // rows in the file
+  Range rows;
 };
+
+MatrixRows All(std::string name, std::int64_t rows) {
+  return {.name = std::move(name), .stored = rows, .rows = {.first = 0, .count = rows}};
+}
 
 /// Finds, checks and packs tensors; one a load.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, kernels::Backend& backend)
-      : checkpoint_(checkpoint), backend_(backend) {}
+  Loader(const Checkpoint& checkpoint, const Shard& shard, kernels::Backend& backend)
+      : checkpoint_(checkpoint), shard_(shard), backend_(backend) {}
+  [[nodiscard]] const Shard& GetShard() const { return shard_; }
 
   absl::StatusOr<std::vector<float>> Vector(const std::string& name, std::int64_t length) const {
     BATON_ASSIGN_OR_RETURN(const StoredTensor tensor, checkpoint_.Tensor(name, std::array{length}));
@@ -26,36 +34,52 @@ class Loader {
   }
 
   /// The matrices one below the other in memory of ours: aligned, which a file's bytes need not be.
-  absl::StatusOr<kernels::WeightView> Stack(std::span<const MatrixName> parts, std::int64_t columns,
+  absl::StatusOr<kernels::WeightView> Stack(std::span<const MatrixRows> parts, std::int64_t columns,
                                             std::vector<std::byte>& bytes) const {
     kernels::WeightView stacked{.columns = columns};
     bytes.clear();
-    for (const MatrixName& part : parts) {
+    for (const MatrixRows& part : parts) {
       BATON_ASSIGN_OR_RETURN(const StoredTensor tensor,
-                             checkpoint_.Tensor(part.name, std::array{part.rows, columns}));
+                             checkpoint_.Tensor(part.name, std::array{part.stored, columns}));
       if (stacked.rows > 0 && tensor.dtype != stacked.dtype) {
         return Error(kUnimplemented, "tensor {} is {}, but {} is {}: one type is supported for both",
                      part.name, kernels::Name(tensor.dtype), parts.front().name,
                      kernels::Name(stacked.dtype));
       }
       stacked.dtype = tensor.dtype;
-      stacked.rows += part.rows;
-      bytes.insert(bytes.end(), tensor.bytes.begin(), tensor.bytes.end());
+      stacked.rows += part.rows.count;
+      const auto row_bytes = static_cast<std::size_t>(columns) * kernels::SizeOf(tensor.dtype);
+      const auto rows = tensor.bytes.subspan(static_cast<std::size_t>(part.rows.first) * row_bytes,
+                                             static_cast<std::size_t>(part.rows.count) * row_bytes);
+      bytes.insert(bytes.end(), rows.begin(), rows.end());
     }
     stacked.data = bytes.data();
     return stacked;
   }
 
-  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> Pack(std::span<const MatrixName> parts,
+  /// For a matmul of whole inputs.
+  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> Pack(std::span<const MatrixRows> parts,
                                                               std::int64_t columns) {
+    return PackSegments(parts, columns, {});
+  }
+  /// For a matmul of this rank's share of the inputs, whose results the ranks add up.
+  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> PackShare(const MatrixRows& part,
+                                                                   std::int64_t columns) {
+    return PackSegments(std::array{part}, columns, shard_.Segments());
+  }
+
+ private:
+  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> PackSegments(std::span<const MatrixRows> parts,
+                                                                      std::int64_t columns,
+                                                                      kernels::SegmentRange segments) {
     BATON_ASSIGN_OR_RETURN(const kernels::WeightView view, Stack(parts, columns, scratch_));
-    auto packed = backend_.Pack(view);
+    auto packed = backend_.Pack(view, segments);
     if (!packed.ok()) return Annotate(packed.status(), "tensor " + parts.front().name);
     return packed;
   }
 
- private:
   const Checkpoint& checkpoint_;
+  const Shard shard_;
   kernels::Backend& backend_;
   std::vector<std::byte> scratch_;
 };
@@ -66,12 +90,12 @@ struct MlpNames {
 
 absl::StatusOr<MlpWeights> LoadMlp(const std::string& prefix, const MlpNames& names, std::int64_t hidden,
                                    std::int64_t width, Loader& loader) {
-  const std::array gate_up{MatrixName{prefix + names.gate + ".weight", width},
-                           MatrixName{prefix + names.up + ".weight", width}};
-  const std::array down{MatrixName{prefix + names.down + ".weight", hidden}};
+  const Range inner = loader.GetShard().InnerColumns(width);
+  const std::array gate_up{MatrixRows{prefix + names.gate + ".weight", width, inner},
+                           MatrixRows{prefix + names.up + ".weight", width, inner}};
   MlpWeights weights;
   BATON_ASSIGN_OR_RETURN(weights.gate_up, loader.Pack(gate_up, hidden));
-  BATON_ASSIGN_OR_RETURN(weights.down, loader.Pack(down, width));
+  BATON_ASSIGN_OR_RETURN(weights.down, loader.PackShare(All(prefix + names.down + ".weight", hidden), width));
   return weights;
 }
 
@@ -80,9 +104,8 @@ absl::StatusOr<std::unique_ptr<ExpertWeights>> LoadExperts(const ModelConfig& co
   const ExpertsConfig& experts = config.experts;
   const std::string prefix = layer + experts.block + ".";
   auto weights = std::make_unique<ExpertWeights>();
-  BATON_ASSIGN_OR_RETURN(
-      weights->router,
-      loader.Pack(std::array{MatrixName{prefix + "gate.weight", experts.count}}, config.hidden));
+  BATON_ASSIGN_OR_RETURN(weights->router,
+                         loader.Pack(std::array{All(prefix + "gate.weight", experts.count)}, config.hidden));
   for (int expert = 0; expert < experts.count; ++expert) {
     BATON_ASSIGN_OR_RETURN(MlpWeights loaded, LoadMlp(fmt::format("{}experts.{}.", prefix, expert),
                                                       {experts.gate, experts.up, experts.down}, config.hidden,
@@ -95,7 +118,7 @@ absl::StatusOr<std::unique_ptr<ExpertWeights>> LoadExperts(const ModelConfig& co
                                  config.hidden, experts.shared_intermediate, loader));
   BATON_ASSIGN_OR_RETURN(
       weights->shared_gate,
-      loader.Pack(std::array{MatrixName{prefix + "shared_expert_gate.weight", 1}}, config.hidden));
+      loader.Pack(std::array{All(prefix + "shared_expert_gate.weight", 1)}, config.hidden));
   return weights;
 }
 
@@ -104,22 +127,23 @@ absl::Status LoadAttention(const ModelConfig& config, const std::string& prefix,
   const std::int64_t query_width = std::int64_t{config.heads} * config.head_dim;
   const std::int64_t kv_width = std::int64_t{config.kv_heads} * config.head_dim;
   const std::array parts{std::pair{"q", query_width}, std::pair{"k", kv_width}, std::pair{"v", kv_width}};
-  std::vector<MatrixName> qkv;
+  std::vector<MatrixRows> qkv;
   for (const auto& [part, width] : parts) {
-    qkv.push_back({fmt::format("{}{}_proj.weight", prefix, part), width});
+    const Range rows = loader.GetShard().Of(width);
+    qkv.push_back({fmt::format("{}{}_proj.weight", prefix, part), width, rows});
     if (!config.qkv_bias) continue;
     BATON_ASSIGN_OR_RETURN(const std::vector<float> bias,
                            loader.Vector(fmt::format("{}{}_proj.bias", prefix, part), width));
-    weights.qkv_bias.insert(weights.qkv_bias.end(), bias.begin(), bias.end());
+    weights.qkv_bias.insert(weights.qkv_bias.end(), bias.begin() + rows.first,
+                            bias.begin() + rows.first + rows.count);
   }
   BATON_ASSIGN_OR_RETURN(weights.qkv, loader.Pack(qkv, config.hidden));
   if (config.qk_norm) {
     BATON_ASSIGN_OR_RETURN(weights.query_norm, loader.Vector(prefix + "q_norm.weight", config.head_dim));
     BATON_ASSIGN_OR_RETURN(weights.key_norm, loader.Vector(prefix + "k_norm.weight", config.head_dim));
   }
-  BATON_ASSIGN_OR_RETURN(
-      weights.output,
-      loader.Pack(std::array{MatrixName{prefix + "o_proj.weight", config.hidden}}, query_width));
+  BATON_ASSIGN_OR_RETURN(weights.output,
+                         loader.PackShare(All(prefix + "o_proj.weight", config.hidden), query_width));
   if (config.output_bias) {
     BATON_ASSIGN_OR_RETURN(weights.output_bias, loader.Vector(prefix + "o_proj.bias", config.hidden));
   }
@@ -145,19 +169,42 @@ absl::StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, int layer, Loa
 
 }  // namespace
 
+Range Shard::Of(std::int64_t count) const {
+  const std::int64_t first = count * rank / ranks;
+  return {.first = first, .count = count * (rank + 1) / ranks - first};
+}
+
+kernels::SegmentRange Shard::Segments() const {
+  const int each = kernels::kReductionSegments / ranks;
+  return {.first = each * rank, .count = each};
+}
+
+Range Shard::InnerColumns(std::int64_t columns) const {
+  const auto bounds = kernels::SegmentBounds(columns);
+  const kernels::SegmentRange segments = Segments();
+  const std::int64_t first = bounds[static_cast<std::size_t>(segments.first)];
+  const std::int64_t end = bounds[static_cast<std::size_t>(segments.first + segments.count)];
+  return {.first = first, .count = std::min(end, columns) - first};
+}
+
 absl::StatusOr<DecoderWeights> LoadDecoderWeights(const ModelConfig& config, const Checkpoint& checkpoint,
-                                                  kernels::Backend& backend) {
-  Loader loader(checkpoint, backend);
+                                                  const Shard& shard, kernels::Backend& backend) {
+  if (config.kv_heads % shard.ranks != 0) {
+    return Error(kInvalidArgument, "{} ranks do not divide the model's {} key-value heads", shard.ranks,
+                 config.kv_heads);
+  }
+  Loader loader(checkpoint, shard, backend);
   DecoderWeights weights;
-  const std::array embedding{MatrixName{"model.embed_tokens.weight", config.vocabulary}};
-  const std::array head{MatrixName{"lm_head.weight", config.vocabulary}};
+  const std::array embedding{All("model.embed_tokens.weight", config.vocabulary)};
   BATON_ASSIGN_OR_RETURN(weights.embedding, loader.Stack(embedding, config.hidden, weights.embedding_bytes));
   for (int layer = 0; layer < config.layers; ++layer) {
     BATON_ASSIGN_OR_RETURN(LayerWeights loaded, LoadLayer(config, layer, loader));
     weights.layers.push_back(std::move(loaded));
   }
   BATON_ASSIGN_OR_RETURN(weights.final_norm, loader.Vector("model.norm.weight", config.hidden));
-  BATON_ASSIGN_OR_RETURN(weights.head, loader.Pack(config.tied_embeddings ? embedding : head, config.hidden));
+  const std::array head{MatrixRows{config.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight",
+                                   config.vocabulary, shard.Of(config.vocabulary)}};
+  BATON_ASSIGN_OR_RETURN(weights.head, loader.Pack(head, config.hidden));
   return weights;
 }
 

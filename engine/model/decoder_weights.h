@@ -49,9 +49,28 @@ struct DecoderWeights {
   std::unique_ptr<kernels::PackedMatrix> head;  // packed from the embedding where they are tied
 };
 
-/// Reads and packs what `config` asks for. Errors name file and tensor.
+/// Numbers [first, first + count) of something.
+struct Range {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
+
+/// Which share of a tensor-parallel model a rank has: its heads of attention, its inner columns of every MLP,
+/// its rows of the vocabulary.
+struct Shard {
+  int rank = 0;
+  int ranks = 1;  // 1, 2, 4 or 8
+  /// This rank's part of `count` things, which are shared out as evenly as can be.
+  [[nodiscard]] Range Of(std::int64_t count) const;
+  /// The segments of a matmul's K that this rank sums, and the columns that they span.
+  [[nodiscard]] kernels::SegmentRange Segments() const;
+  [[nodiscard]] Range InnerColumns(std::int64_t columns) const;
+};
+
+/// Reads and packs the share of `shard` of what `config` asks for. Errors name file and tensor.
 [[nodiscard]] absl::StatusOr<DecoderWeights> LoadDecoderWeights(const ModelConfig& config,
                                                                 const Checkpoint& checkpoint,
+                                                                const Shard& shard,
                                                                 kernels::Backend& backend);
 
 }  // namespace baton::engine

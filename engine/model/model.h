@@ -13,6 +13,7 @@
 #include "engine/kv/kv_arena.h"
 #include "engine/model/model_config.h"
 #include "kernels/backend.h"
+#include "kernels/communicator.h"
 
 namespace baton::engine {
 
@@ -47,5 +48,13 @@ class Model {
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
                                                                kernels::Backend& backend,
                                                                std::int64_t max_rows);
+
+/// One rank's share of a tensor-parallel model: 1/Size() of the heads and of every MLP, on this rank's own
+/// backend. Its KV arena has kv_heads / Size() heads. All ranks call Forward with the same batch; each gets
+/// the same logits, those of a single rank to the bit. `communicator` must outlive the model.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadModelShare(const std::string& directory,
+                                                                    kernels::Backend& backend,
+                                                                    kernels::Communicator& communicator,
+                                                                    std::int64_t max_rows);
 
 }  // namespace baton::engine

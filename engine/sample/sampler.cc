@@ -5,14 +5,12 @@
 #include <limits>
 
 #include "common/base/check.h"
-#include "common/base/error.h"
 #include "common/base/random.h"
 
 namespace baton::engine {
 namespace {
 
 constexpr float kExcluded = -std::numeric_limits<float>::infinity();
-constexpr double kMaxTemperature = 2;     // the bound of the OpenAI API
 constexpr std::size_t kFirstSorted = 64;  // candidates that top-p sorts at first; most nuclei are smaller
 
 TokenId Greedy(std::span<const float> logits) {
@@ -67,30 +65,73 @@ double Total(const std::vector<std::int32_t>& order, const std::vector<double>& 
   return total;
 }
 
-}  // namespace
-
-absl::Status Validate(const SamplingParams& params) {
-  if (!(params.temperature >= 0 && params.temperature <= kMaxTemperature)) {
-    return Error(kInvalidArgument, "temperature must be between 0 and {}, not {}", kMaxTemperature,
-                 params.temperature);
-  }
-  if (!(params.top_p > 0 && params.top_p <= 1)) {
-    return Error(kInvalidArgument, "top_p must be above 0 and at most 1, not {}", params.top_p);
-  }
-  if (params.top_k < 0) return Error(kInvalidArgument, "top_k must be 0 (off) or more, not {}", params.top_k);
-  if (!(params.min_p >= 0 && params.min_p <= 1)) {
-    return Error(kInvalidArgument, "min_p must be between 0 and 1, not {}", params.min_p);
-  }
-  return absl::OkStatus();
+bool IsAllowed(std::span<const std::uint64_t> allowed, std::size_t id) {
+  return (allowed[id / 64] >> (id % 64) & 1U) != 0;
 }
+
+/// Masks what is not allowed, then what is banned; the ban yields where it would leave nothing.
+void Mask(std::span<const float> logits, const SamplingContext& context, std::span<float> out) {
+  if (!context.allowed.empty()) {
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (!IsAllowed(context.allowed, i)) out[i] = kExcluded;
+    }
+  }
+  const auto inside = [&](TokenId id) { return id >= 0 && static_cast<std::size_t>(id) < out.size(); };
+  for (const TokenId id : context.banned) {
+    if (inside(id)) out[static_cast<std::size_t>(id)] = kExcluded;
+  }
+  if (context.banned.empty() || context.allowed.empty()) return;
+  if (std::any_of(out.begin(), out.end(), [](float logit) { return logit > kExcluded; })) return;
+  for (const TokenId id : context.banned) {
+    const auto i = static_cast<std::size_t>(id);
+    if (inside(id) && IsAllowed(context.allowed, i)) out[i] = logits[i];
+  }
+}
+
+void Penalize(const SamplingParams& params, const TokenHistory& history, std::span<float> out) {
+  for (const TokenHistory::Entry& entry : history.Entries()) {
+    float& logit = out[static_cast<std::size_t>(entry.token)];
+    double value = logit;
+    value = value > 0 ? value / params.repetition_penalty : value * params.repetition_penalty;
+    if (entry.answered > 0) value -= params.frequency_penalty * entry.answered + params.presence_penalty;
+    logit = static_cast<float>(value);
+  }
+}
+
+}  // namespace
 
 Sampler::Sampler(std::int32_t vocabulary_size) : probabilities_(static_cast<std::size_t>(vocabulary_size)) {
   order_.reserve(probabilities_.size());
 }
 
-TokenId Sampler::Sample(std::span<const float> logits, const SamplingParams& params, std::int64_t position) {
+TokenId Sampler::Sample(std::span<const float> logits, const SamplingParams& params, std::int64_t position,
+                        const SamplingContext& context) {
   BATON_CHECK(logits.size() == probabilities_.size(), "{} logits, vocabulary {}", logits.size(),
               probabilities_.size());
+  return Draw(Adjust(logits, params, context), params, position);
+}
+
+/// The logits themselves where nothing is to be done.
+std::span<const float> Sampler::Adjust(std::span<const float> logits, const SamplingParams& params,
+                                       const SamplingContext& context) {
+  const bool masks = !context.allowed.empty() || !context.banned.empty();
+  if (!masks && params.bias.empty() && !params.Penalizes()) return logits;
+  BATON_CHECK(context.allowed.empty() || context.allowed.size() == (logits.size() + 63) / 64,
+              "a mask of {} words, vocabulary {}", context.allowed.size(), logits.size());
+  adjusted_.assign(logits.begin(), logits.end());
+  Mask(logits, context, adjusted_);
+  for (const TokenBias& bias : params.bias) {
+    const auto i = static_cast<std::size_t>(bias.token);
+    if (bias.token >= 0 && i < adjusted_.size()) adjusted_[i] += bias.bias;
+  }
+  if (params.Penalizes()) {
+    BATON_CHECK(context.history != nullptr, "penalties without a history");
+    Penalize(params, *context.history, adjusted_);
+  }
+  return adjusted_;
+}
+
+TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& params, std::int64_t position) {
   const TokenId best = Greedy(logits);
   const float highest = logits[static_cast<std::size_t>(best)];
   if (params.temperature <= 0 || params.top_k == 1 || !std::isfinite(highest)) return best;

@@ -57,8 +57,9 @@ class CpuBackend final : public Backend {
     return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes}, Free);
   }
 
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight) override {
-    return CpuMatrix::Create(weight, compute_, *this, pool_);
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight,
+                                                     SegmentRange segments) override {
+    return CpuMatrix::Create(weight, segments, compute_, *this, pool_);
   }
 
   void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) override {

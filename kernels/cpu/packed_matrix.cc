@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "common/base/check.h"
 #include "common/base/error.h"
 
 namespace baton::kernels::cpu {
@@ -22,26 +23,35 @@ float WidenF16(std::uint16_t half) {
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
+/// Columns [begin, end) of a stored matrix.
+struct ColumnRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
 /// Output `row` of `weight` into column `column` of a bf16 panel.
-void PackBf16(const WeightView& weight, std::int64_t row, std::int64_t column, std::uint16_t* panel) {
+void PackBf16(const WeightView& weight, ColumnRange range, std::int64_t row, std::int64_t column,
+              std::uint16_t* panel) {
   const std::byte* source =
       weight.data + row * weight.columns * static_cast<std::int64_t>(SizeOf(weight.dtype));
-  for (std::int64_t k = 0; k < weight.columns; ++k) {
+  for (std::int64_t i = range.begin; i < range.end; ++i) {
     std::uint16_t value = 0;
     if (weight.dtype == DType::kBF16) {
-      std::memcpy(&value, source + 2 * k, 2);
+      std::memcpy(&value, source + 2 * i, 2);
     } else {
-      value = RoundToBf16(LoadElement(source, weight.dtype, k));
+      value = RoundToBf16(LoadElement(source, weight.dtype, i));
     }
+    const std::int64_t k = i - range.begin;
     panel[(k / 2 * kPanelColumns + column) * 2 + k % 2] = value;
   }
 }
 
-void PackF32(const WeightView& weight, std::int64_t row, std::int64_t column, float* panel) {
+void PackF32(const WeightView& weight, ColumnRange range, std::int64_t row, std::int64_t column,
+             float* panel) {
   const std::byte* source =
       weight.data + row * weight.columns * static_cast<std::int64_t>(SizeOf(weight.dtype));
-  for (std::int64_t k = 0; k < weight.columns; ++k) {
-    panel[k * kPanelColumns + column] = LoadElement(source, weight.dtype, k);
+  for (std::int64_t i = range.begin; i < range.end; ++i) {
+    panel[(i - range.begin) * kPanelColumns + column] = LoadElement(source, weight.dtype, i);
   }
 }
 
@@ -65,41 +75,47 @@ std::uint16_t RoundToBf16(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
 }
 
-std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k) {
-  const std::int64_t half = (k + 1) / 2;
-  std::array<std::int32_t, kReductionSegments + 1> bounds{};
-  for (int i = 0; i <= kReductionSegments; ++i) {
-    bounds[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(2 * (half * i / kReductionSegments));
-  }
-  return bounds;
-}
-
-absl::StatusOr<std::unique_ptr<CpuMatrix>> CpuMatrix::Create(const WeightView& weight, ComputeClass compute,
-                                                             Backend& backend, ThreadPool& pool) {
+absl::StatusOr<std::unique_ptr<CpuMatrix>> CpuMatrix::Create(const WeightView& weight, SegmentRange segments,
+                                                             ComputeClass compute, Backend& backend,
+                                                             ThreadPool& pool) {
   if (weight.rows <= 0 || weight.columns <= 0 || weight.data == nullptr) {
     return Error(kInvalidArgument, "a weight matrix of {} x {} cannot be packed", weight.rows,
                  weight.columns);
   }
+  BATON_CHECK(segments.first >= 0 && segments.count > 0 &&
+                  std::has_single_bit(static_cast<unsigned>(segments.count)) &&
+                  segments.first % segments.count == 0 &&
+                  segments.first + segments.count <= kReductionSegments,
+              "segments {} + {}", segments.first, segments.count);
   auto matrix = std::make_unique<CpuMatrix>(Private{});
   matrix->rows_ = weight.rows;
-  matrix->columns_ = weight.columns;
   matrix->bounds_ = SegmentBounds(weight.columns);
+  const auto first = static_cast<std::size_t>(segments.first);
+  const std::int32_t begin = matrix->bounds_[first];
+  const std::int32_t end = matrix->bounds_[first + static_cast<std::size_t>(segments.count)];
+  for (std::int32_t& bound : matrix->bounds_) bound = std::clamp(bound, begin, end) - begin;
+  const ColumnRange range{.begin = begin, .end = std::min<std::int64_t>(end, weight.columns)};
+  matrix->columns_ = range.end - range.begin;
+  if (matrix->columns_ <= 0) {
+    return Error(kInvalidArgument, "{} columns cannot be shared out: segments {} to {} have none",
+                 weight.columns, segments.first, segments.first + segments.count);
+  }
   const bool bf16 = compute == ComputeClass::kBF16 || weight.dtype == DType::kBF16;
   matrix->format_ = bf16 ? PanelFormat::kBF16 : PanelFormat::kF32;
-  const std::int64_t padded_k = (weight.columns + 1) / 2 * 2;
+  const std::int64_t padded_k = (matrix->columns_ + 1) / 2 * 2;
   matrix->panel_bytes_ = padded_k * kPanelColumns * (bf16 ? 2 : 4);
   BATON_ASSIGN_OR_RETURN(matrix->buffer_,
                          backend.Allocate(static_cast<std::size_t>(matrix->panel_bytes_ * matrix->Panels())));
   std::byte* base = matrix->buffer_.As<std::byte>();
   pool.ParallelFor(matrix->Panels(), [&](std::int64_t index, int) {
     std::byte* panel = base + index * matrix->panel_bytes_;
-    const std::int64_t end = std::min<std::int64_t>(weight.rows, (index + 1) * kPanelColumns);
-    for (std::int64_t row = index * kPanelColumns; row < end; ++row) {
+    const std::int64_t last = std::min<std::int64_t>(weight.rows, (index + 1) * kPanelColumns);
+    for (std::int64_t row = index * kPanelColumns; row < last; ++row) {
       const std::int64_t column = row - index * kPanelColumns;
       if (bf16) {
-        PackBf16(weight, row, column, reinterpret_cast<std::uint16_t*>(panel));
+        PackBf16(weight, range, row, column, reinterpret_cast<std::uint16_t*>(panel));
       } else {
-        PackF32(weight, row, column, reinterpret_cast<float*>(panel));
+        PackF32(weight, range, row, column, reinterpret_cast<float*>(panel));
       }
     }
   });

@@ -12,16 +12,12 @@
 
 namespace baton::kernels::cpu {
 
-/// Bounds of the 8 segments of K, in elements: K rounded up to even, segment i is [2 * floor(h i / 8), 2 *
-/// floor(h (i+1) / 8)) with h half of that. Even, so that a pair of bf16 never straddles two segments; a
-/// function of K alone.
-[[nodiscard]] std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k);
-
 /// A matrix in panels of 32 outputs, each panel whole K, the last one padded with zeros.
 class CpuMatrix final : public PackedMatrix {
  public:
-  /// Copies `weight` into panels, in parallel. ResourceExhausted names the size.
+  /// Copies the columns of `segments` into panels, in parallel. ResourceExhausted names the size.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<CpuMatrix>> Create(const WeightView& weight,
+                                                                         SegmentRange segments,
                                                                          ComputeClass compute,
                                                                          Backend& backend, ThreadPool& pool);
 
@@ -33,6 +29,7 @@ class CpuMatrix final : public PackedMatrix {
   [[nodiscard]] const std::byte* Panel(std::int64_t index) const {
     return buffer_.As<std::byte>() + index * panel_bytes_;
   }
+  /// Of the segments within these columns; those of other shares are empty, which adds nothing to a sum.
   [[nodiscard]] const std::array<std::int32_t, kReductionSegments + 1>& Bounds() const { return bounds_; }
 
  private:
@@ -44,7 +41,7 @@ class CpuMatrix final : public PackedMatrix {
  private:
   Buffer buffer_;
   std::int64_t rows_ = 0;
-  std::int64_t columns_ = 0;
+  std::int64_t columns_ = 0;  // of the share
   std::int64_t panel_bytes_ = 0;
   PanelFormat format_ = PanelFormat::kF32;
   std::array<std::int32_t, kReductionSegments + 1> bounds_{};

@@ -18,18 +18,22 @@ namespace baton::test {
 /// A backend, a model and an arena for one sequence at a time, without executor or planner.
 class SequenceRunner {
  public:
+  /// With a communicator it is one rank of a tensor-parallel group.
   SequenceRunner(const std::string& directory, const kernels::CpuOptions& options,
-                 std::int64_t max_rows = 512) {
+                 std::int64_t max_rows = 512, kernels::Communicator* communicator = nullptr) {
     auto backend = kernels::CreateCpuBackend(options);
     BATON_CHECK(backend.ok(), "{}", Message(backend.status()));
     backend_ = *std::move(backend);
-    auto model = engine::LoadModel(directory, *backend_, max_rows);
+    auto model = communicator == nullptr
+                     ? engine::LoadModel(directory, *backend_, max_rows)
+                     : engine::LoadModelShare(directory, *backend_, *communicator, max_rows);
     BATON_CHECK(model.ok(), "{}", Message(model.status()));
     model_ = *std::move(model);
     const engine::ModelConfig& config = model_->Config();
+    const int ranks = communicator == nullptr ? 1 : communicator->Size();
     auto arena = engine::KvArena::Create(*backend_, {.layers = config.layers,
                                                      .blocks = engine::BlocksFor(config.context),
-                                                     .kv_heads = config.kv_heads,
+                                                     .kv_heads = config.kv_heads / ranks,
                                                      .head_dim = config.head_dim,
                                                      .dtype = backend_->KvType()});
     BATON_CHECK(arena.ok(), "{}", Message(arena.status()));

@@ -49,7 +49,7 @@ TEST_CASE("the portable f32 matmul sums in 8 segments joined by the fixed tree, 
 
 TEST_CASE("segments are even, in order, cover K, and are those of a rank's share where K divides by 16") {
   for (std::int64_t k = 1; k < 300; ++k) {
-    const auto bounds = cpu::SegmentBounds(k);
+    const auto bounds = SegmentBounds(k);
     CHECK(bounds.front() == 0);
     CHECK(bounds.back() == k + k % 2);
     for (std::size_t i = 0; i < 8; ++i) {

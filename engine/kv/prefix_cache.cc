@@ -1,0 +1,147 @@
+#include "engine/kv/prefix_cache.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+#include "common/text/prefix_hash.h"
+
+namespace baton::engine {
+namespace {
+
+constexpr auto kBlock = static_cast<std::size_t>(kBlockTokens);
+
+std::span<const TokenId, kBlockTokens> TokensOf(std::span<const TokenId> prompt, std::int64_t block) {
+  return prompt.subspan(static_cast<std::size_t>(block) * kBlock).first<kBlock>();
+}
+
+}  // namespace
+
+PrefixCache::PrefixCache(BlockPool& pool, std::int64_t blocks_max) : pool_(pool), blocks_max_(blocks_max) {}
+
+absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::span<const TokenId> prompt) {
+  BATON_CHECK(!prompt.empty(), "blocks for an empty prompt");
+  const std::int64_t total = BlocksFor(std::ssize(prompt));
+  const std::vector<Entry*> found = Find(salt, prompt, (std::ssize(prompt) - 1) / kBlockTokens);
+  PromptBlocks out;
+  for (const Entry* entry : found) out.blocks.push_back(entry->block);
+  pool_.Retain(out.blocks);  // before anything is evicted
+  if (!found.empty()) Touch(found.back());
+
+  const std::int64_t wanted = total - std::ssize(found);
+  const PoolCounts pool = pool_.Counts();
+  if (pool.free < wanted && pool.free + pool.cached >= wanted) Evict(wanted - pool.free);
+  absl::StatusOr<BlockTable> fresh = pool_.Allocate(wanted);
+  if (!fresh.ok()) {
+    pool_.Release(out.blocks);
+    return fresh.status();
+  }
+  out.blocks.insert(out.blocks.end(), fresh->begin(), fresh->end());
+  out.cached_tokens = std::ssize(found) * kBlockTokens;
+  ++(found.empty() ? counts_.misses : counts_.hits);
+  counts_.tokens_reused += out.cached_tokens;
+  return out;
+}
+
+void PrefixCache::Insert(std::string_view salt, std::span<const TokenId> prompt, const BlockTable& blocks) {
+  const std::int64_t full = std::ssize(prompt) / kBlockTokens;
+  BATON_CHECK(std::ssize(blocks) >= full, "{} blocks for {} tokens", blocks.size(), prompt.size());
+  const std::vector<Entry*> found = Find(salt, prompt, full);
+  Entry* leaf = found.empty() ? nullptr : found.back();
+  std::uint64_t name = leaf != nullptr ? leaf->name : text::PrefixRoot(salt);
+  for (std::int64_t i = std::ssize(found); i < full; ++i) {
+    name = text::PrefixChild(name, TokensOf(prompt, i));
+    Entry* added = Add(name, leaf, salt, TokensOf(prompt, i), blocks[static_cast<std::size_t>(i)]);
+    if (added == nullptr) break;
+    leaf = added;
+  }
+  if (leaf != nullptr) Touch(leaf);
+}
+
+/// Nothing where there is no room, or where another prefix has the name.
+PrefixCache::Entry* PrefixCache::Add(std::uint64_t name, Entry* parent, std::string_view salt, Tokens tokens,
+                                     BlockIndex block) {
+  if (entries_.contains(name) || pool_.Cached(block)) return nullptr;
+  if (parent != nullptr) ++parent->children;  // so that it stays while room is made
+  if (std::ssize(entries_) >= blocks_max_ && Evict(1) == 0) {
+    if (parent != nullptr) --parent->children;
+    return nullptr;
+  }
+  auto made = std::make_unique<Entry>();
+  Entry* entry = made.get();
+  entry->name = name;
+  entry->parent = parent;
+  if (parent == nullptr) entry->salt = salt;
+  std::copy(tokens.begin(), tokens.end(), entry->tokens.begin());
+  entry->block = block;
+  entry->age = ages_.insert(ages_.end(), entry);
+  entries_.emplace(name, std::move(made));
+  pool_.Retain({block});
+  pool_.SetCached(block, true);
+  return entry;
+}
+
+std::vector<PrefixCache::Entry*> PrefixCache::Find(std::string_view salt, std::span<const TokenId> prompt,
+                                                   std::int64_t blocks_max) const {
+  std::vector<Entry*> found;
+  std::uint64_t name = text::PrefixRoot(salt);
+  for (std::int64_t i = 0; i < blocks_max; ++i) {
+    name = text::PrefixChild(name, TokensOf(prompt, i));
+    Entry* entry = FindChild(name, found.empty() ? nullptr : found.back(), salt, TokensOf(prompt, i));
+    if (entry == nullptr) break;
+    found.push_back(entry);
+  }
+  return found;
+}
+
+PrefixCache::Entry* PrefixCache::FindChild(std::uint64_t name, const Entry* parent, std::string_view salt,
+                                           Tokens tokens) const {
+  const auto at = entries_.find(name);
+  if (at == entries_.end()) return nullptr;
+  Entry* entry = at->second.get();
+  const bool same = entry->parent == parent && (parent != nullptr || entry->salt == salt) &&
+                    std::equal(tokens.begin(), tokens.end(), entry->tokens.begin());
+  return same ? entry : nullptr;
+}
+
+/// The leaf, then its parents: each parent is then younger than its children.
+void PrefixCache::Touch(Entry* leaf) {
+  for (Entry* entry = leaf; entry != nullptr; entry = entry->parent) {
+    ages_.splice(ages_.end(), ages_, entry->age);
+  }
+}
+
+/// Takes out up to `count` blocks that nobody uses, oldest leaves first; how many it was. One pass does,
+/// since children are older than their parents.
+std::int64_t PrefixCache::Evict(std::int64_t count) {
+  std::int64_t evicted = 0;
+  for (auto at = ages_.begin(); at != ages_.end() && evicted < count;) {
+    Entry* entry = *at++;
+    if (entry->children > 0 || pool_.References(entry->block) > 1) continue;
+    Remove(entry);
+    ++evicted;
+  }
+  counts_.evictions += evicted;
+  return evicted;
+}
+
+void PrefixCache::Remove(Entry* entry) {
+  if (entry->parent != nullptr) --entry->parent->children;
+  pool_.SetCached(entry->block, false);
+  pool_.Release({entry->block});
+  ages_.erase(entry->age);
+  entries_.erase(entry->name);
+}
+
+void PrefixCache::Clear() {
+  while (!ages_.empty()) Remove(ages_.front());
+}
+
+PrefixCounts PrefixCache::Counts() const {
+  PrefixCounts counts = counts_;
+  counts.blocks = std::ssize(ages_);
+  return counts;
+}
+
+}  // namespace baton::engine

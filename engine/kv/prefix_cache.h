@@ -1,0 +1,91 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/statusor.h>
+
+#include "common/base/ids.h"
+#include "engine/kv/block_pool.h"
+#include "engine/kv/kv_arena.h"
+
+namespace baton::engine {
+
+/// Since the start.
+struct PrefixCounts {
+  std::int64_t blocks = 0;         // in the cache now
+  std::int64_t hits = 0;           // prompts of which something was here
+  std::int64_t misses = 0;         // prompts of which nothing was
+  std::int64_t tokens_reused = 0;  // of the hits
+  std::int64_t evictions = 0;      // blocks
+};
+
+/// The blocks of a prompt; the first `cached_tokens` positions, whole blocks, hold their KV already.
+struct PromptBlocks {
+  BlockTable blocks;
+  std::int64_t cached_tokens = 0;
+};
+
+/// KV of prompts that were computed, kept as long as nobody needs the memory. Control thread only.
+///
+/// A tree: an entry is one full block under its parent's, a root stands under a salt. An entry is found by
+/// the 64-bit name of its prefix, and taken only where parent, salt and all 16 tokens are equal: a collision,
+/// chosen by an attacker even, is a miss and never somebody else's KV. One reference of the pool on each
+/// block. Blocks that sequences use are never taken from them; of the others the least recently used goes
+/// first, and a parent never before its children.
+class PrefixCache {
+ public:
+  /// Keeps at most `blocks_max` blocks. The pool outlives the cache.
+  PrefixCache(BlockPool& pool, std::int64_t blocks_max);
+  ~PrefixCache() { Clear(); }
+  PrefixCache(const PrefixCache&) = delete;
+  PrefixCache& operator=(const PrefixCache&) = delete;
+
+  /// Blocks for all of `prompt`, with one reference each for the caller: shared ones for what is here, new
+  /// ones for the rest. At least the last token stays to be computed, for its logits. All or nothing;
+  /// ResourceExhausted where the pool is short even without the blocks that only the cache holds.
+  [[nodiscard]] absl::StatusOr<PromptBlocks> Allocate(std::string_view salt, std::span<const TokenId> prompt);
+  /// The KV of all of `prompt` is in `blocks`: keeps its full blocks, beside what the caller holds.
+  void Insert(std::string_view salt, std::span<const TokenId> prompt, const BlockTable& blocks);
+  /// Lets go of everything.
+  void Clear();
+
+  [[nodiscard]] PrefixCounts Counts() const;
+
+ private:
+  struct Entry {
+    std::uint64_t name = 0;
+    Entry* parent = nullptr;
+    std::string salt;  // of a root
+    std::array<TokenId, kBlockTokens> tokens{};
+    BlockIndex block;
+    int children = 0;
+    std::list<Entry*>::iterator age;
+  };
+  using Tokens = std::span<const TokenId, kBlockTokens>;
+
+  [[nodiscard]] std::vector<Entry*> Find(std::string_view salt, std::span<const TokenId> prompt,
+                                         std::int64_t blocks_max) const;
+  [[nodiscard]] Entry* FindChild(std::uint64_t name, const Entry* parent, std::string_view salt,
+                                 Tokens tokens) const;
+  [[nodiscard]] Entry* Add(std::uint64_t name, Entry* parent, std::string_view salt, Tokens tokens,
+                           BlockIndex block);
+  void Touch(Entry* leaf);
+  std::int64_t Evict(std::int64_t count);
+  void Remove(Entry* entry);
+
+  BlockPool& pool_;
+  const std::int64_t blocks_max_;
+  absl::flat_hash_map<std::uint64_t, std::unique_ptr<Entry>> entries_;  // by name
+  std::list<Entry*> ages_;  // least recently used first; children before their parents
+  PrefixCounts counts_;
+};
+
+}  // namespace baton::engine
