@@ -9,7 +9,6 @@
 
 #include "common/base/check.h"
 #include "common/base/mutex.h"
-#include "engine/sample/sampler.h"
 #include "engine/sample/token_history.h"
 
 namespace baton::engine {
@@ -279,16 +278,16 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
     if (sequence.computed < std::ssize(sequence.spec.tokens)) continue;
     const std::span<const float> values(logits.data + row++ * logits.stride,
                                         static_cast<std::size_t>(logits.columns));
+    const TokenEvent event = Choose(sequence, values, sequence.spec.sample);
+    events.OnToken(event);
     for (std::int32_t other = 1; other < sequence.spec.samples; ++other) {
       events.OnToken(Choose(sequence, values, other));
     }
-    TokenEvent event = Choose(sequence, values, sequence.spec.sample);
     sequence.decoding = true;
     sequence.spec.tokens.push_back(event.token);
     if (sequence.spec.sampling.Penalizes()) sequence.history.AddAnswer(event.token);
     ++sequence.answered;
     sequence.finish = event.finish;
-    events.OnToken(event);
   }
 }
 
@@ -296,10 +295,9 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
 TokenEvent Executor::State::Choose(const Sequence& sequence, std::span<const float> logits,
                                    std::int32_t sample) {
   const SequenceSpec& spec = sequence.spec;
-  SamplingContext context{.history = &sequence.history};
+  SamplingContext context{.history = &sequence.history, .sample = sample};
   if (sequence.answered < spec.stop.min_tokens) context.banned = spec.stop.stop_ids;
-  const std::uint64_t seed = SeedOfSample(spec.sampling.seed, sample);
-  const TokenId token = sampler.Sample(logits, spec.sampling, seed, std::ssize(spec.tokens), context);
+  const TokenId token = sampler.Sample(logits, spec.sampling, std::ssize(spec.tokens), context);
   TokenEvent event{.key = spec.key,
                    .index = sequence.answered,
                    .token = token,

@@ -12,7 +12,7 @@
 #include "engine/kv/kv_arena.h"
 #include "engine/model/model.h"
 #include "engine/sample/logprobs.h"
-#include "engine/sample/sampling_params.h"
+#include "engine/sample/sampler.h"
 #include "engine/schedule/batch_planner.h"
 
 namespace baton::engine {

@@ -108,7 +108,7 @@ TokenId Sampler::Sample(std::span<const float> logits, const SamplingParams& par
                         const SamplingContext& context) {
   BATON_CHECK(logits.size() == probabilities_.size(), "{} logits, vocabulary {}", logits.size(),
               probabilities_.size());
-  return Draw(Adjust(logits, params, context), params, position);
+  return Draw(Adjust(logits, params, context), params, SeedOfSample(params.seed, context.sample), position);
 }
 
 /// The logits themselves where nothing is to be done.
@@ -131,7 +131,8 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
   return adjusted_;
 }
 
-TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& params, std::int64_t position) {
+TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& params, std::uint64_t seed,
+                      std::int64_t position) {
   const TokenId best = Greedy(logits);
   const float highest = logits[static_cast<std::size_t>(best)];
   if (params.temperature <= 0 || params.top_k == 1 || !std::isfinite(highest)) return best;
@@ -154,7 +155,7 @@ TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& param
     KeepMass(order_, probabilities_, params.top_p * Total(order_, probabilities_), likelier);
 
   const double target =
-      CounterUniform(params.seed, static_cast<std::uint64_t>(position)) * Total(order_, probabilities_);
+      CounterUniform(seed, static_cast<std::uint64_t>(position)) * Total(order_, probabilities_);
   double reached = 0;
   TokenId chosen = best;
   for (const std::int32_t id : order_) {

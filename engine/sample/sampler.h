@@ -19,6 +19,8 @@ struct SamplingContext {
   std::span<const TokenId> banned;
   /// Needed where the parameters penalize.
   const TokenHistory* history = nullptr;
+  /// Which of several answers to one prompt: each draws with a seed of its own, made from the parameters'.
+  std::int32_t sample = 0;
 };
 
 /// The token at `position` of a sequence (0 = the prompt's first). A pure function of its arguments: the same
@@ -35,7 +37,8 @@ class Sampler {
  private:
   std::span<const float> Adjust(std::span<const float> logits, const SamplingParams& params,
                                 const SamplingContext& context);
-  TokenId Draw(std::span<const float> logits, const SamplingParams& params, std::int64_t position);
+  TokenId Draw(std::span<const float> logits, const SamplingParams& params, std::uint64_t seed,
+               std::int64_t position);
 
   std::vector<std::int32_t> order_;    // scratch
   std::vector<double> probabilities_;  // scratch

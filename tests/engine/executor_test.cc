@@ -63,7 +63,11 @@ std::vector<TokenId> PlainAnswer(const FakeModel& model, const SequenceSpec& spe
     if (std::ssize(answer) < spec.stop.min_tokens) {
       for (const TokenId id : spec.stop.stop_ids) logits[static_cast<std::size_t>(id)] = -HUGE_VALF;
     }
-    tokens.push_back(sampler.Sample(logits, spec.sampling, std::ssize(tokens)));
+    TokenHistory history;
+    history.AddPrompt(spec.tokens);
+    for (const TokenId token : answer) history.AddAnswer(token);
+    tokens.push_back(sampler.Sample(logits, spec.sampling, std::ssize(tokens),
+                                    {.history = &history, .sample = spec.sample}));
     answer.push_back(tokens.back());
     if (stops(answer.back())) break;
   }
@@ -95,6 +99,10 @@ TEST_CASE("a hundred mixed sequences each answer as if alone, and each is releas
       SequenceSpec spec =
           rig.Spec(id, Prompt(random.Between(1, 150), seed * 1000 + id), random.Between(1, 40));
       if (id % 2 == 0) spec.sampling = {.temperature = 1, .top_p = 0.9, .seed = random.Bits()};
+      if (id % 5 == 0) spec.sampling.repetition_penalty = 1.4;
+      if (id % 7 == 0) spec.sampling.frequency_penalty = 1.5;
+      if (id % 8 == 0) spec.sampling.bias = {{2, 3}, {5, -100}};
+      if (id % 9 == 0) spec.sample = 3;
       if (id % 3 == 0) spec.stop.stop_ids = {3, 5, 7, 11, 13};
       if (id % 6 == 0) spec.stop.min_tokens = std::min<std::int64_t>(5, spec.stop.max_tokens);
       specs.push_back(spec);
@@ -114,6 +122,59 @@ TEST_CASE("a hundred mixed sequences each answer as if alone, and each is releas
       REQUIRE(seen.finish == seen.released);
     }
     CHECK(rig.executor->Load().sequences == 0);
+  }
+}
+
+TEST_CASE(
+    "a prefill of several answers draws each one's first token, with log-probabilities where asked for") {
+  Rig rig;
+  SequenceSpec spec = rig.Spec(1, Prompt(20, 1), 8);
+  spec.phase = Phase::kPrefill;
+  spec.sampling = {.temperature = 1.5, .seed = 21};
+  spec.samples = 6;
+  spec.logprobs = 3;
+  rig.Start();
+
+  rig.executor->Submit(spec);
+  rig.events.WaitForReleases(1);
+
+  const std::vector<float> logits = rig.model.PlainLogits(spec.tokens);
+  const auto events = rig.events.TokenEvents();
+  REQUIRE(events.size() == 6);
+  Sampler sampler(rig.model.Config().vocabulary);
+  for (std::int32_t sample = 0; sample < 6; ++sample) {
+    const TokenEvent& event = events[static_cast<std::size_t>(sample)];
+    CHECK(event.sample == sample);
+    CHECK(event.index == 0);
+    CHECK(event.finish == FinishReason::kPrefilled);
+    CHECK(event.token == sampler.Sample(logits, spec.sampling, 20, {.sample = sample}));
+    const Logprobs wanted = LogprobsOf(logits, event.token, 3);
+    REQUIRE(event.logprobs.has_value());
+    CHECK(event.logprobs->chosen == wanted.chosen);
+    REQUIRE(event.logprobs->top.size() == 3);
+    CHECK(event.logprobs->top[2].token == wanted.top[2].token);
+  }
+}
+
+TEST_CASE("log-probabilities are of the model's own logits, and absent where nobody asked") {
+  Rig rig;
+  SequenceSpec asked = rig.Spec(1, Prompt(20, 1), 1);
+  asked.sampling.bias = {{50, 100}};
+  asked.logprobs = 0;
+  const SequenceSpec silent = rig.Spec(2, Prompt(20, 1), 1);
+  rig.Start();
+
+  rig.executor->Submit(asked);
+  rig.executor->Submit(silent);
+  rig.events.WaitForReleases(2);
+
+  const std::vector<float> logits = rig.model.PlainLogits(asked.tokens);
+  for (const TokenEvent& event : rig.events.TokenEvents()) {
+    REQUIRE(event.logprobs.has_value() == (event.key == Key(1)));
+    if (event.key == Key(2)) continue;
+    CHECK(event.token == 50);
+    CHECK(event.logprobs->chosen == LogprobsOf(logits, 50, 0).chosen);
+    CHECK(event.logprobs->top.empty());
   }
 }
 

@@ -59,6 +59,8 @@ std::vector<SequenceSpec> RandomRequests(std::size_t count, std::int64_t longest
     spec.tokens.resize(static_cast<std::size_t>(random.Between(1, longest)));
     for (TokenId& token : spec.tokens) token = static_cast<TokenId>(random.Between(0, 2046));
     if (id % 2 == 1) spec.sampling = {.temperature = 0.8, .top_p = 0.95, .top_k = 50, .seed = random.Bits()};
+    if (id % 3 == 0) spec.sampling.repetition_penalty = 1.3;
+    if (id % 4 == 0) spec.sampling.presence_penalty = spec.sampling.frequency_penalty = 0.7;
     requests.push_back(spec);
   }
   return requests;

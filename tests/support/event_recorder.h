@@ -41,6 +41,7 @@ class EventRecorder final : public engine::ExecutorEvents {
           event.index == expected && !sequence.finish.has_value() && !sequence.released.has_value();
       sequence.tokens.push_back(event.token);
       sequence.finish = event.finish;
+      token_events_.push_back(event);
     }
     if (on_token) on_token(event);
   }
@@ -71,6 +72,10 @@ class EventRecorder final : public engine::ExecutorEvents {
     const std::scoped_lock lock(mutex_);
     return sequences_[key];
   }
+  [[nodiscard]] std::vector<engine::TokenEvent> TokenEvents() {
+    const std::scoped_lock lock(mutex_);
+    return token_events_;
+  }
   [[nodiscard]] std::vector<engine::StepReport> Steps() {
     const std::scoped_lock lock(mutex_);
     return steps_;
@@ -82,6 +87,7 @@ class EventRecorder final : public engine::ExecutorEvents {
   std::map<RequestKey, Sequence> sequences_;
   std::map<RequestKey, std::int64_t> first_index_;
   std::vector<engine::StepReport> steps_;
+  std::vector<engine::TokenEvent> token_events_;
   int releases_ = 0;
 };
 
