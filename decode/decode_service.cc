@@ -26,16 +26,22 @@ constexpr std::size_t kRememberedRequests = 16384;
 
 struct Job {
   RequestKey key;
-  std::vector<TokenId> tokens;  // the prompt; then the prompt and the first token
+  std::vector<TokenId> tokens;  // the prompt
   engine::SamplingParams sampling;
   engine::StopRules stop;
+  std::int32_t logprobs = -1;
+  std::int32_t samples = 1;
   WorkerId prefill;
   Incarnation prefill_incarnation;
 
-  engine::BlockTable blocks;  // empty while it waits
+  /// Empty while it waits. For the first answer; then, for each other, its growth past the prompt's full
+  /// blocks.
+  engine::BlockTable blocks;
+  engine::BlockTable shared;  // the prompt's full blocks, as often as answers beside the first use them
   bool handoff_holds = false;
-  bool executor_holds = false;
-  bool quarantined = false;  // the transfer failed, and a write may still land
+  std::int32_t sequences = 0;  // in the executor
+  std::int32_t writing = 0;    // answers that have not ended
+  bool quarantined = false;    // the transfer failed, and a write may still land
   std::optional<Outcome> outcome;
   TimePoint arrived{};
   TimePoint begun{};
@@ -66,13 +72,21 @@ class DecodeService final : public engine::PhaseService {
   void OnCommitted(RequestKey key, const kvtransfer::CommitInfo& info);
   void OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status);
   void OnTransferReleased(RequestKey key);
-  void SendToken(RequestKey key, std::int64_t index, TokenId token, std::string_view finish);
+  void SendToken(const engine::TokenEvent& event, std::int64_t cached_tokens = 0);
   void End(Job& job, Outcome outcome);
   void FinishIfFree(Job& job);
   void SendReleased(const Job& job, const Outcome& outcome);
-  [[nodiscard]] std::int64_t BlocksOf(const Job& job) const {
+  /// Of one answer, the prompt's blocks included.
+  [[nodiscard]] static std::int64_t BlocksOfAnswer(const Job& job) {
     return engine::BlocksFor(std::ssize(job.tokens) + job.stop.max_tokens);
   }
+  [[nodiscard]] static std::int64_t SharedBlocks(const Job& job) {
+    return job.samples > 1 ? std::ssize(job.tokens) / engine::kBlockTokens : 0;
+  }
+  [[nodiscard]] static std::int64_t BlocksOf(const Job& job) {
+    return BlocksOfAnswer(job) + (job.samples - 1) * (BlocksOfAnswer(job) - SharedBlocks(job));
+  }
+  [[nodiscard]] std::vector<engine::BlockTable> Divide(Job& job);
   Job* Find(RequestKey key) {
     const auto found = jobs_.find(key);
     return found == jobs_.end() ? nullptr : found->second.get();
@@ -96,6 +110,8 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
+  job.logprobs = engine::LogprobsWanted(order.sampling());
+  job.samples = engine::SamplesWanted(order.sampling());
   job.prefill = WorkerId(order.prefill_worker());
   job.prefill_incarnation = Incarnation(order.prefill_incarnation());
   job.arrived = context_.loop.Now();
@@ -159,25 +175,60 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
   Job* job = Find(key);
   if (job == nullptr || job->outcome) return;
   job->committed = context_.loop.Now();
-  if (info.first_token < 0 || info.first_token >= context_.model.vocabulary) {
+  std::vector<TokenId> first = {info.first_token};
+  first.insert(first.end(), info.more_first_tokens.begin(), info.more_first_tokens.end());
+  const bool known = std::ranges::all_of(
+      first, [&](TokenId token) { return token >= 0 && token < context_.model.vocabulary; });
+  if (!known || std::ssize(first) != job->samples) {
     return End(*job, engine::Failed("kv_transfer",
-                                    Error(kInvalidArgument, "COMMIT with token {} outside the vocabulary",
-                                          info.first_token)));
+                                    Error(kInvalidArgument, "COMMIT with {} first tokens for {} answers, {}",
+                                          first.size(), job->samples,
+                                          known ? "all known" : "some outside the vocabulary")));
   }
-  const bool stops =
-      job->stop.min_tokens <= 1 && std::ranges::count(job->stop.stop_ids, info.first_token) > 0;
-  const std::string_view finish = stops ? "stop" : job->stop.max_tokens == 1 ? "length" : "";
-  SendToken(key, 0, info.first_token, finish);
-  if (!finish.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});
-  job->tokens.push_back(info.first_token);
-  job->executor_holds = true;
-  context_.executor.Submit({.key = key,
-                            .phase = engine::Phase::kDecode,
-                            .tokens = job->tokens,
-                            .blocks = job->blocks,
-                            .sampling = job->sampling,
-                            .stop = job->stop});
+  const std::vector<engine::BlockTable> tables = Divide(*job);
+  std::vector<engine::SequenceSpec> specs;
+  for (std::int32_t sample = 0; sample < job->samples; ++sample) {
+    const TokenId token = first[static_cast<std::size_t>(sample)];
+    const bool stops = job->stop.min_tokens <= 1 && std::ranges::count(job->stop.stop_ids, token) > 0;
+    std::optional<FinishReason> finish;
+    if (job->stop.max_tokens == 1) finish = FinishReason::kLength;
+    if (stops) finish = FinishReason::kStop;
+    SendToken({.key = key, .token = token, .finish = finish, .sample = sample}, info.cached_tokens);
+    if (finish) continue;
+    engine::SequenceSpec& spec = specs.emplace_back(
+        engine::SequenceSpec{.key = key, .phase = engine::Phase::kDecode, .tokens = job->tokens});
+    spec.tokens.push_back(token);
+    spec.blocks = tables[static_cast<std::size_t>(sample)];
+    spec.sampling = job->sampling;
+    spec.stop = job->stop;
+    spec.logprobs = job->logprobs;
+    spec.sample = sample;
+  }
+  if (specs.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});
+  job->sequences = job->writing = static_cast<std::int32_t>(specs.size());
+  for (engine::SequenceSpec& spec : specs) context_.executor.Submit(std::move(spec));
   context_.load_changed();
+}
+
+/// Each answer's blocks. They share the prompt's full blocks; what its last block has is copied to each, for
+/// each goes on in it.
+std::vector<engine::BlockTable> DecodeService::Divide(Job& job) {
+  const std::int64_t shared = SharedBlocks(job);
+  const std::int64_t whole = BlocksOfAnswer(job);
+  const engine::BlockTable prompt(job.blocks.begin(), job.blocks.begin() + shared);
+  std::vector<engine::BlockTable> tables;
+  tables.emplace_back(job.blocks.begin(), job.blocks.begin() + whole);
+  for (std::int64_t sample = 1; sample < job.samples; ++sample) {
+    const auto growth = job.blocks.begin() + whole + (sample - 1) * (whole - shared);
+    if (std::ssize(job.tokens) % engine::kBlockTokens != 0) {
+      context_.copy_block(job.blocks[static_cast<std::size_t>(shared)], *growth);
+    }
+    context_.pool.Retain(prompt);
+    job.shared.insert(job.shared.end(), prompt.begin(), prompt.end());
+    engine::BlockTable& table = tables.emplace_back(prompt);
+    table.insert(table.end(), growth, growth + (whole - shared));
+  }
+  return tables;
 }
 
 void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end,
@@ -206,30 +257,27 @@ void DecodeService::OnTransferReleased(RequestKey key) {
   FinishIfFree(*job);
 }
 
-void DecodeService::SendToken(RequestKey key, std::int64_t index, TokenId token, std::string_view finish) {
+void DecodeService::SendToken(const engine::TokenEvent& event, std::int64_t cached_tokens) {
   wire::Envelope envelope;
   wire::Token& message = *envelope.mutable_token();
-  message.set_request(key.request.value);
-  message.set_attempt(key.attempt.value);
-  message.set_index(index);
-  message.set_token(token);
-  message.set_finish(std::string(finish));
+  engine::ToWire(event, message);
+  message.set_cached_tokens(cached_tokens);
   context_.send(envelope);
 }
 
 void DecodeService::OnToken(const engine::TokenEvent& event) {
   Job* job = Find(event.key);
   if (job == nullptr || job->outcome) return;
-  const bool stops = event.finish == FinishReason::kStop;
-  const bool ends = stops || event.finish == FinishReason::kLength;
-  SendToken(event.key, event.index, event.token, !ends ? "" : stops ? "stop" : "length");
-  if (ends) job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
+  SendToken(event);
+  if (event.finish && --job->writing == 0) {
+    job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
+  }
 }
 
 void DecodeService::OnExecutorReleased(RequestKey key, FinishReason) {
   Job* job = Find(key);
   if (job == nullptr) return;
-  job->executor_holds = false;
+  --job->sequences;
   FinishIfFree(*job);
 }
 
@@ -237,16 +285,17 @@ void DecodeService::OnExecutorReleased(RequestKey key, FinishReason) {
 void DecodeService::End(Job& job, Outcome outcome) {
   if (!job.outcome) job.outcome = std::move(outcome);
   std::erase(waiting_, job.key);
-  if (job.executor_holds) context_.executor.Cancel(job.key);
+  if (job.sequences > 0) context_.executor.Cancel(job.key);
   if (job.handoff_holds) context_.handoff.AbortReceive(job.key);
   FinishIfFree(job);
 }
 
 void DecodeService::FinishIfFree(Job& job) {
-  if (!job.outcome || job.executor_holds || job.handoff_holds) return;
+  if (!job.outcome || job.sequences > 0 || job.handoff_holds) return;
   if (job.quarantined) {
     context_.pool.EndQuarantine(job.blocks);
   } else if (!job.blocks.empty()) {
+    context_.pool.Release(job.shared);
     context_.pool.Release(job.blocks);
   }
   const std::unique_ptr<Job> ended = std::move(jobs_.extract(job.key).mapped());

@@ -18,7 +18,7 @@ namespace {
 struct Sequence {
   explicit Sequence(SequenceSpec from)
       : spec(std::move(from)),
-        computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : 0),
+        computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : spec.computed_tokens),
         answered(spec.phase == Phase::kDecode ? 1 : 0),
         decoding(spec.phase == Phase::kDecode) {
     if (!spec.sampling.Penalizes()) return;
@@ -37,7 +37,12 @@ struct Sequence {
   TokenHistory history;  // empty unless there are penalties
 };
 
-/// Positions that the sequence will write KV to.
+/// Prompt tokens that a sequence which has not begun is to compute.
+std::int64_t PromptTokens(const SequenceSpec& spec) {
+  return spec.phase == Phase::kDecode ? 0 : std::ssize(spec.tokens) - spec.computed_tokens;
+}
+
+/// Positions that the sequence will have KV for.
 std::int64_t PositionsOf(const SequenceSpec& spec) {
   const std::int64_t tokens = std::ssize(spec.tokens);
   switch (spec.phase) {
@@ -138,7 +143,9 @@ void Executor::Submit(SequenceSpec spec) {
               spec.key, spec.tokens.size(), spec.stop.max_tokens);
   BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsOf(spec)),
               "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsOf(spec));
-  const std::int64_t prompt = spec.phase == Phase::kDecode ? 0 : std::ssize(spec.tokens);
+  BATON_CHECK(spec.computed_tokens >= 0 && spec.computed_tokens < std::ssize(spec.tokens),
+              "request {}: {} of {} tokens computed", spec.key, spec.computed_tokens, spec.tokens.size());
+  const std::int64_t prompt = PromptTokens(spec);
   {
     const MutexLock lock(state_->mutex);
     if (state_->idle && state_->commands.empty()) state_->progress = state_->clock.Now();
@@ -327,7 +334,7 @@ void Executor::State::PublishLoad() {
   for (const Sequence& sequence : running) count(sequence.PromptLeft());
   for (const Command& command : commands) {
     const auto* spec = std::get_if<SequenceSpec>(&command);
-    if (spec != nullptr) count(spec->phase == Phase::kDecode ? 0 : std::ssize(spec->tokens));
+    if (spec != nullptr) count(PromptTokens(*spec));
   }
   progress = clock.Now();
 }

@@ -42,6 +42,9 @@ struct SequenceSpec {
   std::vector<TokenId> tokens;
   /// Covers every position that will be written: prompt + max_tokens - 1 (kPrefill: the prompt).
   BlockTable blocks;
+  /// Positions from 0 on whose KV is in `blocks` already: they are not computed. Fewer than the prompt's
+  /// tokens; nothing to say for kDecode.
+  std::int64_t computed_tokens = 0;
   SamplingParams sampling;
   StopRules stop;
   /// Alternatives whose log-probability is reported with each token; below 0: none is, nor the token's own.

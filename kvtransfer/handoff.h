@@ -84,6 +84,9 @@ enum class TransferEnd { kAcked, kFailed, kAborted, kExpired };
 struct CommitInfo {
   TokenId first_token = 0;
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;  // of the prompt: not computed, but found on the sender
+  /// Of the request's second answer and those after it.
+  std::vector<TokenId> more_first_tokens = {};
 };
 
 struct TransferStats {

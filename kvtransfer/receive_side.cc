@@ -129,8 +129,12 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
                                 /*tell_peer=*/true));
     return;
   }
-  Run(*transfer, transfer->machine.Committed(loop_.Now(), {.first_token = commit.first_token(),
-                                                           .prompt_tokens = commit.prompt_tokens()}));
+  Run(*transfer,
+      transfer->machine.Committed(loop_.Now(), {.first_token = commit.first_token(),
+                                                .prompt_tokens = commit.prompt_tokens(),
+                                                .cached_tokens = commit.cached_tokens(),
+                                                .more_first_tokens = {commit.more_first_tokens().begin(),
+                                                                      commit.more_first_tokens().end()}}));
 }
 
 void ReceiveSide::OnAbort(WorkerId from, const peer::Abort& abort) {

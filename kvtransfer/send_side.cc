@@ -295,6 +295,8 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         ToWire(transfer.grant.transfer, *commit.mutable_transfer());
         commit.set_first_token(transfer.commit.first_token);
         commit.set_prompt_tokens(transfer.commit.prompt_tokens);
+        commit.set_cached_tokens(transfer.commit.cached_tokens);
+        for (const TokenId token : transfer.commit.more_first_tokens) commit.add_more_first_tokens(token);
         commit.set_bytes(transfer.stats.bytes);
         commit.set_messages(transfer.stats.messages);
         static_cast<void>(links_.Send(transfer.request.receiver, envelope));

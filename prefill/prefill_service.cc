@@ -25,17 +25,23 @@ constexpr std::size_t kRememberedRequests = 16384;
 struct Job {
   RequestKey key;
   std::vector<TokenId> tokens;
+  std::string cache_salt;
   engine::SamplingParams sampling;
   engine::StopRules stop;
+  std::int32_t logprobs = -1;
+  std::int32_t samples = 1;
   WorkerId decode;
   Incarnation decode_incarnation;
 
   engine::BlockTable blocks;  // empty while it waits
+  std::int64_t cached = 0;    // prompt tokens whose KV was there already
   bool executor_holds = false;
   bool handoff_holds = false;
-  bool started = false;            // the first layer of the first chunk is done
-  std::int64_t computed = 0;       // prompt tokens whose last layer is done
-  std::optional<Outcome> outcome;  // decided; it may still hold blocks
+  std::vector<TokenId> first_tokens;  // of the answers, in order
+  bool goes_on = false;               // one of them has not ended with it
+  bool started = false;               // the first layer of the first chunk is done
+  std::int64_t computed = 0;          // prompt tokens whose last layer is done
+  std::optional<Outcome> outcome;     // decided; it may still hold blocks
   std::optional<kvtransfer::TransferStats> transfer;
   TimePoint arrived{};
   TimePoint begun{};
@@ -63,6 +69,7 @@ class PrefillService final : public engine::PhaseService {
   void OnPrefill(const wire::Prefill& order);
   void CancelUpTo(RequestKey key);
   void Advance();
+  [[nodiscard]] bool Allocate(Job& job);
   void Begin(Job& job);
   void OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,
                        const kvtransfer::TransferStats& stats);
@@ -90,8 +97,11 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   if (job.key.attempt.value > 1)
     CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
+  job.cache_salt = order.cache_salt();
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
+  job.logprobs = engine::LogprobsWanted(order.sampling());
+  job.samples = engine::SamplesWanted(order.sampling());
   job.decode = WorkerId(order.decode_worker());
   job.decode_incarnation = Incarnation(order.decode_incarnation());
   job.arrived = context_.loop.Now();
@@ -126,14 +136,26 @@ void PrefillService::Advance() {
   if (std::exchange(advancing_, true)) return;  // an order that ends while it begins comes back here
   while (!waiting_.empty()) {
     Job& job = *jobs_.at(waiting_.front());
-    absl::StatusOr<engine::BlockTable> blocks =
-        context_.pool.Allocate(engine::BlocksFor(std::ssize(job.tokens)));
-    if (!blocks.ok()) break;
+    if (!Allocate(job)) break;
     waiting_.pop_front();
-    job.blocks = *std::move(blocks);
     Begin(job);
   }
   advancing_ = false;
+}
+
+/// Blocks for the prompt; those that begin it may be shared, with their KV in place.
+bool PrefillService::Allocate(Job& job) {
+  if (context_.prefixes == nullptr) {
+    absl::StatusOr<engine::BlockTable> blocks =
+        context_.pool.Allocate(engine::BlocksFor(std::ssize(job.tokens)));
+    if (blocks.ok()) job.blocks = *std::move(blocks);
+    return blocks.ok();
+  }
+  absl::StatusOr<engine::PromptBlocks> prompt = context_.prefixes->Allocate(job.cache_salt, job.tokens);
+  if (!prompt.ok()) return false;
+  job.blocks = std::move(prompt->blocks);
+  job.cached = job.computed = prompt->cached_tokens;
+  return true;
 }
 
 void PrefillService::Begin(Job& job) {
@@ -153,12 +175,18 @@ void PrefillService::Begin(Job& job) {
   if (!sent.ok()) return End(job, engine::FailedTransfer(kvtransfer::TransferEnd::kFailed, sent));
   job.handoff_holds = true;
   job.executor_holds = true;
+  for (int layer = 0; job.cached > 0 && layer < context_.model.layers; ++layer) {
+    context_.handoff.LayerReady(key, layer, 0, job.cached);
+  }
   context_.executor.Submit({.key = key,
                             .phase = engine::Phase::kPrefill,
                             .tokens = job.tokens,
                             .blocks = job.blocks,
+                            .computed_tokens = job.cached,
                             .sampling = job.sampling,
                             .stop = job.stop,
+                            .logprobs = job.logprobs,
+                            .samples = job.samples,
                             .report_layers = true});
 }
 
@@ -177,21 +205,23 @@ void PrefillService::OnLayerDone(const engine::LayerEvent& event) {
 void PrefillService::OnToken(const engine::TokenEvent& event) {
   Job* job = Find(event.key);
   if (job == nullptr || job->outcome) return;
-  const bool ends = event.finish == FinishReason::kStop || event.finish == FinishReason::kLength;
+  if (context_.prefixes != nullptr && job->first_tokens.empty()) {
+    context_.prefixes->Insert(job->cache_salt, job->tokens, job->blocks);
+  }
   wire::Envelope envelope;
   wire::Token& token = *envelope.mutable_token();
-  token.set_request(event.key.request.value);
-  token.set_attempt(event.key.attempt.value);
-  token.set_index(event.index);
-  token.set_token(event.token);
-  if (ends) token.set_finish(event.finish == FinishReason::kStop ? "stop" : "length");
+  engine::ToWire(event, token);
+  token.set_cached_tokens(job->cached);
   context_.send(envelope);  // the client's first token does not wait for the transfer
-  if (ends) {
-    End(*job, {.name = "done", .code = {}, .message = {}});
-  } else {
-    context_.handoff.Commit(event.key,
-                            {.first_token = event.token, .prompt_tokens = std::ssize(job->tokens)});
-  }
+  job->first_tokens.push_back(event.token);
+  job->goes_on |= token.finish().empty();
+  if (std::ssize(job->first_tokens) < job->samples) return;
+  if (!job->goes_on) return End(*job, {.name = "done", .code = {}, .message = {}});
+  context_.handoff.Commit(event.key,
+                          {.first_token = job->first_tokens.front(),
+                           .prompt_tokens = std::ssize(job->tokens),
+                           .cached_tokens = job->cached,
+                           .more_first_tokens = {job->first_tokens.begin() + 1, job->first_tokens.end()}});
 }
 
 void PrefillService::OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,

@@ -1,5 +1,6 @@
 #include "engine/kv/kv_arena.h"
 
+#include <cstring>
 #include <limits>
 
 #include "common/base/check.h"
@@ -47,6 +48,18 @@ kernels::KvLayer KvArena::Layer(int layer) const {
           .kv_heads = geometry_.kv_heads,
           .head_dim = geometry_.head_dim,
           .block_tokens = kBlockTokens};
+}
+
+void KvArena::CopyBlock(BlockIndex from, BlockIndex to) const {
+  BATON_CHECK(Region().kind == MemoryKind::kHost || Region().kind == MemoryKind::kPinned,
+              "blocks of a device's memory are copied by its backend");
+  BATON_CHECK(from.value < geometry_.blocks && to.value < geometry_.blocks && from != to,
+              "block {} to {} of {}", from.value, to.value, geometry_.blocks);
+  const std::size_t bytes = geometry_.BlockBytes();
+  for (int layer = 0; layer < geometry_.layers; ++layer) {
+    std::byte* base = Layer(layer).base;
+    std::memcpy(base + to.value * bytes, base + from.value * bytes, bytes);
+  }
 }
 
 }  // namespace baton::engine

@@ -43,6 +43,8 @@ class KvArena {
   [[nodiscard]] const KvGeometry& Geometry() const { return geometry_; }
   [[nodiscard]] const MemoryRegion& Region() const { return buffer_.Region(); }
   [[nodiscard]] kernels::KvLayer Layer(int layer) const;
+  /// Copies all layers of one block into another. Host memory only.
+  void CopyBlock(BlockIndex from, BlockIndex to) const;
 
  private:
   KvArena(kernels::Buffer buffer, const KvGeometry& geometry)

@@ -95,7 +95,10 @@ absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
   }
   ReadNetwork(root, out);
   ReadCompute(root.Sub("compute"), out.compute);
-  root.Sub("kv").Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
+  const Section kv = root.Sub("kv");
+  kv.Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
+  kv.Boolean("prefix_cache", out.prefix_cache);
+  kv.Number("prefix_cache_share", out.prefix_cache_share, 0, 1);
   ReadBatch(root.Sub("batch"), out.batch);
   root.Sub("queue").Integer("requests", out.queue_requests, 1, 1'000'000);
   ReadTransfer(root.Sub("transfer"), out.transfer);

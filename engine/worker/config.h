@@ -26,6 +26,8 @@ struct WorkerConfig {
   bool insecure_no_auth = false;
   kernels::CpuOptions compute;
   std::uint64_t kv_memory = 64U << 20;
+  bool prefix_cache = true;         // prefill: keep the KV of prompts
+  double prefix_cache_share = 0.9;  // of the KV memory, at most
   PlannerLimits batch;
   std::int64_t queue_requests = 256;
   kvtransfer::HandoffOptions transfer;

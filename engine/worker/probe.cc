@@ -19,6 +19,16 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
   blocks_free_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "free"));
   blocks_used_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "used"));
   blocks_quarantined_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "quarantined"));
+  blocks_cached_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "cached"));
+  if (prefill) {
+    const std::string_view lookups = "Prompts looked up in the prefix cache, by whether any of it was there";
+    prefix_hits_ = registry.AddCounter("baton_prefix_cache_lookups_total", lookups, {{"result", "hit"}});
+    prefix_misses_ = registry.AddCounter("baton_prefix_cache_lookups_total", lookups, {{"result", "miss"}});
+    prefix_tokens_ = registry.AddCounter("baton_prefix_cache_tokens_reused_total",
+                                         "Prompt tokens that were found instead of computed", {});
+    prefix_evictions_ = registry.AddCounter("baton_prefix_cache_evictions_total",
+                                            "KV blocks that the prefix cache gave up for others", {});
+  }
   const std::string_view ended = "Requests that this worker has released, by outcome";
   done_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "done"));
   cancelled_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "cancelled"));
@@ -46,6 +56,15 @@ void WorkerProbe::Blocks(const PoolCounts& counts) const {
   blocks_free_.Set(static_cast<double>(counts.free));
   blocks_used_.Set(static_cast<double>(counts.used));
   blocks_quarantined_.Set(static_cast<double>(counts.quarantined));
+  blocks_cached_.Set(static_cast<double>(counts.cached));
+}
+
+void WorkerProbe::Prefixes(const PrefixCounts& counts) {
+  prefix_hits_.Increment(static_cast<double>(counts.hits - prefixes_.hits));
+  prefix_misses_.Increment(static_cast<double>(counts.misses - prefixes_.misses));
+  prefix_tokens_.Increment(static_cast<double>(counts.tokens_reused - prefixes_.tokens_reused));
+  prefix_evictions_.Increment(static_cast<double>(counts.evictions - prefixes_.evictions));
+  prefixes_ = counts;
 }
 
 void WorkerProbe::Ended(const std::string& outcome) const {

@@ -5,6 +5,7 @@
 #include "common/metrics/registry.h"
 #include "engine/executor.h"
 #include "engine/kv/block_pool.h"
+#include "engine/kv/prefix_cache.h"
 
 namespace baton::engine {
 
@@ -15,6 +16,8 @@ class WorkerProbe {
 
   void Step(const StepReport& report) const;
   void Blocks(const PoolCounts& counts) const;
+  /// Counts since the start, of a prefix cache.
+  void Prefixes(const PrefixCounts& counts);
   void InFlight(double requests) const { in_flight_.Set(requests); }
   void QueuedTokens(double tokens) const { queued_tokens_.Set(tokens); }
   void Ready(bool ready) const { ready_.Set(ready ? 1 : 0); }
@@ -29,6 +32,12 @@ class WorkerProbe {
   metrics::Gauge blocks_free_;
   metrics::Gauge blocks_used_;
   metrics::Gauge blocks_quarantined_;
+  metrics::Gauge blocks_cached_;
+  metrics::Counter prefix_hits_;
+  metrics::Counter prefix_misses_;
+  metrics::Counter prefix_tokens_;
+  metrics::Counter prefix_evictions_;
+  PrefixCounts prefixes_;  // as last counted
   metrics::Counter done_;
   metrics::Counter cancelled_;
   metrics::Counter failed_;

@@ -87,6 +87,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::unique_ptr<Model> model_;
   std::unique_ptr<KvArena> arena_;
   std::unique_ptr<BlockPool> pool_;
+  std::unique_ptr<PrefixCache> prefixes_;  // null: none is kept
   std::unique_ptr<kvtransfer::Handoff> handoff_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<PhaseService> service_;
@@ -118,6 +119,10 @@ absl::Status Runtime::LoadModelAndArena() {
   BATON_ASSIGN_OR_RETURN(KvArena arena, KvArena::Create(*backend_, geometry));
   arena_ = std::make_unique<KvArena>(std::move(arena));
   pool_ = std::make_unique<BlockPool>(geometry.blocks);
+  if (prefill_ && config_.prefix_cache) {
+    const double share = config_.prefix_cache_share * static_cast<double>(geometry.blocks);
+    prefixes_ = std::make_unique<PrefixCache>(*pool_, static_cast<std::int64_t>(share));
+  }
   LogInfo("model_loaded", {{"model", config_.model},
                            {"numerics", model_->NumericsClass()},
                            {"kv_blocks", geometry.blocks},
@@ -190,7 +195,9 @@ absl::Status Runtime::Build(const CreateService& create) {
                      .queue_requests = config_.queue_requests,
                      .probe = probe_,
                      .send = [this](const wire::Envelope& envelope) { link_->Send(envelope); },
-                     .load_changed = [this] { LoadChanged(); }});
+                     .load_changed = [this] { LoadChanged(); },
+                     .prefixes = prefixes_.get(),
+                     .copy_block = [this](BlockIndex from, BlockIndex to) { arena_->CopyBlock(from, to); }});
   UpdateGauges();
   BATON_ASSIGN_OR_RETURN(http_, MetricsListener::Start(config_.metrics, metrics_));
   return absl::OkStatus();
@@ -236,7 +243,7 @@ void Runtime::FillLoad(wire::Load& load) const {
   load.set_queued_requests(service.queued_requests);
   load.set_queued_prompt_tokens(service.queued_prompt_tokens);
   load.set_running_requests(service.running_requests);
-  load.set_kv_blocks_free(blocks.free);
+  load.set_kv_blocks_free(blocks.free + blocks.cached);  // the cache gives up what is wanted
   load.set_kv_blocks_used(blocks.used);
   load.set_kv_blocks_quarantined(blocks.quarantined);
   load.set_grants(static_cast<std::int64_t>(handoff_->LiveTransfers()));
@@ -287,6 +294,7 @@ void Runtime::LoadChanged() {
 
 void Runtime::UpdateGauges() {
   probe_.Blocks(pool_->Counts());
+  if (prefixes_ != nullptr) probe_.Prefixes(prefixes_->Counts());
   probe_.InFlight(static_cast<double>(service_->InFlight()));
   probe_.QueuedTokens(static_cast<double>(service_->Load().queued_prompt_tokens));
   probe_.Ready(Ready());

@@ -1,16 +1,57 @@
 #include "engine/worker/service.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "common/base/error.h"
 #include "common/cluster/wire.pb.h"
 
 namespace baton::engine {
+namespace {
+
+constexpr std::int32_t kLogprobsMax = 20;  // the OpenAI API's
+
+}  // namespace
 
 SamplingParams FromWire(const wire::Sampling& sampling) {
+  std::vector<TokenBias> bias;
+  for (int i = 0; i < std::min(sampling.bias_tokens_size(), sampling.bias_values_size()); ++i) {
+    bias.push_back({.token = sampling.bias_tokens(i), .bias = sampling.bias_values(i)});
+  }
   return {.temperature = sampling.temperature(),
           .top_p = sampling.top_p() > 0 ? sampling.top_p() : 1,
           .top_k = sampling.top_k(),
           .min_p = sampling.min_p(),
-          .seed = sampling.seed()};
+          .seed = sampling.seed(),
+          .repetition_penalty = sampling.repetition_penalty() != 0 ? sampling.repetition_penalty() : 1,
+          .presence_penalty = sampling.presence_penalty(),
+          .frequency_penalty = sampling.frequency_penalty(),
+          .bias = std::move(bias)};
+}
+
+std::int32_t LogprobsWanted(const wire::Sampling& sampling) {
+  return sampling.logprobs() ? std::clamp(sampling.top_logprobs(), 0, kLogprobsMax) : -1;
+}
+
+std::int32_t SamplesWanted(const wire::Sampling& sampling) {
+  return std::clamp(sampling.samples(), 1, kSamplesMax);
+}
+
+void ToWire(const TokenEvent& event, wire::Token& out) {
+  out.set_request(event.key.request.value);
+  out.set_attempt(event.key.attempt.value);
+  out.set_index(event.index);
+  out.set_token(event.token);
+  out.set_sample(event.sample);
+  if (event.finish == FinishReason::kStop) out.set_finish("stop");
+  if (event.finish == FinishReason::kLength) out.set_finish("length");
+  if (!event.logprobs) return;
+  wire::Logprobs& logprobs = *out.mutable_logprobs();
+  logprobs.set_chosen(event.logprobs->chosen);
+  for (const TokenLogprob& top : event.logprobs->top) {
+    logprobs.add_tokens(top.token);
+    logprobs.add_logprobs(top.logprob);
+  }
 }
 
 StopRules FromWire(const wire::Stop& stop) {

@@ -8,6 +8,7 @@
 #include "common/net/event_loop.h"
 #include "engine/executor.h"
 #include "engine/kv/block_pool.h"
+#include "engine/kv/prefix_cache.h"
 #include "engine/model/model_config.h"
 #include "kvtransfer/handoff.h"
 
@@ -15,6 +16,7 @@ namespace baton::wire {
 class Envelope;
 class Sampling;
 class Stop;
+class Token;
 }  // namespace baton::wire
 
 namespace baton::engine {
@@ -34,6 +36,9 @@ struct ServiceContext {
   std::function<void(const wire::Envelope&)> send;
   /// Something that a load report says has changed.
   std::function<void()> load_changed;
+  PrefixCache* prefixes = nullptr;  // KV of earlier prompts; null: none is kept
+  /// Copies the KV of one block, all layers, into another. Neither may be in use.
+  std::function<void(BlockIndex from, BlockIndex to)> copy_block = {};
 };
 
 struct ServiceLoad {
@@ -62,6 +67,13 @@ class PhaseService {
 
 [[nodiscard]] SamplingParams FromWire(const wire::Sampling& sampling);
 [[nodiscard]] StopRules FromWire(const wire::Stop& stop);
+/// Alternatives to report with each token; below 0: no log-probabilities.
+[[nodiscard]] std::int32_t LogprobsWanted(const wire::Sampling& sampling);
+/// Answers to write.
+[[nodiscard]] std::int32_t SamplesWanted(const wire::Sampling& sampling);
+/// `event` as the router reads it; not finished by a hand-off.
+void ToWire(const TokenEvent& event, wire::Token& out);
+inline constexpr std::int32_t kSamplesMax = 64;
 /// InvalidArgument where the model cannot run this: ids outside the vocabulary, empty, longer than the
 /// context, bad limits.
 [[nodiscard]] absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams& sampling,

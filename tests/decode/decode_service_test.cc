@@ -321,5 +321,104 @@ TEST_CASE("when the router is lost everything ends, whatever its state") {
   CHECK(rig.Blocks().free == kBlocks);
 }
 
+wire::Envelope OrderOfSeveral(RequestKey key, std::int64_t prompt_tokens, std::int64_t max_tokens,
+                              std::int32_t samples) {
+  wire::Envelope envelope = Order(key, prompt_tokens, max_tokens);
+  wire::Sampling& sampling = *envelope.mutable_reserve()->mutable_sampling();
+  sampling.set_temperature(1.5);
+  sampling.set_seed(77);
+  sampling.set_samples(samples);
+  return envelope;
+}
+
+/// COMMIT, after the prompt's KV has been written as the transport would; the prompt's blocks.
+engine::BlockTable CommitSeveral(DecodeRig& rig, RequestKey key, std::int64_t prompt_tokens,
+                                 std::vector<TokenId> more_first_tokens) {
+  REQUIRE(rig.handoff.WaitFor(fmt::format("receive {}", key)));
+  engine::BlockTable blocks;
+  rig.OnLoop([&] {
+    blocks = rig.handoff.receives.at(key).first.blocks;
+    const std::vector<TokenId> prompt = Prompt(prompt_tokens);
+    engine::StepBatch batch;
+    for (std::int64_t i = 0; i < prompt_tokens; ++i) {
+      batch.tokens.push_back(prompt[static_cast<std::size_t>(i)]);
+      batch.positions.push_back(static_cast<std::int32_t>(i));
+    }
+    batch.slices.push_back({.blocks = blocks, .first_row = 0, .tokens = prompt_tokens, .first_position = 0});
+    test::FakeModel writer;
+    static_cast<void>(writer.Forward(batch, rig.Arena(), {}));
+    rig.handoff.receives.at(key).second.on_committed({.first_token = kFirst,
+                                                      .prompt_tokens = prompt_tokens,
+                                                      .more_first_tokens = std::move(more_first_tokens)});
+    rig.handoff.Release(key);
+  });
+  return blocks;
+}
+
+TEST_CASE("several answers share the prompt's full blocks and go on in copies of its last one") {
+  DecodeRig rig;
+  rig.Shut();
+
+  rig.Order(OrderOfSeveral(Key(1), 40, 20, 3));
+  // 60 positions are 4 blocks; 2 are full of prompt, so that each further answer takes 2.
+  CHECK(rig.Blocks().used == 8);
+  const engine::BlockTable prompt = CommitSeveral(rig, Key(1), 40, {6, 7});
+  rig.OnLoop([&] {
+    rig.pool.Release({prompt[0], prompt[1]});
+    rig.pool.Release({prompt[0], prompt[1]});
+    CHECK(rig.pool.Counts().used == 8);  // each is still held by the first answer
+    rig.pool.Retain({prompt[0], prompt[1]});
+    rig.pool.Retain({prompt[0], prompt[1]});
+  });
+  rig.Open();
+  CHECK(rig.Released(Key(1)).outcome() == "done");
+
+  CHECK(rig.Blocks().used == 0);
+  const test::FakeModel model;
+  engine::Sampler sampler(model.Config().vocabulary);
+  for (std::int32_t sample = 0; sample < 3; ++sample) {
+    CAPTURE(sample);
+    std::vector<TokenId> tokens = Prompt(40);
+    std::int64_t index = 0;
+    for (const wire::Token& token : rig.Tokens(Key(1))) {
+      if (token.sample() != sample) continue;
+      REQUIRE(token.index() == index);
+      const TokenId wanted = index == 0
+                                 ? kFirst + sample
+                                 : sampler.Sample(model.PlainLogits(tokens), {.temperature = 1.5, .seed = 77},
+                                                  std::ssize(tokens), {.sample = sample});
+      REQUIRE(token.token() == wanted);
+      tokens.push_back(token.token());
+      CHECK(token.finish() == (index == 19 ? "length" : ""));
+      ++index;
+    }
+    CHECK(index == 20);
+  }
+}
+
+TEST_CASE("a cancel ends all answers of a request and frees what they share") {
+  DecodeRig rig;
+  rig.Shut();
+
+  rig.Order(OrderOfSeveral(Key(1), 40, 20, 3));
+  static_cast<void>(CommitSeveral(rig, Key(1), 40, {6, 7}));
+  rig.Cancel(Key(1));
+  rig.Open();
+
+  CHECK(rig.Released(Key(1)).outcome() == "cancelled");
+  CHECK(rig.Releases() == 1);
+  CHECK(rig.Blocks().used == 0);
+}
+
+TEST_CASE("a COMMIT with too few first tokens, or an unknown one, fails the request") {
+  for (const std::vector<TokenId>& more : {std::vector<TokenId>{6}, std::vector<TokenId>{6, 100000}}) {
+    DecodeRig rig;
+    rig.Order(OrderOfSeveral(Key(1), 40, 20, 3));
+    static_cast<void>(CommitSeveral(rig, Key(1), 40, more));
+    CHECK(rig.Released(Key(1)).error_code() == "kv_transfer");
+    CHECK(rig.Blocks().used == 0);
+  }
+}
+
 }  // namespace
 }  // namespace baton::decode

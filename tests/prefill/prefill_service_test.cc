@@ -19,7 +19,17 @@ using kvtransfer::TransferEnd;
 constexpr std::int64_t kBlocks = 8;
 
 struct PrefillRig : ServiceRig {
-  explicit PrefillRig(std::int64_t queue = 8) : ServiceRig(CreatePrefillService, true, kBlocks, queue) {}
+  explicit PrefillRig(std::int64_t queue = 8, std::int64_t prefix_blocks = 0)
+      : ServiceRig(CreatePrefillService, true, kBlocks, queue, prefix_blocks) {}
+
+  /// Sends a prompt through, and waits until nothing of it is left.
+  wire::Token Complete(RequestKey key, const wire::Envelope& order) {
+    Order(order);
+    REQUIRE(handoff.WaitFor(fmt::format("commit {}", key)));
+    OnLoop([&] { handoff.EndSend(key, TransferEnd::kAcked); });
+    REQUIRE(Released(key).outcome() == "done");
+    return Tokens(key).at(0);
+  }
 };
 
 wire::Envelope Order(RequestKey key, const std::vector<TokenId>& prompt, std::int64_t max_tokens = 10) {
@@ -337,6 +347,110 @@ TEST_CASE("when the router is lost everything ends, and nothing that waited begi
   CHECK(rig.handoff.Count("send 2/1") == 0);
   CHECK(rig.InFlight() == 0);
   CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a prompt that begins like an earlier one computes the rest only, and hands all of it over") {
+  PrefillRig rig(8, kBlocks);
+  std::vector<TokenId> prompt = Prompt(40);
+  const wire::Token cold = rig.Complete(Key(1), Order(Key(1), prompt));
+
+  const wire::Token warm = rig.Complete(Key(2), Order(Key(2), prompt));
+
+  CHECK(cold.cached_tokens() == 0);
+  CHECK(warm.cached_tokens() == 32);
+  CHECK(warm.token() == cold.token());
+  const std::vector<std::string> calls = rig.handoff.calls.Get();
+  CHECK(std::vector(calls.begin() + 7, calls.end()) ==
+        std::vector<std::string>{"send 2/1", "layer 0 0+32 2/1", "layer 1 0+32 2/1", "started 2/1",
+                                 "layer 0 32+8 2/1", "layer 1 32+8 2/1", "commit 2/1"});
+  rig.OnLoop([&] {
+    CHECK(rig.handoff.commits[Key(1)].cached_tokens == 0);
+    CHECK(rig.handoff.commits[Key(2)].cached_tokens == 32);
+  });
+  prompt[20] = 96;  // in the second block
+  const wire::Token other = rig.Complete(Key(3), Order(Key(3), prompt));
+  CHECK(other.cached_tokens() == 16);
+  CHECK(other.token() == Next(rig.model, prompt));
+  CHECK(rig.Blocks().used == 0);
+  CHECK(rig.Blocks().cached == 3);
+}
+
+TEST_CASE("a prompt under another salt shares nothing") {
+  PrefillRig rig(8, kBlocks);
+  wire::Envelope alice = Order(Key(1), Prompt(40));
+  alice.mutable_prefill()->set_cache_salt("alice");
+  wire::Envelope bob = Order(Key(2), Prompt(40));
+  bob.mutable_prefill()->set_cache_salt("bob");
+  wire::Envelope again = Order(Key(3), Prompt(40));
+  again.mutable_prefill()->set_cache_salt("alice");
+
+  CHECK(rig.Complete(Key(1), alice).cached_tokens() == 0);
+  CHECK(rig.Complete(Key(2), bob).cached_tokens() == 0);
+  CHECK(rig.Complete(Key(3), again).cached_tokens() == 32);
+}
+
+TEST_CASE("what the cache holds makes room for prompts that need it") {
+  PrefillRig rig(8, kBlocks);
+  static_cast<void>(rig.Complete(Key(1), Order(Key(1), Prompt(112))));
+  REQUIRE(rig.Blocks().cached == 7);
+
+  CHECK(rig.Complete(Key(2), Order(Key(2), Prompt(128, 50))).cached_tokens() == 0);
+
+  CHECK(rig.Blocks().used == 0);
+  CHECK(rig.Blocks().cached == kBlocks);
+}
+
+TEST_CASE("a prompt that is cancelled before it was computed is not kept") {
+  PrefillRig rig(8, kBlocks);
+  rig.Shut();
+  rig.Order(Order(Key(1), Prompt(64)));
+  REQUIRE(rig.stepping.Wait());
+  rig.Cancel(Key(1));
+  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAborted); });
+  rig.Open();
+
+  CHECK(rig.Released(Key(1)).outcome() == "cancelled");
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("one prefill draws the first token of each answer, and hands over the KV once for all") {
+  PrefillRig rig;
+  const std::vector<TokenId> prompt = Prompt(40);
+  wire::Envelope order = Order(Key(1), prompt);
+  wire::Sampling& sampling = *order.mutable_prefill()->mutable_sampling();
+  sampling.set_temperature(1.5);
+  sampling.set_seed(9);
+  sampling.set_samples(4);
+  sampling.set_logprobs(true);
+  sampling.set_top_logprobs(2);
+
+  rig.Order(order);
+  REQUIRE(rig.handoff.WaitFor("commit 1/1"));
+
+  const std::vector<wire::Token> tokens = rig.Tokens(Key(1));
+  REQUIRE(tokens.size() == 4);
+  engine::Sampler sampler(rig.model.Config().vocabulary);
+  const std::vector<float> logits = rig.model.PlainLogits(prompt);
+  std::vector<TokenId> first;
+  for (std::int32_t sample = 0; sample < 4; ++sample) {
+    const wire::Token& token = tokens[static_cast<std::size_t>(sample)];
+    CHECK(token.sample() == sample);
+    CHECK(token.index() == 0);
+    CHECK(token.token() == sampler.Sample(logits, {.temperature = 1.5, .seed = 9}, 40, {.sample = sample}));
+    CHECK(token.logprobs().chosen() == engine::LogprobsOf(logits, token.token(), 0).chosen);
+    CHECK(token.logprobs().tokens_size() == 2);
+    CHECK(token.logprobs().logprobs_size() == 2);
+    first.push_back(token.token());
+  }
+  rig.OnLoop([&] {
+    const kvtransfer::CommitInfo& commit = rig.handoff.commits[Key(1)];
+    CHECK(commit.first_token == first[0]);
+    CHECK(commit.more_first_tokens == std::vector<TokenId>(first.begin() + 1, first.end()));
+    CHECK(rig.handoff.sends.size() == 1);
+    rig.handoff.EndSend(Key(1), TransferEnd::kAcked);
+  });
+  CHECK(rig.Released(Key(1)).outcome() == "done");
+  CHECK(rig.Blocks().used == 0);
 }
 
 }  // namespace

@@ -38,7 +38,9 @@ class ServiceRig : public ExecutorEvents {
  public:
   using Create = std::function<std::unique_ptr<PhaseService>(const ServiceContext&)>;
 
-  ServiceRig(const Create& create, bool prefill, std::int64_t blocks, std::int64_t queue_requests = 8)
+  /// `prefix_blocks` are kept of computed prompts; 0: none, and no cache.
+  ServiceRig(const Create& create, bool prefill, std::int64_t blocks, std::int64_t queue_requests = 8,
+             std::int64_t prefix_blocks = 0)
       : pool(blocks),
         backend_(*kernels::CreateCpuBackend({.compute = kernels::ComputeClass::kF32, .threads = 1})),
         arena_(*KvArena::Create(*backend_, model.Geometry(blocks))),
@@ -47,6 +49,7 @@ class ServiceRig : public ExecutorEvents {
       stepping.Raise();
       static_cast<void>(gate_.WaitFor([](bool open) { return open; }));
     };
+    if (prefix_blocks > 0) prefixes_ = std::make_unique<PrefixCache>(pool, prefix_blocks);
     executor_ = std::make_unique<Executor>(model, arena_, PlannerLimits{.prefill_chunk_tokens = 32}, *this);
     OnLoop([&] {
       service = create(
@@ -58,7 +61,9 @@ class ServiceRig : public ExecutorEvents {
            .queue_requests = queue_requests,
            .probe = probe_,
            .send = [this](const wire::Envelope& e) { sent.Update([&](auto& all) { all.push_back(e); }); },
-           .load_changed = [] {}});
+           .load_changed = [] {},
+           .prefixes = prefixes_.get(),
+           .copy_block = [this](BlockIndex from, BlockIndex to) { arena_.CopyBlock(from, to); }});
     });
   }
   ~ServiceRig() override {
@@ -115,6 +120,8 @@ class ServiceRig : public ExecutorEvents {
   }
   [[nodiscard]] std::vector<wire::Token> Tokens(RequestKey key) const { return TokensIn(sent.Get(), key); }
 
+  [[nodiscard]] const KvArena& Arena() const { return arena_; }
+
   test::FakeModel model;
   BlockPool pool;
   ScriptedHandoff handoff;
@@ -143,6 +150,7 @@ class ServiceRig : public ExecutorEvents {
     return tokens;
   }
 
+  std::unique_ptr<PrefixCache> prefixes_;
   net::Watched<bool> gate_{true};
   std::unique_ptr<kernels::Backend> backend_;
   KvArena arena_;
