@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "engine/executor.h"
+#include "engine/kv/prefix_cache.h"
 #include "tests/support/event_recorder.h"
 #include "tests/support/make_checkpoint.h"
 #include "tests/support/temporary_folder.h"
@@ -43,6 +44,7 @@ struct Engine {
   KvArena arena;
   BlockPool pool;
   EventRecorder events;
+  int submitted = 0;  // by RunCached
   std::unique_ptr<Executor> executor;
 };
 
@@ -157,6 +159,70 @@ TEST_CASE("split equals whole, to the token, for any chunks, batches and blocks"
         tokens += expected[id].size();
       }
       CHECK(tokens > 60);
+    }
+  }
+}
+
+/// KV of positions [0, tokens), block by block and layer by layer.
+std::vector<std::byte> KvBytes(const KvArena& arena, const BlockTable& blocks, std::int64_t tokens) {
+  std::vector<std::byte> bytes;
+  const std::size_t block_bytes = arena.Geometry().BlockBytes();
+  for (int layer = 0; layer < arena.Geometry().layers; ++layer) {
+    for (std::int64_t i = 0; i < tokens / kBlockTokens; ++i) {
+      const std::byte* from =
+          arena.Layer(layer).base + blocks[static_cast<std::size_t>(i)].value * block_bytes;
+      bytes.insert(bytes.end(), from, from + block_bytes);
+    }
+  }
+  return bytes;
+}
+
+/// The prompt through the cache of the engine: computed, kept, and the KV that it then has.
+std::vector<std::byte> RunCached(Engine& engine, PrefixCache& cache, SequenceSpec spec,
+                                 std::int64_t expected_cached) {
+  const PromptBlocks prompt = cache.Allocate("", spec.tokens).value();
+  CHECK(prompt.cached_tokens == expected_cached);
+  spec.phase = Phase::kPrefill;
+  spec.report_layers = true;
+  spec.blocks = prompt.blocks;
+  spec.computed_tokens = prompt.cached_tokens;
+  const std::vector<TokenId> tokens = spec.tokens;
+  engine.executor->Submit(std::move(spec));
+  engine.events.WaitForReleases(++engine.submitted);
+  cache.Insert("", tokens, prompt.blocks);
+  std::vector<std::byte> bytes = KvBytes(engine.arena, prompt.blocks, std::ssize(tokens));
+  engine.pool.Release(prompt.blocks);
+  return bytes;
+}
+
+TEST_CASE("a prompt whose beginning is shared has the token and the KV of one computed alone, to the bit") {
+  const test::TemporaryFolder folder;
+  REQUIRE(test::MakeCheckpoint(test::NamedShape("1m").value(), folder.Path()).ok());
+  for (const auto compute : {kernels::ComputeClass::kF32, kernels::ComputeClass::kBF16}) {
+    CAPTURE(kernels::Name(compute));
+    RandomStream random(3);
+    std::vector<SequenceSpec> requests = RandomRequests(3, 10, random);
+    for (SequenceSpec& spec : requests) {
+      spec.tokens = std::vector<TokenId>(320);
+      for (TokenId& token : spec.tokens) token = static_cast<TokenId>(random.Between(0, 2046));
+    }
+    // The second begins like the first and then differs; the third is the second again.
+    std::copy_n(requests[0].tokens.begin(), 170, requests[1].tokens.begin());
+    requests[2].tokens = requests[1].tokens;
+    Engine warm(folder.Path(), compute, 100, {.prefill_chunk_tokens = 50});
+    PrefixCache cache(warm.pool, 100);
+    const std::int64_t cached[] = {0, 160, 304};
+
+    for (std::size_t id = 0; id < requests.size(); ++id) {
+      CAPTURE(id);
+      Engine cold(folder.Path(), compute, 100, {.prefill_chunk_tokens = 128});
+      PrefixCache nothing(cold.pool, 100);
+      const auto expected = RunCached(cold, nothing, requests[id], 0);
+      const auto shared = RunCached(warm, cache, requests[id], cached[id]);
+
+      CHECK(shared == expected);
+      CHECK(warm.events.Of(Key(id)).tokens == cold.events.Of(Key(id)).tokens);
+      CHECK(warm.events.Of(Key(id)).layers.front().first_position == cached[id]);
     }
   }
 }
