@@ -18,8 +18,17 @@ std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& dec
   return "";
 }
 
+/// At least one token is computed, however much is held.
+std::int64_t UncachedTokens(const WorkerSnapshot& prefill, const RequestSize& request) {
+  for (const HeldPrefix& held : request.held) {
+    if (held.worker == prefill.about.id)
+      return std::max<std::int64_t>(1, request.prompt_tokens - held.blocks * prefill.about.block_tokens);
+  }
+  return request.prompt_tokens;
+}
+
 auto Order(const PairScore& s) {
-  return std::tuple(s.queued_prompt_tokens, s.decode_tokens, s.prefill, s.decode);
+  return std::tuple(s.queued_prompt_tokens + s.uncached_tokens, s.decode_tokens, s.prefill, s.decode);
 }
 
 }  // namespace
@@ -53,6 +62,7 @@ PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSiz
                                .eligible = why.empty(),
                                .why = why,
                                .queued_prompt_tokens = prefill.queued_prompt_tokens,
+                               .uncached_tokens = UncachedTokens(prefill, request),
                                .decode_tokens = decode.placed_tokens});
     }
   }

@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/base/ids.h"
 #include "common/cluster/view.h"
+#include "router/policy/prefix_index.h"
 
 namespace baton::router {
 
@@ -15,7 +17,8 @@ namespace baton::router {
 struct RequestSize {
   std::string_view model;
   std::int64_t prompt_tokens = 0;
-  std::int64_t tokens_max = 0;  // prompt and the longest answer
+  std::int64_t tokens_max = 0;            // prompt and the longest answer
+  std::span<const HeldPrefix> held = {};  // by prefill workers, of the prompt
 };
 
 /// Why a pair of workers was or was not taken, for the decision's record.
@@ -25,6 +28,7 @@ struct PairScore {
   bool eligible = false;
   std::string_view why;  // of a pair that is not: "link not ready", "no memory now", ...
   std::int64_t queued_prompt_tokens = 0;
+  std::int64_t uncached_tokens = 0;  // of the prompt: what the prefill worker would have to compute
   std::int64_t decode_tokens = 0;
 };
 
@@ -39,9 +43,10 @@ struct PlacementResult {
 };
 
 /// Chooses the prefill and the decode worker together, joining the shortest queue by tokens: the pair whose
-/// prefill worker has the fewest prompt tokens queued, then whose decode worker holds the fewest tokens, then
-/// the lowest ids. Only ready pairs of the model with a link that is ready, of one numerics class, whose
-/// decode worker has free blocks for the longest answer. Pure.
+/// prefill worker would be done with the prompt after the fewest tokens (those queued, and those of the
+/// prompt that it does not hold), then whose decode worker holds the fewest tokens, then the lowest ids. Only
+/// ready pairs of the model with a link that is ready, of one numerics class, whose decode worker has free
+/// blocks for the longest answer. Pure.
 [[nodiscard]] PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSize& request);
 
 /// Whether the workers could ever hold the request with nothing else running.

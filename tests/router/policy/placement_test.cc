@@ -26,6 +26,26 @@ TEST_CASE("the prefill worker with the fewest queued prompt tokens is taken") {
   CHECK(Place(cluster, kRequest).placement->prefill == WorkerId{2});
 }
 
+TEST_CASE("a prompt goes where it is known, unless the queue there costs more than computing it") {
+  auto cluster = Cluster(3, 1);
+  const HeldPrefix held[] = {{WorkerId{2}, 5}, {WorkerId{3}, 1}};
+  RequestSize request = kRequest;
+  request.held = held;
+
+  PlacementResult result = Place(cluster, request);
+  CHECK(result.placement->prefill == WorkerId{2});
+  CHECK(result.scores[0].uncached_tokens == 100);
+  CHECK(result.scores[1].uncached_tokens == 20);
+  CHECK(result.scores[2].uncached_tokens == 84);
+  cluster.workers[1].queued_prompt_tokens = 63;
+  CHECK(Place(cluster, request).placement->prefill == WorkerId{2});
+  cluster.workers[1].queued_prompt_tokens = 65;
+  CHECK(Place(cluster, request).placement->prefill == WorkerId{3});
+  cluster.workers[1].queued_prompt_tokens = 81;
+  cluster.workers[2].queued_prompt_tokens = 17;
+  CHECK(Place(cluster, request).placement->prefill == WorkerId{1});
+}
+
 TEST_CASE("the decode worker that holds the fewest tokens is taken") {
   auto cluster = Cluster(1, 3);
   cluster.workers[1].placed_tokens = 300;
