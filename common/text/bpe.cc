@@ -15,8 +15,7 @@ constexpr auto kLater = [](const auto& a, const auto& b) { return a.rank_and_pla
 
 }  // namespace
 
-Bpe::Bpe(const std::array<TokenId, 256>& byte_tokens, const std::vector<Merge>& merges)
-    : byte_tokens_(byte_tokens) {
+Bpe::Bpe(const std::vector<Merge>& merges) {
   BATON_CHECK(merges.size() < UINT32_MAX);
   rules_.reserve(merges.size());
   std::uint32_t rank = 0;
@@ -37,15 +36,15 @@ void Bpe::Consider(std::uint32_t at, Scratch& scratch) const {
   scratch.heap.push_back({.rank_and_place = (std::uint64_t{rule->rank} << 32) | at, .result = rule->result});
 }
 
-void Bpe::Append(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  BATON_CHECK(word.size() < Scratch::kNone, "a word of {} bytes", word.size());
+void Bpe::Append(std::span<const TokenId> word, Scratch& scratch, std::vector<TokenId>& ids) const {
+  BATON_CHECK(word.size() < Scratch::kNone, "a word of {} tokens", word.size());
   std::vector<Scratch::Symbol>& symbols = scratch.symbols;
   std::vector<Scratch::Candidate>& heap = scratch.heap;
   symbols.clear();
   heap.clear();
   const auto length = static_cast<std::uint32_t>(word.size());
   for (std::uint32_t i = 0; i < length; ++i) {
-    symbols.push_back({.id = byte_tokens_[static_cast<std::uint8_t>(word[i])],
+    symbols.push_back({.id = word[i],
                        .previous = i == 0 ? Scratch::kNone : i - 1,
                        .next = i + 1 == length ? Scratch::kNone : i + 1});
   }

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <string>
-#include <string_view>
+#include <span>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
@@ -25,12 +23,11 @@ class Bpe {
   /// Working memory of `Append`, kept from word to word.
   class Scratch;
 
-  /// `byte_tokens` are the tokens of the single bytes.
-  Bpe(const std::array<TokenId, 256>& byte_tokens, const std::vector<Merge>& merges);
+  explicit Bpe(const std::vector<Merge>& merges);
 
-  /// Appends the tokens of `word`: of all pairs that may merge, the lowest rank first, the leftmost of
-  /// equals. O(n log n) in the length of the word.
-  void Append(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const;
+  /// Appends what becomes of the tokens that a word begins as: of all pairs that may merge, the lowest rank
+  /// first, the leftmost of equals. O(n log n) in their number.
+  void Append(std::span<const TokenId> word, Scratch& scratch, std::vector<TokenId>& ids) const;
 
  private:
   struct Rule {
@@ -40,7 +37,6 @@ class Bpe {
   void Consider(std::uint32_t at, Scratch& scratch) const;
   [[nodiscard]] const Rule* FindRule(TokenId left, TokenId right) const;
 
-  std::array<TokenId, 256> byte_tokens_;
   absl::flat_hash_map<std::uint64_t, Rule> rules_;
 };
 

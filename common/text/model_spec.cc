@@ -24,7 +24,7 @@ absl::Status CheckOff(const json::Value& model, std::string_view key) {
   return FieldError(fmt::format("model.{}", key), "is not supported");
 }
 
-absl::Status CheckModel(const json::Value& model) {
+absl::Status CheckModel(const json::Value& model, bool sentencepiece) {
   if (model.AsObject() == nullptr) return WrongKind("model", &model, "object");
   if (const json::Value* type = FindField(model, "type")) {
     if (type->AsString() == nullptr) return WrongKind("model.type", type, "string");
@@ -33,11 +33,10 @@ absl::Status CheckModel(const json::Value& model) {
                    *type->AsString());
     }
   }
-  for (const std::string_view key :
-       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"}) {
+  for (const std::string_view key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     BATON_RETURN_IF_ERROR(CheckOff(model, key));
   }
-  return absl::OkStatus();
+  return sentencepiece ? absl::OkStatus() : CheckOff(model, "byte_fallback");
 }
 
 absl::Status ReadVocabulary(const json::Value& model, ModelSpec& spec) {
@@ -71,6 +70,19 @@ absl::Status FindByteTokens(const VocabularyIndex& index, ModelSpec& spec) {
     }
     spec.byte_tokens[byte] = token->second;
   }
+  return absl::OkStatus();
+}
+
+absl::Status ReadCharacters(const json::Value& model, const VocabularyIndex& index, ModelSpec& spec) {
+  BATON_ASSIGN_OR_RETURN(spec.characters.byte_fallback, BoolField(model, "model", "byte_fallback", false));
+  BATON_ASSIGN_OR_RETURN(spec.characters.fuse_unknown, BoolField(model, "model", "fuse_unk", false));
+  const json::Value* unknown = FindField(model, "unk_token");
+  if (unknown == nullptr) return absl::OkStatus();
+  if (unknown->AsString() == nullptr) return WrongKind("model.unk_token", unknown, "string");
+  const auto token = index.find(*unknown->AsString());
+  if (token == index.end())
+    return FieldError("model.unk_token", "'{}' is not in model.vocab", *unknown->AsString());
+  spec.characters.unknown = token->second;
   return absl::OkStatus();
 }
 
@@ -128,17 +140,17 @@ absl::StatusOr<TokenId> ParseTokenId(std::string_view field, const json::Value* 
   return static_cast<TokenId>(id);
 }
 
-absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file) {
+absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file, bool sentencepiece) {
   const json::Value* model = file.Find("model");
   if (model == nullptr) return WrongKind("model", nullptr, "object");
-  BATON_RETURN_IF_ERROR(CheckModel(*model));
+  BATON_RETURN_IF_ERROR(CheckModel(*model, sentencepiece));
   ModelSpec spec;
   BATON_ASSIGN_OR_RETURN(spec.ignore_merges, BoolField(*model, "model", "ignore_merges", false));
   BATON_RETURN_IF_ERROR(ReadVocabulary(*model, spec));
   VocabularyIndex index;
   index.reserve(spec.vocabulary.size());
   for (const auto& [text, id] : spec.vocabulary) index.emplace(text, id);
-  BATON_RETURN_IF_ERROR(FindByteTokens(index, spec));
+  BATON_RETURN_IF_ERROR(sentencepiece ? ReadCharacters(*model, index, spec) : FindByteTokens(index, spec));
   BATON_RETURN_IF_ERROR(ReadMerges(*model, index, spec));
   return spec;
 }

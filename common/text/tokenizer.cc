@@ -32,6 +32,7 @@ struct TokenRow {
   std::string bytes;  // what it decodes to
   bool exists = false;
   bool special = false;
+  bool byte = false;  // one of SentencePiece's byte tokens
 };
 
 /// FNV-1a: stable across machines and builds, which the process's own hash is not.
@@ -52,13 +53,22 @@ std::vector<TokenRow> MakeRows(const TokenizerSpec& spec) {
   for (const auto& [text, id] : spec.model.vocabulary) {
     TokenRow& row = row_of(id);
     row.text = text;
-    row.bytes = FromByteLevel(text).value_or(text);  // characters that stand for no byte stand for themselves
+    if (!spec.sentencepiece) {
+      row.bytes =
+          FromByteLevel(text).value_or(text);  // characters that stand for no byte stand for themselves
+    } else if (const auto byte = ByteOfToken(text)) {
+      row.bytes.assign(1, static_cast<char>(*byte));
+      row.byte = true;
+    } else {
+      row.bytes = UnmarkSpaces(text);
+    }
   }
   for (const AddedToken& token : spec.added) {
     TokenRow& row = row_of(token.id);
     row.text = token.content;
-    row.bytes = token.content;
+    row.bytes = spec.sentencepiece ? UnmarkSpaces(token.content) : token.content;
     row.special = token.special;
+    row.byte = false;
   }
   return rows;
 }
@@ -79,15 +89,22 @@ std::vector<AddedToken> TokensToFind(const TokenizerSpec& spec, bool normalized)
 struct Tokenizer::State {
   State(TokenizerSpec spec, std::uint64_t fingerprint);
 
-  void EncodePiece(std::string_view piece, Bpe::Scratch& scratch, std::vector<TokenId>& ids) const;
-  void EncodeWords(std::string_view text, std::size_t stage, Bpe::Scratch& scratch,
+  struct Scratch {
+    Bpe::Scratch bpe;
+    std::vector<TokenId> word;
+  };
+  void EncodePiece(std::string_view piece, bool first, Scratch& scratch, std::vector<TokenId>& ids) const;
+  void EncodeWords(std::string_view text, std::size_t stage, Scratch& scratch,
                    std::vector<TokenId>& ids) const;
-  void EncodeWord(std::string_view word, Bpe::Scratch& scratch, std::vector<TokenId>& ids) const;
+  void EncodeWord(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const;
 
   std::vector<TokenRow> rows;
   absl::flat_hash_map<std::string_view, TokenId> by_text;   // keys in `rows`
-  absl::flat_hash_map<std::string_view, TokenId> by_bytes;  // filled for ignore_merges only
+  absl::flat_hash_map<std::string_view, TokenId> by_bytes;  // whole words; filled for ignore_merges only
   Bpe bpe;
+  std::array<TokenId, 256> byte_tokens;
+  std::optional<SentencePieceSpec> sentencepiece;
+  CharacterTokens characters;  // of SentencePiece
   AddedTokenFinder raw_tokens;
   AddedTokenFinder normalized_tokens;
   bool nfc;
@@ -100,7 +117,11 @@ struct Tokenizer::State {
 
 Tokenizer::State::State(TokenizerSpec spec, std::uint64_t fingerprint_in)
     : rows(MakeRows(spec)),
-      bpe(spec.model.byte_tokens, spec.model.merges),
+      bpe(spec.model.merges),
+      byte_tokens(spec.model.byte_tokens),
+      sentencepiece(spec.sentencepiece),
+      characters(spec.sentencepiece ? CharacterTokens(spec.model.vocabulary, spec.model.characters)
+                                    : CharacterTokens()),
       raw_tokens(TokensToFind(spec, /*normalized=*/false)),
       normalized_tokens(TokensToFind(spec, /*normalized=*/true)),
       nfc(spec.nfc),
@@ -114,20 +135,30 @@ Tokenizer::State::State(TokenizerSpec spec, std::uint64_t fingerprint_in)
   }
   if (!spec.model.ignore_merges) return;
   for (const auto& [text, id] : spec.model.vocabulary) {
-    if (FromByteLevel(text)) by_bytes.emplace(rows[static_cast<std::size_t>(id)].bytes, id);
+    const TokenRow& row = rows[static_cast<std::size_t>(id)];
+    if (sentencepiece) {
+      by_bytes.emplace(row.text, id);
+    } else if (FromByteLevel(text)) {
+      by_bytes.emplace(row.bytes, id);
+    }
   }
 }
 
-void Tokenizer::State::EncodeWord(std::string_view word, Bpe::Scratch& scratch,
-                                  std::vector<TokenId>& ids) const {
+void Tokenizer::State::EncodeWord(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
   if (const auto whole = by_bytes.find(word); whole != by_bytes.end()) {
     ids.push_back(whole->second);
     return;
   }
-  bpe.Append(word, scratch, ids);
+  scratch.word.clear();
+  if (sentencepiece) {
+    characters.Append(word, scratch.word);
+  } else {
+    for (const char byte : word) scratch.word.push_back(byte_tokens[static_cast<std::uint8_t>(byte)]);
+  }
+  bpe.Append(scratch.word, scratch.bpe, ids);
 }
 
-void Tokenizer::State::EncodeWords(std::string_view text, std::size_t stage, Bpe::Scratch& scratch,
+void Tokenizer::State::EncodeWords(std::string_view text, std::size_t stage, Scratch& scratch,
                                    std::vector<TokenId>& ids) const {
   if (stage == splits.size()) {
     EncodeWord(text, scratch, ids);
@@ -142,8 +173,14 @@ void Tokenizer::State::EncodeWords(std::string_view text, std::size_t stage, Bpe
 }
 
 /// `piece` is text between added tokens, normalised.
-void Tokenizer::State::EncodePiece(std::string_view piece, Bpe::Scratch& scratch,
+void Tokenizer::State::EncodePiece(std::string_view piece, bool first, Scratch& scratch,
                                    std::vector<TokenId>& ids) const {
+  if (sentencepiece) {
+    const std::string marked = MarkSpaces(piece, *sentencepiece, first);
+    const auto encode = [&](std::string_view word) { EncodeWord(word, scratch, ids); };
+    sentencepiece->split_words ? VisitWords(marked, encode) : encode(marked);
+    return;
+  }
   if (add_prefix_space && piece.front() != ' ') {
     EncodeWords(" " + std::string(piece), 0, scratch, ids);
   } else {
@@ -180,12 +217,12 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
   }
   std::vector<TokenId> ids;
   if (options.add_special_tokens) ids = state_->before;
-  Bpe::Scratch scratch;
+  State::Scratch scratch;
   const auto encode_or_add = [&](const AddedTokenFinder::Piece& piece) {
     if (piece.token != nullptr) {
       ids.push_back(piece.token->id);
     } else {
-      state_->EncodePiece(piece.text, scratch, ids);
+      state_->EncodePiece(piece.text, piece.text.data() == utf8.data(), scratch, ids);
     }
   };
   state_->raw_tokens.Cut(utf8, [&](const AddedTokenFinder::Piece& piece) {
@@ -202,10 +239,34 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
 }
 
 std::string Tokenizer::Decode(const std::vector<TokenId>& ids, bool skip_special) const {
-  std::string bytes;
-  for (const TokenId id : ids) bytes += TokenBytes(id, skip_special);
+  if (!state_->sentencepiece) {
+    std::string bytes;
+    for (const TokenId id : ids) bytes += TokenBytes(id, skip_special);
+    std::string text;
+    AppendAsValidUtf8(text, bytes);
+    return text;
+  }
   std::string text;
-  AppendAsValidUtf8(text, bytes);
+  std::string run;  // of byte tokens
+  const auto end_run = [&] {
+    if (ValidUtf8Prefix(run) == run.size()) {
+      text += run;
+    } else {
+      for (std::size_t i = 0; i < run.size(); ++i) AppendUtf8(text, 0xFFFD);
+    }
+    run.clear();
+  };
+  for (const TokenId id : ids) {
+    const std::string_view token = TokenBytes(id, skip_special);
+    if (IsByteToken(id)) {
+      run += token;
+    } else if (!token.empty()) {
+      end_run();
+      AppendAsValidUtf8(text, token);
+    }
+  }
+  end_run();
+  if (StripsFirstSpace() && text.starts_with(' ')) text.erase(0, 1);
   return text;
 }
 
@@ -218,6 +279,15 @@ std::string_view Tokenizer::TokenBytes(TokenId id, bool skip_special) const {
 bool Tokenizer::IsSpecial(TokenId id) const {
   if (id < 0 || static_cast<std::size_t>(id) >= state_->rows.size()) return false;
   return state_->rows[static_cast<std::size_t>(id)].special;
+}
+
+bool Tokenizer::IsByteToken(TokenId id) const {
+  if (id < 0 || static_cast<std::size_t>(id) >= state_->rows.size()) return false;
+  return state_->rows[static_cast<std::size_t>(id)].byte;
+}
+
+bool Tokenizer::StripsFirstSpace() const {
+  return state_->sentencepiece && state_->sentencepiece->strip_first_space;
 }
 
 std::optional<TokenId> Tokenizer::FindToken(std::string_view token) const {

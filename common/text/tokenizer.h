@@ -44,9 +44,15 @@ class Tokenizer {
   /// The text of `ids`; invalid byte sequences become U+FFFD by the maximal-subpart rule; ids past the
   /// vocabulary decode to nothing.
   [[nodiscard]] std::string Decode(const std::vector<TokenId>& ids, bool skip_special) const;
-  /// The raw bytes of one token: a special token's text (empty with `skip_special`), else its bytes.
+  /// The raw bytes of one token: a special token's text (empty with `skip_special`), else its bytes. Of a
+  /// SentencePiece-style token: its text with spaces, or the byte that it stands for.
   [[nodiscard]] std::string_view TokenBytes(TokenId id, bool skip_special) const;
   [[nodiscard]] bool IsSpecial(TokenId id) const;
+  /// Whether it is one of SentencePiece's byte tokens. A run of them that is no UTF-8 as a whole decodes to
+  /// one U+FFFD for each.
+  [[nodiscard]] bool IsByteToken(TokenId id) const;
+  /// Whether decoded text loses its first space.
+  [[nodiscard]] bool StripsFirstSpace() const;
   /// The id of a token by its text, special or not.
   [[nodiscard]] std::optional<TokenId> FindToken(std::string_view token) const;
   /// One more than the largest id.
@@ -59,8 +65,9 @@ class Tokenizer {
 };
 
 /// Turns a stream of tokens into text: whole characters at once, an incomplete UTF-8 tail is held back and
-/// flushed as U+FFFD. The concatenation of all chunks equals `Decode` of all ids. One per stream; not
-/// thread-safe.
+/// flushed as U+FFFD. The concatenation of all chunks equals `Decode` of all ids, with one exception:
+/// characters that byte tokens completed before their run turned out to be no UTF-8 have been sent and stay.
+/// One per stream; not thread-safe.
 class StreamDecoder {
  public:
   StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
@@ -71,9 +78,14 @@ class StreamDecoder {
   [[nodiscard]] std::string Flush();
 
  private:
+  void Take(std::string_view bytes, bool in_run, std::string& chunk);
+
   const Tokenizer* tokenizer_;
   bool skip_special_;
-  std::string held_;  // at most 3 bytes: the beginning of a character
+  std::string held_;         // at most 3 bytes: the beginning of a character
+  bool in_run_ = false;      // of byte tokens
+  bool run_broken_ = false;  // it is no UTF-8
+  bool begun_ = false;       // a token with text has been pushed
 };
 
 }  // namespace baton::text

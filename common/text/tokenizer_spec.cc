@@ -80,9 +80,7 @@ absl::Status ReadByteLevel(const json::Value& part, const std::string& path, Tok
 }
 
 absl::Status ReadPreTokenizer(const json::Value& file, TokenizerSpec& spec) {
-  const json::Value* pre_tokenizer = FindField(file, "pre_tokenizer");
-  if (pre_tokenizer == nullptr)
-    return FieldError("pre_tokenizer", "null is not supported; ByteLevel is needed");
+  const json::Value* pre_tokenizer = FindField(file, "pre_tokenizer");  // null is SentencePiece's
   bool byte_level = false;
   BATON_RETURN_IF_ERROR(VisitParts(
       *pre_tokenizer, "pre_tokenizer", "pretokenizers", 0,
@@ -154,7 +152,6 @@ absl::Status ReadTemplate(const json::Value& part, const std::string& path, Toke
 absl::Status ReadPostProcessor(const json::Value& file, TokenizerSpec& spec) {
   const json::Value* post_processor = FindField(file, "post_processor");
   if (post_processor == nullptr) return absl::OkStatus();
-  bool has_template = false;
   return VisitParts(
       *post_processor, "post_processor", "processors", 0,
       [&](const json::Value& part, const std::string& type, const std::string& path) -> absl::Status {
@@ -162,8 +159,8 @@ absl::Status ReadPostProcessor(const json::Value& file, TokenizerSpec& spec) {
         if (type != "TemplateProcessing") {
           return Unsupported(path, type, "TemplateProcessing, ByteLevel, Sequence");
         }
-        if (has_template) return FieldError(path, "a second TemplateProcessing is not supported");
-        has_template = true;
+        if (spec.has_template) return FieldError(path, "a second TemplateProcessing is not supported");
+        spec.has_template = true;
         return ReadTemplate(part, path, spec);
       });
 }
@@ -240,11 +237,14 @@ absl::StatusOr<TokenizerSpec> ParseTokenizerSpec(const json::Value& file) {
     if (FindField(file, key) != nullptr) return FieldError(key, "is not supported; must be null");
   }
   TokenizerSpec spec;
-  BATON_RETURN_IF_ERROR(ReadNormalizer(file, spec));
-  BATON_RETURN_IF_ERROR(ReadPreTokenizer(file, spec));
-  BATON_RETURN_IF_ERROR(CheckDecoder(file));
+  BATON_ASSIGN_OR_RETURN(spec.sentencepiece, ReadSentencePiece(file));
+  if (!spec.sentencepiece) {
+    BATON_RETURN_IF_ERROR(ReadNormalizer(file, spec));
+    BATON_RETURN_IF_ERROR(ReadPreTokenizer(file, spec));
+    BATON_RETURN_IF_ERROR(CheckDecoder(file));
+  }
   BATON_RETURN_IF_ERROR(ReadPostProcessor(file, spec));
-  BATON_ASSIGN_OR_RETURN(spec.model, ParseModelSpec(file));
+  BATON_ASSIGN_OR_RETURN(spec.model, ParseModelSpec(file, spec.sentencepiece.has_value()));
   BATON_RETURN_IF_ERROR(ReadAddedTokens(file, spec));
   BATON_RETURN_IF_ERROR(CheckTemplateIds(spec));
   return spec;

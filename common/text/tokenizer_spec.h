@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,14 +13,16 @@
 #include "common/json/value.h"
 #include "common/text/added_tokens.h"
 #include "common/text/bpe.h"
+#include "common/text/sentencepiece.h"
 #include "common/text/split.h"
 
 namespace baton::text {
 
 /// The `model` of a tokenizer.json: every id is checked, every merge refers to tokens that exist.
 struct ModelSpec {
-  std::vector<std::pair<std::string, TokenId>> vocabulary;  // in byte-level spelling
-  std::array<TokenId, 256> byte_tokens{};
+  std::vector<std::pair<std::string, TokenId>> vocabulary;  // byte-level: in that spelling
+  std::array<TokenId, 256> byte_tokens{};                   // byte-level
+  CharacterTokens::Options characters;                      // SentencePiece
   std::vector<Merge> merges;
   bool ignore_merges = false;  // a word that is a token is that token
 };
@@ -28,18 +31,20 @@ struct ModelSpec {
 struct TokenizerSpec {
   ModelSpec model;
   std::vector<AddedToken> added;
+  std::optional<SentencePieceSpec> sentencepiece;  // else byte-level
   bool nfc = false;
   std::vector<SplitPattern> splits;  // each splits the words of the one before
   bool add_prefix_space = false;
   std::vector<TokenId> before;  // special tokens of the post-processor's template
   std::vector<TokenId> after;
+  bool has_template = false;  // of the post-processor
 };
 
 /// Reads the whole file. Errors name the file and the field.
 [[nodiscard]] absl::StatusOr<TokenizerSpec> ParseTokenizerSpec(const json::Value& file);
 
-/// Reads `model` alone.
-[[nodiscard]] absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file);
+/// Reads `model` alone: of a byte-level vocabulary, or one in the manner of SentencePiece.
+[[nodiscard]] absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file, bool sentencepiece);
 
 /// An id within the bounds of this project: 0 to `kMaxTokenId`.
 [[nodiscard]] absl::StatusOr<TokenId> ParseTokenId(std::string_view field, const json::Value* value);

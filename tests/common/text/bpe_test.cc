@@ -1,6 +1,5 @@
 #include "common/text/bpe.h"
 
-#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
@@ -10,16 +9,16 @@
 namespace baton::text {
 namespace {
 
-std::array<TokenId, 256> BytesAsIds() {
-  std::array<TokenId, 256> ids{};
-  std::iota(ids.begin(), ids.end(), 0);
+/// Each byte is its own token.
+std::vector<TokenId> Bytes(std::string_view word) {
+  std::vector<TokenId> ids;
+  for (const char byte : word) ids.push_back(static_cast<std::uint8_t>(byte));
   return ids;
 }
 
 /// The definition, word for word: find the pair of lowest rank, the leftmost of equals; merge it; again.
 std::vector<TokenId> MergeByDefinition(std::string_view word, const std::vector<Merge>& merges) {
-  std::vector<TokenId> ids;
-  for (const char byte : word) ids.push_back(static_cast<std::uint8_t>(byte));
+  std::vector<TokenId> ids = Bytes(word);
   for (;;) {
     std::optional<std::size_t> best_rank;
     std::size_t best_place = 0;
@@ -59,23 +58,23 @@ TEST_CASE("the heap merges as the definition does, on random merges and words") 
   std::mt19937 random(7);
   for (int round = 0; round < 300; ++round) {
     const std::vector<Merge> merges = RandomMerges(random);
-    const Bpe bpe(BytesAsIds(), merges);
+    const Bpe bpe(merges);
     Bpe::Scratch scratch;
     std::string word;
     for (std::size_t i = random() % 40; i > 0; --i) word += static_cast<char>('a' + random() % 3);
     std::vector<TokenId> ids;
-    bpe.Append(word, scratch, ids);
+    bpe.Append(Bytes(word), scratch, ids);
     INFO("round " << round << " word " << word);
     CHECK(ids == MergeByDefinition(word, merges));
   }
 }
 
 TEST_CASE("scratch carries nothing from word to word") {
-  const Bpe bpe(BytesAsIds(), {{.left = 'a', .right = 'a', .result = 256}});
+  const Bpe bpe({{.left = 'a', .right = 'a', .result = 256}});
   Bpe::Scratch scratch;
   std::vector<TokenId> ids;
 
-  for (const std::string_view word : {"aaaa", "", "a", "ba"}) bpe.Append(word, scratch, ids);
+  for (const std::string_view word : {"aaaa", "", "a", "ba"}) bpe.Append(Bytes(word), scratch, ids);
 
   CHECK(ids == std::vector<TokenId>{256, 256, 'a', 'b', 'a'});
 }

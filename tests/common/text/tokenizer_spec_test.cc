@@ -19,8 +19,8 @@ TEST_CASE("an unsupported component is refused by name with what is supported") 
       Contains(ToyFile{.normalizer = R"({"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Strip"}]})"}
                    .ErrorText(),
                "normalizer.normalizers[1].type 'Strip' is not supported"));
-  CHECK(ToyFile{.pre_tokenizer = R"({"type":"Metaspace"})"}.ErrorText() ==
-        "tokenizer.json: pre_tokenizer.type 'Metaspace' is not supported; supported: Split, ByteLevel, "
+  CHECK(ToyFile{.pre_tokenizer = R"({"type":"Whitespace"})"}.ErrorText() ==
+        "tokenizer.json: pre_tokenizer.type 'Whitespace' is not supported; supported: Split, ByteLevel, "
         "Sequence");
   CHECK(Contains(ToyFile{.post_processor = R"({"type":"BertProcessing"})"}.ErrorText(),
                  "post_processor.type 'BertProcessing' is not supported"));

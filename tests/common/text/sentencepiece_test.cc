@@ -1,0 +1,149 @@
+#include "common/text/sentencepiece.h"
+
+#include <string>
+
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+#include "common/text/tokenizer.h"
+
+namespace baton::text {
+namespace {
+
+constexpr std::string_view kLlama2 = R"({"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},)"
+                                     R"({"type":"Replace","pattern":{"String":" "},"content":"▁"}]})";
+constexpr std::string_view kDecoder =
+    R"({"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},)"
+    R"({"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]})";
+
+/// <unk> 0, <s> 1 (special), ▁ 2, a 3, b 4, ▁a 5, ▁▁ 6, ab 7; the bytes of U+00E9: <0xC3> 8, <0xA9> 9.
+struct Toy {
+  std::string normalizer{kLlama2};
+  std::string pre_tokenizer = "null";
+  std::string decoder{kDecoder};
+  std::string model = R"("byte_fallback":true,"fuse_unk":true,"unk_token":"<unk>")";
+
+  [[nodiscard]] std::string Text() const {
+    return R"({"normalizer":)" + normalizer + R"(,"pre_tokenizer":)" + pre_tokenizer +
+           R"(,"post_processor":null,"decoder":)" + decoder +
+           R"(,"added_tokens":[{"id":1,"content":"<s>","special":true,"normalized":false}],"model":{"type":"BPE",)" +
+           model +
+           R"(,"vocab":{"<unk>":0,"<s>":1,"▁":2,"a":3,"b":4,"▁a":5,"▁▁":6,"ab":7,"<0xC3>":8,"<0xA9>":9},)"
+           R"("merges":["▁ a","▁ ▁","a b"]}})";
+  }
+  [[nodiscard]] std::unique_ptr<Tokenizer> Load() const {
+    auto tokenizer = Tokenizer::FromJson(Text());
+    INFO(Message(tokenizer.status()));
+    REQUIRE(tokenizer.ok());
+    return *std::move(tokenizer);
+  }
+  [[nodiscard]] std::string ErrorText() const { return Message(Tokenizer::FromJson(Text()).status()); }
+};
+
+using Ids = std::vector<TokenId>;
+
+std::string Metaspace(std::string_view more) {
+  return R"({"type":"Metaspace","replacement":"▁")" + std::string(more) + "}";
+}
+
+TEST_CASE("Llama 2's normalizer marks spaces and the beginning of every piece") {
+  const auto tokenizer = Toy{}.Load();
+
+  CHECK(tokenizer->Encode("a").value() == Ids{5});
+  CHECK(tokenizer->Encode(" a").value() == Ids{2, 5});
+  CHECK(tokenizer->Encode("a ab").value() == Ids{5, 5, 4});
+  CHECK(tokenizer->Encode("a<s>ab").value() == Ids{5, 1, 5, 4});
+  CHECK(tokenizer->Encode("").value().empty());
+}
+
+TEST_CASE("a character without a token becomes its bytes, or unknown where those have none") {
+  const auto tokenizer = Toy{}.Load();
+  CHECK(tokenizer->Encode("é").value() == Ids{2, 8, 9});
+  CHECK(tokenizer->Encode("xyb").value() == Ids{2, 0, 4});
+
+  const auto apart = Toy{.model = R"("byte_fallback":true,"fuse_unk":false,"unk_token":"<unk>")"}.Load();
+  CHECK(apart->Encode("xyb").value() == Ids{2, 0, 0, 4});
+  const auto no_bytes = Toy{.model = R"("byte_fallback":false,"fuse_unk":true,"unk_token":"<unk>")"}.Load();
+  CHECK(no_bytes->Encode("éb").value() == Ids{2, 0, 4});
+  const auto nothing = Toy{.model = R"("byte_fallback":false)"}.Load();
+  CHECK(nothing->Encode("xb").value() == Ids{2, 4});
+}
+
+TEST_CASE("Metaspace marks the beginning always, first or never, and may split words") {
+  const auto with = [](std::string_view more) {
+    return Toy{.normalizer = "null", .pre_tokenizer = Metaspace(more)}.Load();
+  };
+  const auto always = with(R"(,"prepend_scheme":"always","split":false)");
+  CHECK(always->Encode("ab<s>ab").value() == Ids{5, 4, 1, 5, 4});
+  CHECK(always->Encode(" ab").value() == Ids{5, 4});  // marked already
+  const auto first = with(R"(,"prepend_scheme":"first","split":false)");
+  CHECK(first->Encode("ab<s>ab").value() == Ids{5, 4, 1, 7});
+  CHECK(first->Encode("<s>ab").value() == Ids{1, 7});
+  const auto never = with(R"(,"prepend_scheme":"never","split":false)");
+  CHECK(never->Encode("ab").value() == Ids{7});
+  CHECK(never->Encode("a  b").value() == Ids{3, 6, 4});
+  const auto split = with(R"(,"prepend_scheme":"never","split":true)");
+  CHECK(split->Encode("a  b").value() == Ids{3, 2, 2, 4});
+}
+
+TEST_CASE("text loses the space that encoding put before it") {
+  const auto tokenizer = Toy{}.Load();
+
+  CHECK(tokenizer->Decode({5, 4}, false) == "ab");
+  CHECK(tokenizer->Decode({6, 3}, false) == " a");
+  CHECK(tokenizer->Decode({1, 5}, false) == "<s> a");
+  CHECK(tokenizer->Decode({1, 5}, true) == "a");
+}
+
+TEST_CASE("a run of byte tokens that is no UTF-8 becomes one U+FFFD for each") {
+  const auto tokenizer = Toy{}.Load();
+
+  CHECK(tokenizer->Decode({3, 8, 9, 4}, false) == "aéb");
+  CHECK(tokenizer->Decode({3, 8, 8, 9, 4}, false) == "a\uFFFD\uFFFD\uFFFDb");
+  CHECK(tokenizer->Decode({9, 9}, false) == "\uFFFD\uFFFD");
+}
+
+TEST_CASE("a stream of byte tokens sends whole characters and says U+FFFD once a run is broken") {
+  const auto tokenizer = Toy{}.Load();
+  StreamDecoder stream(*tokenizer, true);
+
+  CHECK(stream.Push(5) == "a");
+  CHECK(stream.Push(8).empty());
+  CHECK(stream.Push(9) == "é");
+  CHECK(stream.Push(9) == "\uFFFD");
+  CHECK(stream.Push(8) == "\uFFFD");  // the run is broken
+  CHECK(stream.Push(4) == "b");
+  CHECK(stream.Push(8).empty());
+  CHECK(stream.Push(5) == "\uFFFD a");
+  CHECK(stream.Push(8).empty());
+  CHECK(stream.Flush() == "\uFFFD");
+}
+
+TEST_CASE("a megabyte of one character is one word, and encodes") {
+  const auto tokenizer = Toy{}.Load();
+
+  const auto ids = tokenizer->Encode(std::string(1 << 20, ' '));
+
+  CHECK(ids->size() == (1 << 19) + 1);  // the mark before it, then pairs
+}
+
+TEST_CASE("what such a file has beyond that is refused by its name") {
+  CHECK(Toy{.normalizer = R"({"type":"Lowercase"})"}.ErrorText().find(
+            "normalizer[0].type 'Lowercase' is not supported") != std::string::npos);
+  CHECK(Toy{.normalizer = "null"}.ErrorText().find("pre_tokenizer: null is not supported without") !=
+        std::string::npos);
+  CHECK(Toy{.normalizer = R"({"type":"Prepend","prepend":"x"})"}.ErrorText().find("prepending 'x'") !=
+        std::string::npos);
+  CHECK(Toy{.decoder = "null"}.ErrorText().find("decoder: object expected") != std::string::npos);
+  CHECK(Toy{.decoder = R"({"type":"WordPiece"})"}.ErrorText().find("decoder[0].type 'WordPiece'") !=
+        std::string::npos);
+  CHECK(Toy{.decoder = R"({"type":"Fuse"})"}.ErrorText().find("does not turn") != std::string::npos);
+  CHECK(Toy{.model = R"("unk_token":"none")"}.ErrorText().find("model.unk_token: 'none' is not in") !=
+        std::string::npos);
+  CHECK(
+      Toy{.normalizer = "null", .pre_tokenizer = Metaspace(R"(,"prepend_scheme":"often")")}.ErrorText().find(
+          "prepend_scheme: \"often\" is none of") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace baton::text
