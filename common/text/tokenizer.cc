@@ -92,6 +92,7 @@ struct Tokenizer::State {
   struct Scratch {
     Bpe::Scratch bpe;
     std::vector<TokenId> word;
+    absl::Status status;  // of splitting
   };
   void EncodePiece(std::string_view piece, bool first, Scratch& scratch, std::vector<TokenId>& ids) const;
   void EncodeWords(std::string_view text, std::size_t stage, Scratch& scratch,
@@ -109,7 +110,7 @@ struct Tokenizer::State {
   AddedTokenFinder normalized_tokens;
   bool nfc;
   bool add_prefix_space;
-  std::vector<SplitPattern> splits;
+  std::vector<Splitter> splits;
   std::vector<TokenId> before;
   std::vector<TokenId> after;
   std::uint64_t fingerprint;
@@ -164,8 +165,14 @@ void Tokenizer::State::EncodeWords(std::string_view text, std::size_t stage, Scr
     EncodeWord(text, scratch, ids);
     return;
   }
+  if (const auto* regex = std::get_if<std::shared_ptr<const RegexSplit>>(&splits[stage])) {
+    std::vector<std::string_view> words;
+    if (const absl::Status split = (*regex)->Split(text, words); !split.ok()) scratch.status = split;
+    for (const std::string_view word : words) EncodeWords(word, stage + 1, scratch, ids);
+    return;
+  }
   while (!text.empty()) {
-    const std::size_t length = FirstWord(splits[stage], text);
+    const std::size_t length = FirstWord(std::get<SplitPattern>(splits[stage]), text);
     BATON_CHECK(length > 0 && length <= text.size(), "a word of {} of {} bytes", length, text.size());
     EncodeWords(text.substr(0, length), stage + 1, scratch, ids);
     text.remove_prefix(length);
@@ -234,6 +241,7 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
       state_->normalized_tokens.Cut(piece.text, encode_or_add);
     }
   });
+  BATON_RETURN_IF_ERROR(scratch.status);
   if (options.add_special_tokens) ids.insert(ids.end(), state_->after.begin(), state_->after.end());
   return ids;
 }

@@ -49,24 +49,66 @@ absl::Status ReadNormalizer(const json::Value& file, TokenizerSpec& spec) {
                     });
 }
 
-absl::Status ReadSplit(const json::Value& part, const std::string& path, TokenizerSpec& spec) {
-  BATON_ASSIGN_OR_RETURN(const std::string* behavior, StringField(part, path, "behavior"));
-  if (*behavior != "Isolated") {
-    return FieldError(path + ".behavior", "'{}' is not supported; supported: Isolated", *behavior);
+absl::StatusOr<RegexSplit::Options> ReadSplitOptions(const json::Value& part, const std::string& path) {
+  using Behavior = RegexSplit::Behavior;
+  static constexpr std::pair<std::string_view, Behavior> kBehaviors[] = {
+      {"Isolated", Behavior::kIsolated},
+      {"Removed", Behavior::kRemoved},
+      {"MergedWithPrevious", Behavior::kMergedWithPrevious},
+      {"MergedWithNext", Behavior::kMergedWithNext},
+      {"Contiguous", Behavior::kContiguous}};
+  RegexSplit::Options options;
+  BATON_ASSIGN_OR_RETURN(options.invert, BoolField(part, path, "invert", false));
+  BATON_ASSIGN_OR_RETURN(const std::string* name, StringField(part, path, "behavior"));
+  for (const auto& [known, behavior] : kBehaviors) {
+    if (known != *name) continue;
+    options.behavior = behavior;
+    return options;
   }
-  BATON_ASSIGN_OR_RETURN(const bool invert, BoolField(part, path, "invert", false));
-  if (invert) return FieldError(path + ".invert", "true is not supported");
+  return FieldError(path + ".behavior", "'{}' is not supported", *name);
+}
+
+absl::Status AddRegex(const std::string& regex, const std::string& path, const RegexSplit::Options& options,
+                      TokenizerSpec& spec) {
+  auto compiled = RegexSplit::Compile(regex, options);
+  if (!compiled.ok()) return FieldError(path, "'{}': {}", regex, Message(compiled.status()));
+  spec.splits.emplace_back(*std::move(compiled));
+  return absl::OkStatus();
+}
+
+/// A text that stands for itself in a regular expression.
+std::string Quoted(std::string_view text) {
+  std::string regex;
+  for (const char c : text) {
+    if (std::string_view("\\^$.[]|()?*+{}-#&").find(c) != std::string_view::npos) regex += '\\';
+    regex += c;
+  }
+  return regex;
+}
+
+absl::Status ReadSplit(const json::Value& part, const std::string& path, TokenizerSpec& spec) {
+  BATON_ASSIGN_OR_RETURN(const RegexSplit::Options options, ReadSplitOptions(part, path));
   const json::Value* pattern = part.Find("pattern");
   if (pattern == nullptr || pattern->AsObject() == nullptr)
     return WrongKind(path + ".pattern", pattern, "object");
+  if (pattern->Find("String") != nullptr) {
+    BATON_ASSIGN_OR_RETURN(const std::string* text, StringField(*pattern, path + ".pattern", "String"));
+    return AddRegex(Quoted(*text), path + ".pattern.String", options, spec);
+  }
   BATON_ASSIGN_OR_RETURN(const std::string* regex, StringField(*pattern, path + ".pattern", "Regex"));
   const std::optional<SplitPattern> known = FindSplitPattern(*regex);
-  if (!known) {
-    return FieldError(path + ".pattern.Regex",
-                      "'{}' is not supported; supported: the patterns of GPT-2, Llama 3, Qwen 2", *regex);
+  // The patterns written out by hand match all of a text: nothing lies between their words.
+  if (known && options.behavior == RegexSplit::Behavior::kIsolated) {
+    spec.splits.emplace_back(*known);
+    return absl::OkStatus();
   }
-  spec.splits.push_back(*known);
-  return absl::OkStatus();
+  return AddRegex(*regex, path + ".pattern.Regex", options, spec);
+}
+
+/// Numbers apart from the rest: each digit, or each run of them.
+absl::Status ReadDigits(const json::Value& part, const std::string& path, TokenizerSpec& spec) {
+  BATON_ASSIGN_OR_RETURN(const bool each, BoolField(part, path, "individual_digits", false));
+  return AddRegex(each ? "\\p{N}" : "\\p{N}+", path, {}, spec);
 }
 
 absl::Status ReadByteLevel(const json::Value& part, const std::string& path, TokenizerSpec& spec) {
@@ -75,7 +117,7 @@ absl::Status ReadByteLevel(const json::Value& part, const std::string& path, Tok
   if (spec.add_prefix_space && !spec.splits.empty()) {
     return FieldError(path + ".add_prefix_space", "true after a Split is not supported");
   }
-  if (use_regex) spec.splits.push_back(SplitPattern::kGpt2);
+  if (use_regex) spec.splits.emplace_back(SplitPattern::kGpt2);
   return absl::OkStatus();
 }
 
@@ -87,7 +129,8 @@ absl::Status ReadPreTokenizer(const json::Value& file, TokenizerSpec& spec) {
       [&](const json::Value& part, const std::string& type, const std::string& path) -> absl::Status {
         if (byte_level) return FieldError(path, "'{}' after ByteLevel is not supported", type);
         if (type == "Split") return ReadSplit(part, path, spec);
-        if (type != "ByteLevel") return Unsupported(path, type, "Split, ByteLevel, Sequence");
+        if (type == "Digits") return ReadDigits(part, path, spec);
+        if (type != "ByteLevel") return Unsupported(path, type, "Split, Digits, ByteLevel, Sequence");
         byte_level = true;
         return ReadByteLevel(part, path, spec);
       }));

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -13,6 +15,7 @@
 #include "common/json/value.h"
 #include "common/text/added_tokens.h"
 #include "common/text/bpe.h"
+#include "common/text/regex_split.h"
 #include "common/text/sentencepiece.h"
 #include "common/text/split.h"
 
@@ -27,13 +30,16 @@ struct ModelSpec {
   bool ignore_merges = false;  // a word that is a token is that token
 };
 
+/// One cut into words: by a pattern written out by hand, or by PCRE2.
+using Splitter = std::variant<SplitPattern, std::shared_ptr<const RegexSplit>>;
+
 /// All that a tokenizer.json says about encoding and decoding, checked.
 struct TokenizerSpec {
   ModelSpec model;
   std::vector<AddedToken> added;
   std::optional<SentencePieceSpec> sentencepiece;  // else byte-level
   bool nfc = false;
-  std::vector<SplitPattern> splits;  // each splits the words of the one before
+  std::vector<Splitter> splits;  // each splits the words of the one before
   bool add_prefix_space = false;
   std::vector<TokenId> before;  // special tokens of the post-processor's template
   std::vector<TokenId> after;

@@ -20,21 +20,29 @@ TEST_CASE("an unsupported component is refused by name with what is supported") 
                    .ErrorText(),
                "normalizer.normalizers[1].type 'Strip' is not supported"));
   CHECK(ToyFile{.pre_tokenizer = R"({"type":"Whitespace"})"}.ErrorText() ==
-        "tokenizer.json: pre_tokenizer.type 'Whitespace' is not supported; supported: Split, ByteLevel, "
-        "Sequence");
+        "tokenizer.json: pre_tokenizer.type 'Whitespace' is not supported; supported: Split, Digits, "
+        "ByteLevel, Sequence");
   CHECK(Contains(ToyFile{.post_processor = R"({"type":"BertProcessing"})"}.ErrorText(),
                  "post_processor.type 'BertProcessing' is not supported"));
   CHECK(Contains(ToyFile{.decoder = R"({"type":"WordPiece"})"}.ErrorText(),
                  "decoder.type 'WordPiece' is not supported"));
 }
 
-TEST_CASE("an unknown split pattern is refused with its text") {
-  const ToyFile file{.pre_tokenizer =
-                         R"({"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated",
-      "pattern":{"Regex":"\\w+"}},{"type":"ByteLevel","use_regex":false,"add_prefix_space":false}]})"};
+TEST_CASE("a split pattern that is no regular expression is refused with its text and the reason") {
+  const auto with = [](std::string_view regex) {
+    return ToyFile{.pre_tokenizer =
+                       R"({"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated",)"
+                       R"("pattern":{"Regex":")" +
+                       std::string(regex) +
+                       R"("}},{"type":"ByteLevel","use_regex":false,"add_prefix_space":false}]})"};
+  };
 
-  CHECK(
-      Contains(file.ErrorText(), R"(pre_tokenizer.pretokenizers[0].pattern.Regex: '\w+' is not supported)"));
+  CHECK(Contains(with("(a").ErrorText(),
+                 "pre_tokenizer.pretokenizers[0].pattern.Regex: '(a': the regular "
+                 "expression is wrong at byte 2"));
+  CHECK(Contains(with("a{1,3}+").ErrorText(), "'}+' after a count in a regular expression"));
+  CHECK(Contains(with(std::string(9000, 'a')).ErrorText(), "of 9000 bytes"));
+  CHECK_NOTHROW(with("\\\\w+").Load());
 }
 
 TEST_CASE("what this project does not do must be off in the model") {

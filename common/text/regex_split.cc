@@ -1,0 +1,162 @@
+#include "common/text/regex_split.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+
+namespace baton::text {
+namespace {
+
+constexpr std::size_t kMaxRegexBytes = 8192;
+// Steps of one match: a run of a hundred thousand spaces in a pattern that looks ahead stays below.
+constexpr std::uint32_t kMaxMatchSteps = 1'000'000;
+constexpr std::uint32_t kMaxMatchMemoryKib = 64 * 1024;
+
+struct FreeMatch {
+  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+};
+
+/// A stretch of the text: a match, or what lies between two.
+struct Part {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  bool match = false;
+};
+
+std::string MessageOf(int code) {
+  unsigned char text[256] = {};
+  pcre2_get_error_message(code, text, sizeof text);
+  return reinterpret_cast<const char*>(text);
+}
+
+/// What Oniguruma reads otherwise than PCRE2 does.
+absl::Status CheckSyntax(const std::string& regex) {
+  for (const std::string_view part : {"\\h", "\\H", "&&", "\\C"}) {
+    if (regex.find(part) != std::string::npos)
+      return Error(kInvalidArgument, "'{}' in a regular expression is not supported", part);
+  }
+  // x{1,3}+ is a repetition of a repetition there, a possessive one here.
+  for (std::size_t at = regex.find("}+"); at != std::string::npos; at = regex.find("}+", at + 1)) {
+    if (at > 0 && (std::isdigit(static_cast<unsigned char>(regex[at - 1])) != 0 || regex[at - 1] == ','))
+      return Error(kInvalidArgument, "'}}+' after a count in a regular expression is not supported");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct RegexSplit::Compiled {
+  explicit Compiled(pcre2_code* c) : code(c) {}
+  ~Compiled() { pcre2_code_free(code); }
+  Compiled(const Compiled&) = delete;
+  Compiled& operator=(const Compiled&) = delete;
+
+  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<Part>& parts) const;
+  pcre2_code* code;
+};
+
+RegexSplit::RegexSplit(std::unique_ptr<Compiled> compiled, const Options& options)
+    : compiled_(std::move(compiled)), options_(options) {}
+RegexSplit::~RegexSplit() = default;
+
+absl::StatusOr<std::shared_ptr<const RegexSplit>> RegexSplit::Compile(const std::string& regex,
+                                                                      const Options& options) {
+  if (regex.size() > kMaxRegexBytes) {
+    return Error(kInvalidArgument, "a regular expression of {} bytes, at most {} are supported", regex.size(),
+                 kMaxRegexBytes);
+  }
+  BATON_RETURN_IF_ERROR(CheckSyntax(regex));
+  int error = 0;
+  std::size_t at = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(),
+                                   PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &at, nullptr);
+  if (code == nullptr) {
+    return Error(kInvalidArgument, "the regular expression is wrong at byte {}: {}", at, MessageOf(error));
+  }
+  return std::make_shared<RegexSplit>(std::make_unique<Compiled>(code), options);
+}
+
+/// All of `text` as matches and what lies between. A match of nothing is none.
+absl::Status RegexSplit::Compiled::Find(std::string_view text, std::vector<Part>& parts) const {
+  const std::unique_ptr<pcre2_match_data, FreeMatch> data(
+      pcre2_match_data_create_from_pattern(code, nullptr));
+  const std::unique_ptr<pcre2_match_context, FreeMatch> context(pcre2_match_context_create(nullptr));
+  BATON_CHECK(data != nullptr && context != nullptr, "no memory for a match");
+  pcre2_set_match_limit(context.get(), kMaxMatchSteps);
+  pcre2_set_heap_limit(context.get(), kMaxMatchMemoryKib);
+  std::size_t covered = 0;
+  std::size_t from = 0;
+  while (from < text.size()) {
+    const int found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                                  PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data.get(), context.get());
+    if (found == PCRE2_ERROR_NOMATCH) break;
+    if (found < 0) {
+      return Error(kResourceExhausted, "splitting text into words, at byte {}: {}", from, MessageOf(found));
+    }
+    const std::size_t* bounds = pcre2_get_ovector_pointer(data.get());
+    // \K can move the start of a match behind its end, or before what is covered.
+    const std::size_t begin = std::max(bounds[0], covered);
+    const std::size_t end = std::max(bounds[1], begin);
+    if (end == begin) {
+      return Error(kInvalidArgument, "splitting text into words, at byte {}: a match of nothing", from);
+    }
+    if (begin > covered) parts.push_back({covered, begin, false});
+    parts.push_back({begin, end, true});
+    covered = from = end;
+  }
+  if (covered < text.size()) parts.push_back({covered, text.size(), false});
+  return absl::OkStatus();
+}
+
+absl::Status RegexSplit::Split(std::string_view text, std::vector<std::string_view>& words) const {
+  std::vector<Part> parts;
+  BATON_RETURN_IF_ERROR(compiled_->Find(text, parts));
+  if (options_.invert) {
+    for (Part& part : parts) part.match = !part.match;
+  }
+  std::vector<Part> kept;
+  for (const Part& part : parts) {
+    Part* last = kept.empty() ? nullptr : &kept.back();
+    switch (options_.behavior) {
+      case Behavior::kIsolated:
+        kept.push_back(part);
+        break;
+      case Behavior::kRemoved:
+        if (!part.match) kept.push_back(part);
+        break;
+      case Behavior::kContiguous:
+        if (last != nullptr && last->match == part.match) {
+          last->end = part.end;
+        } else {
+          kept.push_back(part);
+        }
+        break;
+      case Behavior::kMergedWithPrevious:
+        if (part.match && last != nullptr && !last->match) {
+          last->end = part.end;
+          last->match = true;  // takes no second one
+        } else {
+          kept.push_back(part);
+        }
+        break;
+      case Behavior::kMergedWithNext:
+        if (!part.match && last != nullptr && last->match) {
+          last->end = part.end;
+          last->match = false;
+        } else {
+          kept.push_back(part);
+        }
+        break;
+    }
+  }
+  for (const Part& part : kept) words.push_back(text.substr(part.begin, part.end - part.begin));
+  return absl::OkStatus();
+}
+
+}  // namespace baton::text
