@@ -1,6 +1,7 @@
 #include "common/text/tokenizer.h"
 
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include <absl/container/flat_hash_map.h>
@@ -113,6 +114,7 @@ struct Tokenizer::State {
   std::vector<Splitter> splits;
   std::vector<TokenId> before;
   std::vector<TokenId> after;
+  bool has_template;
   std::uint64_t fingerprint;
 };
 
@@ -130,6 +132,7 @@ Tokenizer::State::State(TokenizerSpec spec, std::uint64_t fingerprint_in)
       splits(std::move(spec.splits)),
       before(std::move(spec.before)),
       after(std::move(spec.after)),
+      has_template(spec.has_template),
       fingerprint(fingerprint_in) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].exists) by_text.emplace(rows[i].text, static_cast<TokenId>(i));
@@ -202,6 +205,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& di
   BATON_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(directory + "/tokenizer.json", kMaxFileBytes));
   auto tokenizer = FromJson(text);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), directory);
+  auto config = ReadTextFile(directory + "/tokenizer_config.json", kMaxFileBytes);
+  if (!config.ok() && config.status().code() != kNotFound) return config.status();
+  if (config.ok()) {
+    if (const absl::Status added = (*tokenizer)->AddConfigured(*config); !added.ok())
+      return Annotate(added, directory);
+  }
   return tokenizer;
 }
 
@@ -212,6 +221,29 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
   BATON_ASSIGN_OR_RETURN(TokenizerSpec spec, ParseTokenizerSpec(*file));
   const std::uint64_t fingerprint = HashOf(json::Serialize(*file));
   return std::make_unique<Tokenizer>(std::make_unique<State>(std::move(spec), fingerprint));
+}
+
+/// `add_bos_token` and `add_eos_token`, for a file whose post-processor has no template of its own.
+absl::Status Tokenizer::AddConfigured(std::string_view config_text) {
+  auto config = json::Parse(config_text, {.bytes = kMaxFileBytes, .nodes = kMaxFileNodes});
+  if (!config.ok()) return Annotate(config.status(), "tokenizer_config.json");
+  if (state_->has_template) return absl::OkStatus();
+  for (const auto& [flag, key, ids] : {std::tuple("add_bos_token", "bos_token", &state_->before),
+                                       std::tuple("add_eos_token", "eos_token", &state_->after)}) {
+    const json::Value* add = config->Find(flag);
+    if (add == nullptr || add->AsBool() == nullptr || !*add->AsBool()) continue;
+    const json::Value* token = config->Find(key);
+    if (token != nullptr && token->AsObject() != nullptr) token = token->Find("content");
+    const std::optional<TokenId> id =
+        token != nullptr && token->AsString() != nullptr ? FindToken(*token->AsString()) : std::nullopt;
+    if (!id) {
+      return Error(kInvalidArgument,
+                   "tokenizer_config.json: {} is true, but {} is no token of tokenizer.json", flag, key);
+    }
+    ids->push_back(*id);
+    state_->fingerprint = HashOf(fmt::format("{} {} {}", state_->fingerprint, flag, *id));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,

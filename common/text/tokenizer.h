@@ -61,6 +61,8 @@ class Tokenizer {
   [[nodiscard]] std::uint64_t Fingerprint() const;
 
  private:
+  absl::Status AddConfigured(std::string_view config_text);
+
   std::unique_ptr<State> state_;
 };
 

@@ -1,11 +1,13 @@
 #include "common/text/sentencepiece.h"
 
+#include <fstream>
 #include <string>
 
 #include <catch2/catch.hpp>
 
 #include "common/base/error.h"
 #include "common/text/tokenizer.h"
+#include "tests/support/temporary_folder.h"
 
 namespace baton::text {
 namespace {
@@ -125,6 +127,24 @@ TEST_CASE("a megabyte of one character is one word, and encodes") {
   const auto ids = tokenizer->Encode(std::string(1 << 20, ' '));
 
   CHECK(ids->size() == (1 << 19) + 1);  // the mark before it, then pairs
+}
+
+TEST_CASE("add_bos_token of tokenizer_config.json stands for the template that the file does not have") {
+  const test::TemporaryFolder folder;
+  const auto load = [&](std::string_view config) {
+    std::ofstream(folder.Path() + "/tokenizer.json") << Toy{}.Text();
+    std::ofstream(folder.Path() + "/tokenizer_config.json") << config;
+    return Tokenizer::Load(folder.Path());
+  };
+
+  CHECK((*load("{}"))->Encode("a").value() == Ids{5});
+  CHECK((*load(R"({"add_bos_token":true,"bos_token":"<s>"})"))->Encode("a").value() == Ids{1, 5});
+  CHECK((*load(R"({"add_eos_token":true,"eos_token":{"content":"<s>"}})"))->Encode("a").value() == Ids{5, 1});
+  CHECK((*load(R"({"add_bos_token":true,"bos_token":"<s>"})"))
+            ->Encode("a", {.add_special_tokens = false})
+            .value() == Ids{5});
+  CHECK(Message(load(R"({"add_bos_token":true,"bos_token":"<x>"})").status()).find("bos_token is no token") !=
+        std::string::npos);
 }
 
 TEST_CASE("what such a file has beyond that is refused by its name") {
