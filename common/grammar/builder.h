@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "common/grammar/grammar.h"
+
+namespace baton::grammar {
+
+/// Adds nodes and edges, and the parts that every JSON grammar has. Past `nodes_max` it adds nothing more and
+/// says so by `Full`: the caller then throws the result away.
+class Builder {
+ public:
+  explicit Builder(std::size_t nodes_max) : nodes_max_(nodes_max) {}
+
+  NodeId AddNode(bool final = false);
+  void Bytes(NodeId from, std::uint8_t first, std::uint8_t last, NodeId to);
+  void Byte(NodeId from, char byte, NodeId to);
+  void Call(NodeId from, NodeId rule, NodeId to);
+  void Skip(NodeId from, NodeId to);
+  void SetFinal(NodeId node) { nodes_[node].final = true; }
+  /// The node after exactly these bytes.
+  NodeId Literal(NodeId from, std::string_view text);
+  /// The node after ',' or ':' and at most one space: a model cannot lose itself in white space.
+  NodeId Separator(NodeId from, char byte);
+
+  // Rules; made once, then shared.
+  NodeId AnyValue();
+  NodeId AnyObject();
+  /// One code point of a string, written plainly or as an escape; surrogates only in pairs.
+  NodeId Character();
+  NodeId AnyString();
+  NodeId AnyInteger();
+  NodeId AnyNumber();
+  NodeId Boolean();
+  NodeId Null();
+
+  struct Counts {
+    std::int64_t least = 0;
+    std::optional<std::int64_t> most;
+  };
+  NodeId StringOf(const Counts& characters);
+  /// A key in quotes, without escapes, other than `taken`.
+  NodeId KeyOtherThan(const std::vector<std::string_view>& taken);
+  /// Whole numbers in [low, high]; both at most 18 digits.
+  NodeId IntegerBetween(std::int64_t low, std::int64_t high);
+  NodeId NumberFromZero();
+
+  [[nodiscard]] bool Full() const { return full_; }
+  [[nodiscard]] std::vector<Node> Nodes() && { return std::move(nodes_); }
+
+ private:
+  void Unsigned(NodeId from, std::string_view low, std::string_view high, NodeId end);
+  NodeId Fraction(NodeId after_digits);
+  void NumberBody(NodeId from);
+  void PlainCharacter(NodeId from, NodeId end);
+  void Escape(NodeId from, NodeId end);
+
+  std::size_t nodes_max_;
+  bool full_ = false;
+  std::vector<Node> nodes_;
+  std::optional<NodeId> any_value_, any_object_, character_, any_string_, any_integer_, any_number_, boolean_,
+      null_;
+};
+
+}  // namespace baton::grammar

@@ -1,0 +1,78 @@
+#include "engine/constrain/constraint.h"
+
+#include <utility>
+
+namespace baton::engine {
+
+Constraint::Constraint(std::shared_ptr<const grammar::Grammar> grammar,
+                       std::shared_ptr<const TokenTable> table)
+    : grammar_(std::move(grammar)), table_(std::move(table)) {}
+
+ConstraintState Constraint::Advance(const ConstraintState& state, TokenId token) {
+  const std::string_view bytes = table_->BytesOf(token);
+  if (bytes.empty()) return {};
+  Forget();
+  std::int32_t id = IdOf(state);
+  for (const char byte : bytes) {
+    if (id == kDead) return {};
+    id = Next(id, static_cast<std::uint8_t>(byte));
+  }
+  return id == kDead ? ConstraintState() : visited_[static_cast<std::size_t>(id)]->state;
+}
+
+std::span<const std::uint64_t> Constraint::Mask(const ConstraintState& state) {
+  if (const auto found = masks_.find(state); found != masks_.end()) return found->second;
+  Forget();
+  if (masks_.size() >= kMasksMax) masks_.clear();
+  return masks_[state] = Walk(IdOf(state));
+}
+
+void Constraint::Forget() {
+  if (visited_.size() < kStatesMax) return;
+  visited_.clear();
+  ids_.clear();
+}
+
+std::int32_t Constraint::IdOf(grammar::State state) {
+  if (state.empty()) return kDead;
+  const auto [found, fresh] = ids_.try_emplace(state, static_cast<std::int32_t>(visited_.size()));
+  if (fresh) {
+    visited_.push_back(std::make_unique<Visited>());
+    visited_.back()->state = std::move(state);
+    visited_.back()->next.fill(kUnknown);
+  }
+  return found->second;
+}
+
+std::int32_t Constraint::Next(std::int32_t id, std::uint8_t byte) {
+  const auto at = static_cast<std::size_t>(id);
+  if (visited_[at]->next[byte] == kUnknown)
+    visited_[at]->next[byte] = IdOf(grammar::Step(*grammar_, visited_[at]->state, byte));
+  return visited_[at]->next[byte];
+}
+
+std::vector<std::uint64_t> Constraint::Walk(std::int32_t start) {
+  std::vector<std::uint64_t> mask((static_cast<std::size_t>(table_->VocabularySize()) + 63) / 64);
+  if (start == kDead) return mask;
+  const std::vector<TokenTable::Entry>& entries = table_->Entries();
+  std::vector<std::int32_t> path(static_cast<std::size_t>(table_->DepthMax()) + 1);
+  path[0] = start;
+  for (std::size_t i = 0; i + 1 < entries.size();) {
+    const TokenTable::Entry& entry = entries[i];
+    const std::int32_t next = Next(path[entry.depth], entry.byte);
+    if (next == kDead) {
+      i = entry.after;
+      continue;
+    }
+    path[entry.depth + 1U] = next;
+    // Tokens with the same bytes, and those of shorter bytes before them, are in the order of the trie.
+    for (std::uint32_t t = entry.tokens; t < entries[i + 1].tokens; ++t) {
+      const auto token = static_cast<std::size_t>(table_->Tokens()[t]);
+      mask[token / 64] |= std::uint64_t{1} << (token % 64);
+    }
+    ++i;
+  }
+  return mask;
+}
+
+}  // namespace baton::engine

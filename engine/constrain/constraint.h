@@ -1,0 +1,64 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "common/base/ids.h"
+#include "common/grammar/grammar.h"
+#include "engine/constrain/token_table.h"
+
+namespace baton::engine {
+
+/// Where a constrained answer stands: bytes that anybody may keep or send. A function of the grammar and of
+/// the answer's tokens: whoever replays those through `Constraint::Advance` has the same.
+using ConstraintState = grammar::State;
+
+/// Which tokens may come next in an answer that has to be a text of a grammar. The answers below depend on
+/// the arguments alone; what is kept between calls (masks, and the automaton as far as it has been visited)
+/// only makes them quick, and is dropped whole when it is `kStatesMax` large. Belongs to one thread.
+class Constraint {
+ public:
+  Constraint(std::shared_ptr<const grammar::Grammar> grammar, std::shared_ptr<const TokenTable> table);
+
+  [[nodiscard]] ConstraintState Start() const { return grammar::Initial(*grammar_); }
+  /// After one more token. Empty where it was not allowed; tokens that end the text leave the state as it is
+  /// and are not given to this.
+  [[nodiscard]] ConstraintState Advance(const ConstraintState& state, TokenId token);
+  /// One bit a token, token 0 in the lowest bit of the first word: those that continue the text. Without the
+  /// end tokens: `IsComplete` says whether they may come. Valid until the next call.
+  [[nodiscard]] std::span<const std::uint64_t> Mask(const ConstraintState& state);
+  [[nodiscard]] static bool IsComplete(const ConstraintState& state) { return grammar::IsComplete(state); }
+  [[nodiscard]] static bool MustEnd(const ConstraintState& state) { return grammar::MustEnd(state); }
+
+ private:
+  // About 1 KiB a visited state, and a bit a token for those with a mask.
+  static constexpr std::size_t kStatesMax = 4096;
+  static constexpr std::size_t kMasksMax = 256;
+  static constexpr std::int32_t kUnknown = -2;
+  static constexpr std::int32_t kDead = -1;
+
+  struct Visited {
+    grammar::State state;
+    std::array<std::int32_t, 256> next;
+  };
+
+  std::int32_t IdOf(grammar::State state);
+  std::int32_t Next(std::int32_t id, std::uint8_t byte);
+  std::vector<std::uint64_t> Walk(std::int32_t start);
+  void Forget();
+
+  std::shared_ptr<const grammar::Grammar> grammar_;
+  std::shared_ptr<const TokenTable> table_;
+  std::vector<std::unique_ptr<Visited>> visited_;
+  absl::flat_hash_map<std::string, std::int32_t> ids_;
+  absl::flat_hash_map<std::string, std::vector<std::uint64_t>> masks_;
+};
+
+}  // namespace baton::engine
