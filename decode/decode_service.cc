@@ -30,6 +30,7 @@ struct Job {
   engine::SamplingParams sampling;
   engine::StopRules stop;
   std::int32_t logprobs = -1;
+  std::shared_ptr<const grammar::Grammar> grammar;  // null: the answer may be anything
   std::int32_t samples = 1;
   WorkerId prefill;
   Incarnation prefill_incarnation;
@@ -121,6 +122,9 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
       !checked.ok()) {
     return End(job, engine::Failed("internal", checked));
   }
+  auto grammar = engine::GrammarWanted(order.sampling(), job.stop, context_.grammars);
+  if (!grammar.ok()) return End(job, engine::Failed("internal", grammar.status()));
+  job.grammar = *std::move(grammar);
   if (full || BlocksOf(job) > context_.pool.Counts().total) {
     return End(job, engine::Failed("no_memory",
                                    Error(kResourceExhausted,
@@ -202,6 +206,7 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
     spec.sampling = job->sampling;
     spec.stop = job->stop;
     spec.logprobs = job->logprobs;
+    spec.grammar = job->grammar;
     spec.sample = sample;
   }
   if (specs.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});

@@ -9,6 +9,7 @@
 
 #include "common/base/check.h"
 #include "common/base/mutex.h"
+#include "engine/constrain/constraint.h"
 #include "engine/sample/token_history.h"
 
 namespace baton::engine {
@@ -34,7 +35,9 @@ struct Sequence {
   std::int64_t answered = 0;  // tokens of the answer so far
   bool decoding = false;
   std::optional<FinishReason> finish;
-  TokenHistory history;  // empty unless there are penalties
+  TokenHistory history;                    // empty unless there are penalties
+  std::shared_ptr<Constraint> constraint;  // null: the answer may be anything
+  ConstraintState stands;                  // where the answer stands in it
 };
 
 /// Prompt tokens that a sequence which has not begun is to compute.
@@ -88,8 +91,9 @@ std::string_view Name(FinishReason reason) {
 struct Executor::State {
   using Command = std::variant<SequenceSpec, RequestKey>;  // submit, cancel; in order of arrival
 
-  State(Model& m, const KvArena& a, const PlannerLimits& l, ExecutorEvents& e)
-      : model(m), arena(a), limits(l), events(e), sampler(m.Config().vocabulary) {}
+  State(Model& m, const KvArena& a, const PlannerLimits& l, ExecutorEvents& e,
+        std::shared_ptr<const TokenTable> t)
+      : model(m), arena(a), limits(l), events(e), tokens(std::move(t)), sampler(m.Config().vocabulary) {}
 
   void Run();
   void Obey(std::vector<Command>& taken);
@@ -98,6 +102,8 @@ struct Executor::State {
   void Build(const BatchPlan& plan);
   void ReportLayer(const BatchPlan& plan, int layer);
   void Publish(const BatchPlan& plan, const kernels::Rows& logits);
+  void Constrain(Sequence& sequence);
+  std::span<const std::uint64_t> Allowed(const Sequence& sequence);
   TokenEvent Choose(const Sequence& sequence, std::span<const float> logits, std::int32_t sample);
   void Retire();
   void PublishLoad();
@@ -106,6 +112,7 @@ struct Executor::State {
   const KvArena& arena;
   const PlannerLimits limits;
   ExecutorEvents& events;
+  const std::shared_ptr<const TokenTable> tokens;
   const SteadyClock clock;
 
   mutable Mutex mutex;
@@ -120,12 +127,15 @@ struct Executor::State {
   QueueView queue;
   StepBatch batch;
   Sampler sampler;
+  absl::flat_hash_map<std::shared_ptr<const grammar::Grammar>, std::shared_ptr<Constraint>> constraints;
+  std::vector<std::uint64_t> allowed;  // scratch
 
   std::thread thread;  // last: started when all else is there
 };
 
-Executor::Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events)
-    : state_(std::make_unique<State>(model, arena, limits, events)) {
+Executor::Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events,
+                   std::shared_ptr<const TokenTable> tokens)
+    : state_(std::make_unique<State>(model, arena, limits, events, std::move(tokens))) {
   state_->thread = std::thread([state = state_.get()] { state->Run(); });
 }
 
@@ -145,6 +155,8 @@ void Executor::Submit(SequenceSpec spec) {
               "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsOf(spec));
   BATON_CHECK(spec.computed_tokens >= 0 && spec.computed_tokens < std::ssize(spec.tokens),
               "request {}: {} of {} tokens computed", spec.key, spec.computed_tokens, spec.tokens.size());
+  BATON_CHECK(spec.grammar == nullptr || (state_->tokens != nullptr && !spec.stop.stop_ids.empty()),
+              "request {}: a grammar without a token table or stop id", spec.key);
   const std::int64_t prompt = PromptTokens(spec);
   {
     const MutexLock lock(state_->mutex);
@@ -208,9 +220,42 @@ void Executor::State::Obey(std::vector<Command>& taken) {
       continue;
     }
     Sequence& sequence = running.emplace_back(std::get<SequenceSpec>(std::move(command)));
+    Constrain(sequence);
     if (sequence.answered >= sequence.spec.stop.max_tokens) sequence.finish = FinishReason::kLength;
   }
   taken.clear();
+}
+
+/// Where a sequence with a grammar stands: a worker that takes it over replays the answer so far.
+void Executor::State::Constrain(Sequence& sequence) {
+  const SequenceSpec& spec = sequence.spec;
+  if (spec.grammar == nullptr) return;
+  constexpr std::size_t kConstraintsMax = 16;  // some MiB each
+  if (constraints.size() >= kConstraintsMax) {
+    absl::erase_if(constraints, [](const auto& entry) { return entry.second.use_count() == 1; });
+  }
+  std::shared_ptr<Constraint>& constraint = constraints[spec.grammar];
+  if (constraint == nullptr) constraint = std::make_shared<Constraint>(spec.grammar, tokens);
+  sequence.constraint = constraint;
+  sequence.stands = constraint->Start();
+  for (std::int64_t i = std::ssize(spec.tokens) - sequence.answered; i < std::ssize(spec.tokens); ++i)
+    sequence.stands = constraint->Advance(sequence.stands, spec.tokens[static_cast<std::size_t>(i)]);
+}
+
+/// What may come next; stop ids exactly where the text may end, or is none of the grammar's (a first token
+/// that another worker got wrong).
+std::span<const std::uint64_t> Executor::State::Allowed(const Sequence& sequence) {
+  const std::span<const std::uint64_t> mask = sequence.constraint->Mask(sequence.stands);
+  const auto vocabulary = static_cast<std::size_t>(model.Config().vocabulary);
+  allowed.assign(mask.begin(), mask.end());
+  allowed.resize((vocabulary + 63) / 64);
+  if (sequence.stands.empty() || Constraint::IsComplete(sequence.stands)) {
+    for (const TokenId id : sequence.spec.stop.stop_ids) {
+      const auto token = static_cast<std::size_t>(id);
+      if (id >= 0 && token < vocabulary) allowed[token / 64] |= std::uint64_t{1} << (token % 64);
+    }
+  }
+  return allowed;
 }
 
 /// Ends the sequences of `key`, or all.
@@ -293,6 +338,8 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
     sequence.decoding = true;
     sequence.spec.tokens.push_back(event.token);
     if (sequence.spec.sampling.Penalizes()) sequence.history.AddAnswer(event.token);
+    if (sequence.constraint != nullptr)
+      sequence.stands = sequence.constraint->Advance(sequence.stands, event.token);
     ++sequence.answered;
     sequence.finish = event.finish;
   }
@@ -304,6 +351,7 @@ TokenEvent Executor::State::Choose(const Sequence& sequence, std::span<const flo
   const SequenceSpec& spec = sequence.spec;
   SamplingContext context{.history = &sequence.history, .sample = sample};
   if (sequence.answered < spec.stop.min_tokens) context.banned = spec.stop.stop_ids;
+  if (sequence.constraint != nullptr) context.allowed = Allowed(sequence);
   const TokenId token = sampler.Sample(logits, spec.sampling, std::ssize(spec.tokens), context);
   TokenEvent event{.key = spec.key,
                    .index = sequence.answered,

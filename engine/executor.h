@@ -8,6 +8,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/grammar/grammar.h"
+#include "engine/constrain/token_table.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_arena.h"
 #include "engine/model/model.h"
@@ -53,6 +55,9 @@ struct SequenceSpec {
   /// Else 1, and `sample` says which of them this sequence is; `sampling.seed` is the first one's.
   std::int32_t samples = 1;
   std::int32_t sample = 0;
+  /// The answer is one of its texts, and ends with a stop id; null: it may be anything. Needs the executor's
+  /// token table, and a stop id.
+  std::shared_ptr<const grammar::Grammar> grammar = nullptr;
   /// kPrefill: call OnLayerDone for each layer of each chunk.
   bool report_layers = false;
 };
@@ -103,7 +108,9 @@ struct ExecutorLoad {
 /// Load from any thread. A cancelled sequence leaves before the next step.
 class Executor {
  public:
-  Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events);
+  /// `tokens`: the vocabulary's bytes; null: no sequence may have a grammar.
+  Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events,
+           std::shared_ptr<const TokenTable> tokens = nullptr);
   /// Cancels what runs, reports it released and joins the thread.
   ~Executor();
   Executor(const Executor&) = delete;

@@ -29,6 +29,7 @@ struct Job {
   engine::SamplingParams sampling;
   engine::StopRules stop;
   std::int32_t logprobs = -1;
+  std::shared_ptr<const grammar::Grammar> grammar;  // null: the answer may be anything
   std::int32_t samples = 1;
   WorkerId decode;
   Incarnation decode_incarnation;
@@ -111,6 +112,9 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
       !checked.ok()) {
     return End(job, engine::Failed("internal", checked));
   }
+  auto grammar = engine::GrammarWanted(order.sampling(), job.stop, context_.grammars);
+  if (!grammar.ok()) return End(job, engine::Failed("internal", grammar.status()));
+  job.grammar = *std::move(grammar);
   const std::int64_t needed = engine::BlocksFor(std::ssize(job.tokens));
   if (full || needed > context_.pool.Counts().total) {
     return End(job,
@@ -187,6 +191,7 @@ void PrefillService::Begin(Job& job) {
                             .stop = job.stop,
                             .logprobs = job.logprobs,
                             .samples = job.samples,
+                            .grammar = job.grammar,
                             .report_layers = true});
 }
 

@@ -83,6 +83,8 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   WorkerProbe probe_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::uint64_t tokenizer_fingerprint_ = 0;
+  std::shared_ptr<const TokenTable> tokens_;  // null: the vocabulary cannot follow a grammar
+  GrammarCache grammars_;
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<KvArena> arena_;
@@ -101,6 +103,11 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
 absl::Status Runtime::LoadModelAndArena() {
   BATON_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Load(config_.model));
   tokenizer_fingerprint_ = tokenizer->Fingerprint();
+  if (auto tokens = TokenTable::FromTokenizer(*tokenizer); tokens.ok()) {
+    tokens_ = *std::move(tokens);
+  } else {
+    LogWarning("grammars_off", {{"error", tokens.status()}});
+  }
   BATON_ASSIGN_OR_RETURN(backend_, kernels::CreateCpuBackend(config_.compute));
   const TimePoint begin = loop_.Now();
   BATON_ASSIGN_OR_RETURN(model_, LoadModel(config_.model, *backend_, config_.batch.batch_tokens));
@@ -185,7 +192,7 @@ absl::Status Runtime::Build(const CreateService& create) {
   BATON_RETURN_IF_ERROR(LoadModelAndArena());
   BATON_RETURN_IF_ERROR(SelfTest());
   BATON_RETURN_IF_ERROR(CreateHandoff(cluster_key));
-  executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this);
+  executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this, tokens_);
   CreateLink(cluster_key);
   service_ = create({.loop = loop_,
                      .executor = *executor_,
@@ -197,7 +204,8 @@ absl::Status Runtime::Build(const CreateService& create) {
                      .send = [this](const wire::Envelope& envelope) { link_->Send(envelope); },
                      .load_changed = [this] { LoadChanged(); },
                      .prefixes = prefixes_.get(),
-                     .copy_block = [this](BlockIndex from, BlockIndex to) { arena_->CopyBlock(from, to); }});
+                     .copy_block = [this](BlockIndex from, BlockIndex to) { arena_->CopyBlock(from, to); },
+                     .grammars = tokens_ != nullptr ? &grammars_ : nullptr});
   UpdateGauges();
   BATON_ASSIGN_OR_RETURN(http_, MetricsListener::Start(config_.metrics, metrics_));
   return absl::OkStatus();

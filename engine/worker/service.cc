@@ -37,6 +37,16 @@ std::int32_t SamplesWanted(const wire::Sampling& sampling) {
   return std::clamp(sampling.samples(), 1, kSamplesMax);
 }
 
+absl::StatusOr<std::shared_ptr<const grammar::Grammar>> GrammarWanted(const wire::Sampling& sampling,
+                                                                      const StopRules& stop,
+                                                                      GrammarCache* grammars) {
+  if (sampling.grammar().empty()) return std::shared_ptr<const grammar::Grammar>();
+  if (grammars == nullptr)
+    return Error(kFailedPrecondition, "this worker's vocabulary cannot follow a grammar");
+  if (stop.stop_ids.empty()) return Error(kInvalidArgument, "a grammar needs a stop id that ends its texts");
+  return grammars->Find(sampling.grammar());
+}
+
 void ToWire(const TokenEvent& event, wire::Token& out) {
   out.set_request(event.key.request.value);
   out.set_attempt(event.key.attempt.value);

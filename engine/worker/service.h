@@ -6,6 +6,7 @@
 
 #include "common/base/ids.h"
 #include "common/net/event_loop.h"
+#include "engine/constrain/grammar_cache.h"
 #include "engine/executor.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/prefix_cache.h"
@@ -39,6 +40,7 @@ struct ServiceContext {
   PrefixCache* prefixes = nullptr;  // KV of earlier prompts; null: none is kept
   /// Copies the KV of one block, all layers, into another. Neither may be in use.
   std::function<void(BlockIndex from, BlockIndex to)> copy_block = {};
+  GrammarCache* grammars = nullptr;  // null: this worker's vocabulary cannot follow a grammar
 };
 
 struct ServiceLoad {
@@ -71,6 +73,10 @@ class PhaseService {
 [[nodiscard]] std::int32_t LogprobsWanted(const wire::Sampling& sampling);
 /// Answers to write.
 [[nodiscard]] std::int32_t SamplesWanted(const wire::Sampling& sampling);
+/// What the answer must be; null where it may be anything. Errors: a grammar that is refused, one without a
+/// stop id to end with, or a worker that follows none.
+[[nodiscard]] absl::StatusOr<std::shared_ptr<const grammar::Grammar>> GrammarWanted(
+    const wire::Sampling& sampling, const StopRules& stop, GrammarCache* grammars);
 /// `event` as the router reads it; not finished by a hand-off.
 void ToWire(const TokenEvent& event, wire::Token& out);
 inline constexpr std::int32_t kSamplesMax = 64;
