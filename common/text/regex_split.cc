@@ -37,7 +37,7 @@ std::string MessageOf(int code) {
 
 /// What Oniguruma reads otherwise than PCRE2 does.
 absl::Status CheckSyntax(const std::string& regex) {
-  for (const std::string_view part : {"\\h", "\\H", "&&", "\\C"}) {
+  for (const std::string_view part : {"\\h", "\\H", "&&", "\\C", "\\K"}) {
     if (regex.find(part) != std::string::npos)
       return Error(kInvalidArgument, "'{}' in a regular expression is not supported", part);
   }
@@ -100,12 +100,9 @@ absl::Status RegexSplit::Compiled::Find(std::string_view text, std::vector<Part>
       return Error(kResourceExhausted, "splitting text into words, at byte {}: {}", from, MessageOf(found));
     }
     const std::size_t* bounds = pcre2_get_ovector_pointer(data.get());
-    // \K can move the start of a match behind its end, or before what is covered.
-    const std::size_t begin = std::max(bounds[0], covered);
-    const std::size_t end = std::max(bounds[1], begin);
-    if (end == begin) {
-      return Error(kInvalidArgument, "splitting text into words, at byte {}: a match of nothing", from);
-    }
+    const std::size_t begin = bounds[0];
+    const std::size_t end = bounds[1];
+    BATON_CHECK(begin >= covered && end > begin, "a match of bytes {} to {}", begin, end);
     if (begin > covered) parts.push_back({covered, begin, false});
     parts.push_back({begin, end, true});
     covered = from = end;

@@ -28,11 +28,14 @@ void CheckAccepted(const router::GenerationRequest& request, const router::Reque
       BATON_CHECK(message.Find("content")->AsString() != nullptr);
     return;
   }
-  if (const auto* ids = std::get_if<std::vector<TokenId>>(&request.prompt)) {
-    BATON_CHECK(!ids->empty());
-    for (const TokenId id : *ids) BATON_CHECK(id >= 0 && id < limits.vocabulary);
-  } else {
-    BATON_CHECK(!std::get<std::string>(request.prompt).empty());
+  BATON_CHECK(!request.prompts.empty());
+  for (const router::GenerationRequest::Prompt& prompt : request.prompts) {
+    if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) {
+      BATON_CHECK(!ids->empty());
+      for (const TokenId id : *ids) BATON_CHECK(id >= 0 && id < limits.vocabulary);
+    } else {
+      BATON_CHECK(!std::get<std::string>(prompt).empty());
+    }
   }
 }
 
