@@ -24,8 +24,11 @@ void TakeError(const json::Value& error, Answer& answer) {
 
 void TakeUsage(const json::Value* usage, Answer& answer) {
   if (usage == nullptr || usage->AsObject() == nullptr) return;
+  const json::Value* details = usage->Find("prompt_tokens_details");
+  const json::Value* cached = details != nullptr ? details->Find("cached_tokens") : nullptr;
   answer.usage = Usage{.prompt_tokens = Whole(usage->Find("prompt_tokens")),
-                       .completion_tokens = Whole(usage->Find("completion_tokens"))};
+                       .completion_tokens = Whole(usage->Find("completion_tokens")),
+                       .cached_tokens = Whole(cached)};
 }
 
 /// The text of a choice, wherever its endpoint and style put it.

@@ -16,6 +16,7 @@ namespace baton::perf {
 struct Usage {
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;
+  std::int64_t cached_tokens = 0;  // of the prompt
 };
 
 /// What came back. Everything a test or a report asks of an answer, streamed or whole.

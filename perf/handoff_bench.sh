@@ -21,60 +21,11 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-run=$(mktemp -d /tmp/baton-handoff.XXXXXX)
-pids=()
-stop() {
-  local pid
-  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-  rm -rf "$run"
-}
-trap stop EXIT
-fail() {
-  echo "handoff_bench: $1" >&2
-  tail -n 15 "$run"/*.log >&2 || true
-  exit 1
-}
-# Waits, at most 60 s, until the rest of the line succeeds as a command.
-await() {
-  local begin=$SECONDS
-  until "$@"; do
-    [ $((SECONDS - begin)) -lt 60 ] || fail "waited too long for: $*"
-    read -rt 0.1 <> <(:) || true
-  done
-}
-port_of() { grep -oE "\"$1\": ?[0-9]+" "$run/router.ports.json" | grep -oE '[0-9]+$'; }
-
-"$build/bin/baton-make-checkpoint" --shape "$shape" --tokenizer deploy/demo-model --out "$run/model" >&2
-cat >"$run/router.yaml" <<YAML
-model: $run/model
-model_name: bench
-http: {listen: "127.0.0.1:0"}
-control: {listen: "127.0.0.1:0"}
-ports_file: $run/router.ports.json
-YAML
-"$build/bin/baton-router" --config "$run/router.yaml" 2>"$run/router.log" &
-pids+=($!)
-await test -s "$run/router.ports.json"
-for phase in prefill decode; do
-  cat >"$run/$phase.yaml" <<YAML
-name: $phase-0
-model: $run/model
-model_name: bench
-router: "127.0.0.1:$(port_of control)"
-peer: {listen: "127.0.0.1:0"}
-metrics: {listen: "127.0.0.1:0"}
-compute: {class: $compute, threads: 1}
-kv: {memory: 512MiB}
-transfer: {transport: ucx, net_device: lo}
-YAML
-  "$build/bin/baton-$phase" --config "$run/$phase.yaml" 2>"$run/$phase.log" &
-  pids+=($!)
-done
-url="http://127.0.0.1:$(port_of http)"
-await curl -sf -o /dev/null "$url/ready"
+# Without the prefix cache: a prompt that begins like an earlier one would not be computed.
+kv="memory: 512MiB, prefix_cache: false"
+. perf/bench_cluster.sh
 
 "$build/bin/baton-bench" handoff --url "$url" --lengths 128 --repeat 2 >/dev/null || fail "no answer"  # warms up
-echo "shape $shape, class $compute, $repeat requests of each length, means; $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(nproc) cores, commit $(git rev-parse --short HEAD)"
+echo "shape $shape, class $compute, $repeat requests of each length, means; $(machine)"
 echo
 "$build/bin/baton-bench" handoff --url "$url" --repeat "$repeat" || fail "no answer"

@@ -5,29 +5,46 @@
 
 namespace baton::router {
 
+namespace {
+
+std::int64_t CharactersIn(std::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; });
+}
+
+}  // namespace
+
 Answer::Answer(const text::Tokenizer& tokenizer, Options options)
     : options_(std::move(options)),
+      tokenizer_(&tokenizer),
       decoder_(tokenizer, options_.skip_special_tokens),
-      scanner_(options_.stop, options_.include_stop_text) {}
+      scanner_(options_.stop, options_.include_stop_text),
+      characters_(CharactersIn(options_.prefix)) {}
 
-Answer::Step Answer::Take(std::int64_t index, TokenId token, const std::string& finish) {
+Answer::Step Answer::Take(std::int64_t index, TokenId token, const std::string& finish,
+                          std::optional<Logprobs> logprobs) {
   Step step;
   if (ended_ || index < count_ || index >= options_.tokens_max) return step;
-  early_.try_emplace(index, Early{token, finish});
+  if (options_.logprobs && !logprobs) return step;
+  early_.try_emplace(index, Early{token, finish, std::move(logprobs)});
   while (!ended_ && !early_.empty() && early_.begin()->first == count_) {
     const Early next = std::move(early_.begin()->second);
     early_.erase(early_.begin());
-    Append(next.token, next.finish, step);
+    Append(next, step);
   }
   return step;
 }
 
-void Answer::Append(TokenId token, const std::string& finish, Step& step) {
+void Answer::Append(const Early& report, Step& step) {
+  if (count_ == 0) step.text = options_.prefix;
   ++count_;
   ++step.tokens;
-  const bool shown = finish != "stop" || options_.include_stop_text;
+  const bool shown = report.finish != "stop" || options_.include_stop_text;
   if (shown) {
-    StopScanner::Piece piece = scanner_.Push(decoder_.Push(token));
+    if (report.logprobs && options_.logprobs) step.logprobs.push_back(Shown(report.token, *report.logprobs));
+    const std::string text = decoder_.Push(report.token);
+    characters_ += CharactersIn(text);
+    StopScanner::Piece piece = scanner_.Push(text);
     step.text += piece.text;
     if (piece.stop) {
       ended_ = true;
@@ -35,7 +52,16 @@ void Answer::Append(TokenId token, const std::string& finish, Step& step) {
       return;
     }
   }
-  if (!finish.empty()) End(token, finish, step);
+  if (!report.finish.empty()) End(report.token, report.finish, step);
+}
+
+ShownLogprobs Answer::Shown(TokenId token, const Logprobs& logprobs) const {
+  const auto shown = [&](TokenId id, float logprob) {
+    return ShownToken{std::string(tokenizer_->TokenBytes(id, /*skip_special=*/false)), logprob};
+  };
+  ShownLogprobs out{.token = shown(token, logprobs.chosen), .top = {}, .text_offset = characters_};
+  for (const TokenLogprob& top : logprobs.top) out.top.push_back(shown(top.token, top.logprob));
+  return out;
 }
 
 void Answer::End(TokenId token, const std::string& finish, Step& step) {

@@ -10,6 +10,7 @@
 #include "common/text/tokenizer.h"
 #include "router/http/response.h"
 #include "router/http/stop_scanner.h"
+#include "router/messages.h"
 
 namespace baton::router {
 
@@ -22,18 +23,23 @@ class Answer {
     bool skip_special_tokens = true;
     std::vector<std::string> stop;
     bool include_stop_text = false;
-    std::vector<TokenId> client_stop_ids;  // named as stop_reason when one ends the answer
+    std::vector<TokenId> client_stop_ids = {};  // named as stop_reason when one ends the answer
+    /// Tokens count only with their log-probabilities: a report without them is a repeat of one that has.
+    bool logprobs = false;
+    std::string prefix = {};  // comes before the answer's own text
   };
   Answer(const text::Tokenizer& tokenizer, Options options);
 
   struct Step {
-    std::string text;              // may be shown now
-    std::int64_t tokens = 0;       // that came into order by this report
-    std::optional<AnswerEnd> end;  // set once; nothing counts after it
+    std::string text;                     // may be shown now
+    std::int64_t tokens = 0;              // that came into order by this report
+    std::vector<ShownLogprobs> logprobs;  // of those of them that are text
+    std::optional<AnswerEnd> end;         // set once; nothing counts after it
   };
   /// A report of the token at `index`, from 0. A finish ends the answer after that token; a token that stops
   /// it is counted, and is text only with include_stop_text. What lies outside [0, tokens_max) is ignored.
-  [[nodiscard]] Step Take(std::int64_t index, TokenId token, const std::string& finish);
+  [[nodiscard]] Step Take(std::int64_t index, TokenId token, const std::string& finish,
+                          std::optional<Logprobs> logprobs = {});
 
   /// Tokens of the answer so far.
   [[nodiscard]] std::int64_t Count() const { return count_; }
@@ -43,15 +49,19 @@ class Answer {
   struct Early {
     TokenId token = 0;
     std::string finish;
+    std::optional<Logprobs> logprobs;
   };
-  void Append(TokenId token, const std::string& finish, Step& step);
+  void Append(const Early& report, Step& step);
+  [[nodiscard]] ShownLogprobs Shown(TokenId token, const Logprobs& logprobs) const;
   void End(TokenId token, const std::string& finish, Step& step);
 
   Options options_;
+  const text::Tokenizer* tokenizer_;
   text::StreamDecoder decoder_;
   StopScanner scanner_;
   std::map<std::int64_t, Early> early_;  // reports ahead of their turn; at most tokens_max
   std::int64_t count_ = 0;
+  std::int64_t characters_ = 0;  // decoded so far, the prefix among them
   bool ended_ = false;
 };
 

@@ -69,6 +69,17 @@ bool IsJson(const net::HttpRequest& request) {
   return lower.starts_with(kJson);
 }
 
+/// Answers requests that ask for no token of an answer.
+void EchoAlone(std::vector<Job>& jobs) {
+  for (Job& job : jobs) {
+    const Usage usage{.prompt_tokens = std::ssize(*job.prompt)};
+    for (std::int32_t choice = 0; choice < job.sampling.samples; ++choice) {
+      static_cast<void>(job.sink->Text({.choice = choice, .text = job.answer.prefix}, usage));
+      job.sink->Finish(choice, {.finish_reason = "length", .stop_reason = {}}, usage);
+    }
+  }
+}
+
 }  // namespace
 
 Api::Api(const ModelInfo& model, const Clock& clock, const metrics::Registry& metrics, Probe& probe,
@@ -174,13 +185,15 @@ void Api::Generate(Endpoint endpoint, const net::HttpRequest& request,
   probe_.FieldsIgnored(body.ignored_fields);
   if (!body.model.empty() && body.model != model_.name) return refuse(ModelNotFound());
 
-  Job job;
-  const std::uint64_t seed = CounterBits(id.value, 0);
-  if (const auto error = MakeJob(body, model_, context_tokens_, seed, job)) return refuse(*error);
+  std::vector<Job> jobs(endpoint == Endpoint::kChat ? 1 : body.prompts.size());
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    jobs[i].id = i == 0 ? id : NextId();
+    const std::uint64_t seed = CounterBits(jobs[i].id.value, 0);
+    if (const auto error = MakeJob(body, model_, context_tokens_, seed, jobs[i], i)) return refuse(*error);
+    jobs[i].arrived = arrived;
+    jobs[i].deadline = arrived + options_.request_timeout;
+  }
   probe_.Tokenized(clock_.Now() - arrived);
-  job.id = id;
-  job.arrived = arrived;
-  job.deadline = arrived + options_.request_timeout;
   SinkContext context{
       .responder = responder,
       .head = {.endpoint = endpoint,
@@ -190,13 +203,24 @@ void Api::Generate(Endpoint endpoint, const net::HttpRequest& request,
                .created = UnixSeconds()},
       .headers = headers,
       .clock = &clock_,
-      .probe = &probe_};
+      .probe = &probe_,
+      .choices = body.choices * static_cast<std::int32_t>(jobs.size())};
   UsageStyle style = body.include_usage ? UsageStyle::kNull : UsageStyle::kAbsent;
   if (body.include_usage && body.continuous_usage) style = UsageStyle::kContinuous;
-  job.sink = body.stream ? MakeStreamSink(std::move(context), style) : MakeWholeSink(std::move(context));
-  control_.submit(std::move(job));
+  auto sinks =
+      Divide(body.stream ? MakeStreamSink(std::move(context), style) : MakeWholeSink(std::move(context)),
+             jobs.size(), body.choices);
+  for (std::size_t i = 0; i < jobs.size(); ++i) jobs[i].sink = std::move(sinks[i]);
+  if (body.max_tokens == 0) return EchoAlone(jobs);
+  std::vector<RequestId> ids;
+  for (Job& job : jobs) {
+    ids.push_back(job.id);
+    control_.submit(std::move(job));
+  }
   // After the submission: its order on the loop is the order of the events.
-  responder->OnDisconnect([gone = control_.client_gone, id] { gone(id); });
+  responder->OnDisconnect([gone = control_.client_gone, ids = std::move(ids)] {
+    for (const RequestId each : ids) gone(each);
+  });
 }
 
 }  // namespace baton::router

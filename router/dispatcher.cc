@@ -14,9 +14,17 @@ using cluster::Phase;
 // One more attempt, and only before the first token: a second failure is the cluster's, not the request's.
 constexpr std::uint32_t kAttemptsMax = 2;
 
+// 4 million tokens' worth of blocks: some 20 MiB, and more than most clusters hold KV of.
+constexpr std::size_t kPrefixNamesMax = std::size_t{1} << 18;
+
+constexpr std::int64_t kBlockTokens = 16;
+
 RequestSize SizeOf(const Job& job, std::string_view model) {
   const auto prompt = static_cast<std::int64_t>(job.prompt->size());
-  return {.model = model, .prompt_tokens = prompt, .tokens_max = prompt + job.max_tokens};
+  // What a further answer takes beside the prompt's full blocks, at most: its blocks begin inside a block and
+  // end inside another.
+  const std::int64_t further = (job.sampling.samples - 1) * (job.max_tokens + 2 * (kBlockTokens - 1));
+  return {.model = model, .prompt_tokens = prompt, .tokens_max = prompt + job.max_tokens + further};
 }
 
 std::string_view ReasonOf(Refusal refusal) {
@@ -35,6 +43,11 @@ std::string_view ReasonOf(Refusal refusal) {
   return "internal";
 }
 
+/// Whether decode has reported a token that it made itself.
+bool HasOwnToken(const std::vector<Answer>& answers) {
+  return std::any_of(answers.begin(), answers.end(), [](const Answer& a) { return a.Count() >= 2; });
+}
+
 /// The client's code for what a worker says went wrong; unknown words are never passed on.
 std::string_view ClientCode(std::string_view worker_code) {
   if (worker_code == "peer_lost") return "worker_lost";
@@ -48,7 +61,12 @@ std::string_view ClientCode(std::string_view worker_code) {
 
 Dispatcher::Dispatcher(const Clock& clock, WorkerPort& workers, const text::Tokenizer& tokenizer,
                        Probe& probe, Options options)
-    : clock_(clock), workers_(workers), tokenizer_(tokenizer), probe_(probe), options_(std::move(options)) {}
+    : clock_(clock),
+      workers_(workers),
+      tokenizer_(tokenizer),
+      probe_(probe),
+      options_(std::move(options)),
+      prefixes_(kPrefixNamesMax) {}
 
 template <typename T>
 void Dispatcher::Apply(T what) {
@@ -65,9 +83,11 @@ void Dispatcher::Submit(Job job) {
     return;
   }
   const RequestId id = job.id;
-  Answer answer(tokenizer_, job.answer);
+  std::vector<Answer> answers(static_cast<std::size_t>(job.sampling.samples), Answer(tokenizer_, job.answer));
   requests_.emplace(id, Request{.job = std::move(job),
-                                .answer = std::move(answer),
+                                .answers = std::move(answers),
+                                .ended = 0,
+                                .cut = false,
                                 .attempt = {},
                                 .held = {},
                                 .answered = false,
@@ -94,19 +114,24 @@ void Dispatcher::PlaceWaiting() {
 bool Dispatcher::TryPlace(Request& request) {
   const Job& job = request.job;
   const cluster::ClusterSnapshot snapshot = view_.Snapshot();
-  const PlacementResult result = Place(snapshot, SizeOf(job, options_.model_name));
+  RequestSize size = SizeOf(job, options_.model_name);
+  const std::vector<HeldPrefix> held = prefixes_.Find(job.prefixes);
+  size.held = held;
+  const PlacementResult result = Place(snapshot, size);
   if (!result.placement) return false;
   const auto [prefill, decode] = *result.placement;
   request.attempt = Attempt{request.attempt.value + 1};
   const RequestKey key{job.id, request.attempt};
   request.held.push_back({prefill, Phase::kPrefill, key, false});
   request.held.push_back({decode, Phase::kDecode, key, false});
+  request.prefill_worker = prefill;
   request.placed_at = clock_.Now();
   probe_.Placed(request.placed_at - job.arrived);
   Apply(cluster::RequestPlaced{key, prefill, decode});
 
   Order order{.key = key,
               .tokens = job.prompt,
+              .cache_salt = job.cache_salt,
               .sampling = job.sampling,
               .max_tokens = job.max_tokens,
               .min_tokens = job.min_tokens,
@@ -145,6 +170,7 @@ void Dispatcher::OnLeaving(WorkerId worker) {
 
 void Dispatcher::OnLost(WorkerId worker) {
   Apply(cluster::WorkerLeft{worker});
+  prefixes_.Forget(worker);
   std::vector<RequestKey> lost;
   for (auto& [id, request] : requests_) {
     std::erase_if(request.held, [&](const Part& part) {
@@ -156,7 +182,7 @@ void Dispatcher::OnLost(WorkerId worker) {
     Request* request = Find(key.request);
     if (request == nullptr) continue;
     // A prefill worker that dies after decode has produced a token of its own has handed over everything.
-    const bool decode_runs = request->answer.Count() >= 2 &&
+    const bool decode_runs = HasOwnToken(request->answers) &&
                              std::any_of(request->held.begin(), request->held.end(), [&](const Part& part) {
                                return part.phase == Phase::kDecode && part.key == key;
                              });
@@ -185,33 +211,49 @@ void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
                          return part.worker == worker && part.key == report.key;
                        });
   if (!current) return probe_.StaleToken();
-  if (report.index >= request->job.max_tokens) {
+  if (report.index >= request->job.max_tokens || report.sample < 0 ||
+      report.sample >= std::ssize(request->answers)) {
     return AttemptFailed(*request, "internal", "a token past the answer's limit");
   }
-  Answer::Step step = request->answer.Take(report.index, report.token, report.finish);
+  if (report.index == 0) {
+    const auto prompt = static_cast<std::int64_t>(request->job.prompt->size());
+    request->cached_tokens = std::min(report.cached_tokens, prompt);
+  }
+  Answer& answer = request->answers[static_cast<std::size_t>(report.sample)];
+  Answer::Step step = answer.Take(report.index, report.token, report.finish, report.logprobs);
   if (step.tokens == 0) return;
 
   const TimePoint now = clock_.Now();
-  const bool first = request->answer.Count() == step.tokens;
+  const bool first = TokensOf(*request) == step.tokens;
   if (first) {
     request->first_token_after = now - request->job.arrived;
     probe_.FirstToken(request->first_token_after);
+    probe_.CachedTokens(request->cached_tokens);
+    prefixes_.Note(request->prefill_worker, request->job.prefixes);
     Apply(cluster::RequestPrefilled{report.key.request});
   } else {
     probe_.NextToken(now - request->last_token_at);
   }
   request->last_token_at = now;
-  const bool alive = (step.text.empty() && !first) || request->job.sink->Text(step.text, UsageOf(*request));
+  const bool shows = !step.text.empty() || !step.logprobs.empty() || answer.Count() == step.tokens;
+  const bool alive =
+      !shows || request->job.sink->Text(
+                    {.choice = report.sample, .text = step.text, .logprobs = std::move(step.logprobs)},
+                    UsageOf(*request));
   if (!alive) {
     ClientGone(report.key.request);
   } else if (step.end) {
-    request->job.sink->Finish(*step.end, UsageOf(*request));
-    // Where decode itself ended the answer, both workers end by themselves.
-    const bool by_decode =
-        !report.finish.empty() && report.index > 0 && step.end->stop_reason.AsString() == nullptr;
-    End(*request, step.end->finish_reason, /*cancel=*/!by_decode);
+    EndChoice(*request, report, *step.end);
   }
   if (first) PlaceWaiting();
+}
+
+void Dispatcher::EndChoice(Request& request, const TokenReport& report, const AnswerEnd& end) {
+  request.job.sink->Finish(report.sample, end, UsageOf(request));
+  request.cut |= report.finish.empty() || end.stop_reason.AsString() != nullptr;
+  if (++request.ended < request.answers.size()) return;
+  // Where decode itself ended every answer, both workers end by themselves.
+  End(request, end.finish_reason, /*cancel=*/request.cut || report.index == 0);
 }
 
 void Dispatcher::OnReleased(WorkerId worker, const ReleaseReport& release) {
@@ -241,10 +283,10 @@ void Dispatcher::AttemptFailed(Request& request, std::string_view code, std::str
   LogWarning("attempt_failed", {{"request", RequestKey{request.job.id, request.attempt}},
                                 {"code", code},
                                 {"error", message},
-                                {"tokens", request.answer.Count()}});
+                                {"tokens", TokensOf(request)}});
   const std::string_view client_code = ClientCode(code);
   CancelParts(request);
-  const bool again = request.answer.Count() == 0 && request.attempt.value < kAttemptsMax &&
+  const bool again = TokensOf(request) == 0 && request.attempt.value < kAttemptsMax &&
                      client_code != "internal_error" && client_code != "deadline";
   if (again && TryPlace(request)) return probe_.Retried();
   if (client_code == "deadline") return Fail(request, DeadlineExceeded(), "deadline");
@@ -296,6 +338,7 @@ void Dispatcher::Record(const Request& request) const {
            {"endpoint", Name(request.job.endpoint)},
            {"outcome", request.outcome},
            {"prompt_tokens", usage.prompt_tokens},
+           {"cached_tokens", usage.cached_tokens},
            {"output_tokens", usage.completion_tokens},
            {"ttft_ms", fmt::format("{:.2f}", Milliseconds(request.first_token_after))},
            {"total_ms", fmt::format("{:.2f}", Milliseconds(request.answered_at - request.job.arrived))},
@@ -367,9 +410,16 @@ Dispatcher::Request* Dispatcher::Find(RequestId id) {
   return at != requests_.end() ? &at->second : nullptr;
 }
 
+std::int64_t Dispatcher::TokensOf(const Request& request) {
+  std::int64_t tokens = 0;
+  for (const Answer& answer : request.answers) tokens += answer.Count();
+  return tokens;
+}
+
 Usage Dispatcher::UsageOf(const Request& request) {
   return {.prompt_tokens = static_cast<std::int64_t>(request.job.prompt->size()),
-          .completion_tokens = request.answer.Count()};
+          .completion_tokens = TokensOf(request),
+          .cached_tokens = request.cached_tokens};
 }
 
 }  // namespace baton::router

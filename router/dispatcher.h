@@ -18,18 +18,20 @@
 #include "router/http/response.h"
 #include "router/messages.h"
 #include "router/policy/admission.h"
+#include "router/policy/prefix_index.h"
 #include "router/probe.h"
 
 namespace baton::router {
 
-/// Where an answer goes. Called on the control loop: text, then one of Finish and Fail; after a false nothing
-/// more.
+/// Where an answer goes. Called on the control loop: text, then Finish for each choice, or Fail; after a
+/// false nothing more.
 class AnswerSink {
  public:
   virtual ~AnswerSink() = default;
   /// The answer grows. False where the client is gone or too slow.
-  [[nodiscard]] virtual bool Text(std::string_view text, const Usage& usage) = 0;
-  virtual void Finish(const AnswerEnd& end, const Usage& usage) = 0;
+  [[nodiscard]] virtual bool Text(TextPiece piece, const Usage& usage) = 0;
+  /// Ends the choice.
+  virtual void Finish(std::int32_t choice, const AnswerEnd& end, const Usage& usage) = 0;
   virtual void Fail(const ApiError& error) = 0;
   /// Called now and then, for signs of life. False as with Text.
   [[nodiscard]] virtual bool Tick(TimePoint now) = 0;
@@ -40,6 +42,8 @@ struct Job {
   RequestId id;
   Endpoint endpoint = Endpoint::kCompletions;
   std::shared_ptr<const std::vector<TokenId>> prompt;
+  std::string cache_salt;
+  std::vector<std::uint64_t> prefixes;  // names of the prompt's prefixes of whole blocks, shortest first
   SamplingParameters sampling;
   std::int64_t max_tokens = 0;
   std::int64_t min_tokens = 0;
@@ -96,9 +100,11 @@ class Dispatcher {
   };
   struct Request {
     Job job;
-    Answer answer;
-    Attempt attempt{0};      // 0: waits for its placement
-    std::vector<Part> held;  // by workers, not yet released
+    std::vector<Answer> answers;  // one a choice
+    std::size_t ended = 0;        // of them
+    bool cut = false;             // one ended without the worker's doing
+    Attempt attempt{0};           // 0: waits for its placement
+    std::vector<Part> held;       // by workers, not yet released
     bool answered = false;
     std::string_view outcome;
     TimePoint placed_at;
@@ -106,6 +112,8 @@ class Dispatcher {
     Duration first_token_after{};
     TimePoint answered_at;
     ReleaseReport prefill;  // as the prefill worker reported it
+    WorkerId prefill_worker;
+    std::int64_t cached_tokens = 0;  // of the prompt
   };
 
   template <typename T>
@@ -122,6 +130,8 @@ class Dispatcher {
   void Record(const Request& request) const;
   void Observe();
   [[nodiscard]] Request* Find(RequestId id);
+  [[nodiscard]] static std::int64_t TokensOf(const Request& request);
+  void EndChoice(Request& request, const TokenReport& report, const AnswerEnd& end);
   [[nodiscard]] static Usage UsageOf(const Request& request);
 
   const Clock& clock_;
@@ -130,6 +140,7 @@ class Dispatcher {
   Probe& probe_;
   const Options options_;
   cluster::ClusterView view_;
+  PrefixIndex prefixes_;
   std::map<RequestId, Request> requests_;
   std::deque<RequestId> waiting_;  // admitted, not placed; first in, first out
 };

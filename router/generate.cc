@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/text/prefix_hash.h"
 
 namespace baton::router {
 namespace {
@@ -11,7 +12,10 @@ namespace {
 // What OpenAI's completions endpoint does where the client is silent; chats may use the whole context.
 constexpr std::int64_t kCompletionTokensDefault = 16;
 
-std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelInfo& model,
+// Tokens of a worker's KV block: prefixes are named at these steps.
+constexpr std::int64_t kPrefixBlockTokens = 16;
+
+std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelInfo& model, std::size_t prompt,
                                  std::vector<TokenId>& out) {
   absl::StatusOr<std::vector<TokenId>> tokens;
   if (request.endpoint == Endpoint::kChat) {
@@ -22,10 +26,10 @@ std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelIn
         {.messages = request.messages, .add_generation_prompt = true, .extra = {}});
     if (!text.ok()) return InvalidValue("messages", "the model's chat template refuses these messages");
     tokens = model.tokenizer->Encode(*text, {.add_special_tokens = false});
-  } else if (const auto* ids = std::get_if<std::vector<TokenId>>(&request.prompt)) {
+  } else if (const auto* ids = std::get_if<std::vector<TokenId>>(&request.prompts.at(prompt))) {
     tokens = *ids;
   } else {
-    tokens = model.tokenizer->Encode(std::get<std::string>(request.prompt));
+    tokens = model.tokenizer->Encode(std::get<std::string>(request.prompts.at(prompt)));
   }
   const std::string_view param = request.endpoint == Endpoint::kChat ? "messages" : "prompt";
   if (!tokens.ok()) return InvalidValue(param, "the text cannot be tokenized");
@@ -34,15 +38,24 @@ std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelIn
   return std::nullopt;
 }
 
+/// The prompt as the client wrote it, or what its ids stand for.
+std::string Echo(const GenerationRequest& request, const ModelInfo& model, std::size_t prompt) {
+  const GenerationRequest::Prompt& given = request.prompts.at(prompt);
+  if (const auto* text = std::get_if<std::string>(&given)) return *text;
+  return model.tokenizer->Decode(std::get<std::vector<TokenId>>(given), request.skip_special_tokens);
+}
+
 }  // namespace
 
 std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInfo& model,
-                                std::int64_t context_tokens, std::uint64_t fallback_seed, Job& out) {
+                                std::int64_t context_tokens, std::uint64_t fallback_seed, Job& out,
+                                std::size_t prompt_index) {
   std::vector<TokenId> prompt;
-  if (auto error = Tokenize(request, model, prompt)) return error;
+  if (auto error = Tokenize(request, model, prompt_index, prompt)) return error;
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
   const std::int64_t room = context_tokens - prompt_tokens;
-  if (room < 1 || request.max_tokens.value_or(1) > room) {
+  const std::int64_t least = request.max_tokens == 0 ? 0 : 1;  // 0: the prompt's echo alone
+  if (room < least || request.max_tokens.value_or(1) > room) {
     return ContextLengthExceeded(context_tokens, prompt_tokens, request.max_tokens.value_or(1));
   }
   const bool chat = request.endpoint == Endpoint::kChat;
@@ -59,9 +72,20 @@ std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInf
                   .top_p = request.top_p.value_or(defaults.top_p),
                   .top_k = static_cast<std::int32_t>(request.top_k.value_or(defaults.top_k)),
                   .min_p = request.min_p.value_or(defaults.min_p),
-                  .seed = request.seed.value_or(fallback_seed)};
+                  .seed = request.seed.value_or(fallback_seed),
+                  .repetition_penalty = request.repetition_penalty,
+                  .presence_penalty = request.presence_penalty,
+                  .frequency_penalty = request.frequency_penalty,
+                  .bias = request.bias,
+                  .logprobs = request.logprobs,
+                  .samples = request.choices,
+                  .grammar = request.grammar};
+  if (out.sampling.samples > 1 && out.sampling.temperature == 0) {
+    return InvalidValue("n", "'n' must be 1 where 'temperature' is 0: all choices would be the same");
+  }
   out.stop_ids = request.stop_token_ids;
-  if (!request.ignore_eos)
+  // A grammar's text ends with an end token, whatever the client says.
+  if (!request.ignore_eos || !request.grammar.empty())
     out.stop_ids.insert(out.stop_ids.end(), model.end_ids.begin(), model.end_ids.end());
   std::sort(out.stop_ids.begin(), out.stop_ids.end());
   out.stop_ids.erase(std::unique(out.stop_ids.begin(), out.stop_ids.end()), out.stop_ids.end());
@@ -69,7 +93,11 @@ std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInf
                 .skip_special_tokens = request.skip_special_tokens,
                 .stop = request.stop,
                 .include_stop_text = request.include_stop_text,
-                .client_stop_ids = request.stop_token_ids};
+                .client_stop_ids = request.stop_token_ids,
+                .logprobs = request.logprobs >= 0};
+  if (request.echo) out.answer.prefix = Echo(request, model, prompt_index);
+  out.cache_salt = request.cache_salt;
+  out.prefixes = text::PrefixNames(out.cache_salt, prompt, kPrefixBlockTokens);
   out.prompt = std::make_shared<const std::vector<TokenId>>(std::move(prompt));
   return std::nullopt;
 }

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "router/http/request.h"
 
 /// What router and workers tell each other about a request, as values: the protobuf forms stay in
 /// wire_values.cc.
@@ -18,12 +20,20 @@ struct SamplingParameters {
   std::int32_t top_k = 0;  // 0 = off
   double min_p = 0;
   std::uint64_t seed = 0;
+  double repetition_penalty = 1;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  std::vector<TokenBias> bias = {};
+  std::int32_t logprobs = -1;  // alternatives to report with each token; below 0: no log-probabilities
+  std::int32_t samples = 1;    // answers to write
+  std::string grammar = {};    // what the answer must be; empty: anything
 };
 
 /// One worker's part of an attempt: a Prefill or a Reserve.
 struct Order {
   RequestKey key;
   std::shared_ptr<const std::vector<TokenId>> tokens;
+  std::string cache_salt;
   SamplingParameters sampling;
   std::int64_t max_tokens = 0;
   std::int64_t min_tokens = 0;
@@ -34,11 +44,24 @@ struct Order {
   Duration remaining{};  // until the request's deadline
 };
 
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;
+};
+
+struct Logprobs {
+  float chosen = 0;
+  std::vector<TokenLogprob> top;
+};
+
 struct TokenReport {
   RequestKey key;
   std::int64_t index = 0;
   TokenId token = 0;
-  std::string finish;  // "", "stop", "length"
+  std::string finish;              // "", "stop", "length"
+  std::int64_t cached_tokens = 0;  // with index 0: of the prompt
+  std::int32_t sample = 0;         // which of the request's answers
+  std::optional<Logprobs> logprobs = {};
 };
 
 struct TransferReport {

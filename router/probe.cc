@@ -61,6 +61,8 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
   retries_ =
       registry.AddCounter("baton_retries_total", "Requests placed a second time before their first token.");
   prompt_tokens_ = registry.AddCounter("baton_prompt_tokens_total", "Prompt tokens of ended requests.");
+  cached_tokens_ = registry.AddCounter("baton_cached_prompt_tokens_total",
+                                       "Prompt tokens that workers found instead of computed.");
   generated_tokens_ = registry.AddCounter("baton_generated_tokens_total", "Tokens of ended answers.");
   stale_tokens_ =
       registry.AddCounter("baton_stale_tokens_total", "Tokens of older attempts or of no request.");

@@ -38,6 +38,7 @@ class Probe {
   void Ended(Duration since_arrival, std::int64_t prompt_tokens, std::int64_t output_tokens);
   void Transferred(const TransferReport& report);
   void StaleToken();
+  void CachedTokens(std::int64_t tokens) { cached_tokens_.Increment(static_cast<double>(tokens)); }
   void Workers(const cluster::ClusterSnapshot& snapshot);
   void WorkerRefused();
   void WorkerBroken();
@@ -60,6 +61,7 @@ class Probe {
   metrics::Histogram duration_;
   metrics::Counter retries_;
   metrics::Counter prompt_tokens_;
+  metrics::Counter cached_tokens_;
   metrics::Counter generated_tokens_;
   metrics::Counter stale_tokens_;
   metrics::Counter workers_refused_;

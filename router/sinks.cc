@@ -1,6 +1,9 @@
 #include "router/sinks.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
+#include <vector>
 
 #include "common/base/ids.h"
 
@@ -13,15 +16,22 @@ constexpr Duration kKeepAliveAfter = std::chrono::seconds(10);
 class StreamSink final : public AnswerSink {
  public:
   StreamSink(SinkContext context, UsageStyle style)
-      : context_(std::move(context)), style_(style), last_write_(context_.clock->Now()) {}
+      : context_(std::move(context)),
+        style_(style),
+        last_write_(context_.clock->Now()),
+        begun_choices_(static_cast<std::size_t>(context_.choices)),
+        open_(context_.choices) {}
 
-  bool Text(std::string_view text, const Usage& usage) override {
-    const bool first = std::exchange(first_, false);
-    return Write(TextEvent(context_.head, text, first, style_, usage));
+  bool Text(TextPiece piece, const Usage& usage) override {
+    const auto choice = static_cast<std::size_t>(piece.choice);
+    const bool first = !begun_choices_.at(choice);
+    begun_choices_[choice] = true;
+    return Write(TextEvent(context_.head, piece, first, style_, usage));
   }
 
-  void Finish(const AnswerEnd& end, const Usage& usage) override {
-    static_cast<void>(Write(FinishEvent(context_.head, end, style_, usage)));
+  void Finish(std::int32_t choice, const AnswerEnd& end, const Usage& usage) override {
+    static_cast<void>(Write(FinishEvent(context_.head, choice, end, style_, usage)));
+    if (--open_ > 0) return;
     if (style_ != UsageStyle::kAbsent) static_cast<void>(Write(UsageEvent(context_.head, usage)));
     static_cast<void>(Write(kDoneEvent));
     context_.responder->End();
@@ -61,24 +71,32 @@ class StreamSink final : public AnswerSink {
   const UsageStyle style_;
   TimePoint last_write_;
   bool begun_ = false;
-  bool first_ = true;
+  std::vector<bool> begun_choices_;
+  std::int32_t open_;  // choices that have not ended
 };
 
 class WholeSink final : public AnswerSink {
  public:
-  explicit WholeSink(SinkContext context) : context_(std::move(context)) {}
+  explicit WholeSink(SinkContext context)
+      : context_(std::move(context)),
+        choices_(static_cast<std::size_t>(context_.choices)),
+        open_(context_.choices) {}
 
-  bool Text(std::string_view text, const Usage& /*usage*/) override {
-    text_ += text;
+  bool Text(TextPiece piece, const Usage& /*usage*/) override {
+    WholeChoice& choice = choices_.at(static_cast<std::size_t>(piece.choice));
+    choice.text += piece.text;
+    std::move(piece.logprobs.begin(), piece.logprobs.end(), std::back_inserter(choice.logprobs));
     return true;
   }
 
-  void Finish(const AnswerEnd& end, const Usage& usage) override {
+  void Finish(std::int32_t choice, const AnswerEnd& end, const Usage& usage) override {
+    choices_.at(static_cast<std::size_t>(choice)).end = end;
+    if (--open_ > 0) return;
     context_.probe->Responded(Name(context_.head.endpoint), 200);
     net::HttpHeaders headers = context_.headers;
     headers.emplace_back("Content-Type", "application/json");
     context_.responder->Send(
-        {.status = 200, .headers = std::move(headers), .body = WholeBody(context_.head, text_, end, usage)});
+        {.status = 200, .headers = std::move(headers), .body = WholeBody(context_.head, choices_, usage)});
   }
 
   void Fail(const ApiError& error) override {
@@ -90,7 +108,53 @@ class WholeSink final : public AnswerSink {
 
  private:
   SinkContext context_;
-  std::string text_;
+  std::vector<WholeChoice> choices_;
+  std::int32_t open_;  // choices that have not ended
+};
+
+/// What the parts of one answer share.
+struct Whole {
+  std::unique_ptr<AnswerSink> sink;
+  std::vector<Usage> usages;  // of the parts, so far
+  bool failed = false;
+
+  [[nodiscard]] Usage Total() const {
+    Usage total;
+    for (const Usage& usage : usages) {
+      total.prompt_tokens += usage.prompt_tokens;
+      total.completion_tokens += usage.completion_tokens;
+      total.cached_tokens += usage.cached_tokens;
+    }
+    return total;
+  }
+};
+
+/// Some choices of an answer. The first part that fails fails the answer, and ends the others.
+class PartSink final : public AnswerSink {
+ public:
+  PartSink(std::shared_ptr<Whole> whole, std::size_t part, std::int32_t first_choice)
+      : whole_(std::move(whole)), part_(part), first_choice_(first_choice) {}
+
+  bool Text(TextPiece piece, const Usage& usage) override {
+    if (whole_->failed) return false;
+    whole_->usages[part_] = usage;
+    piece.choice += first_choice_;
+    return whole_->sink->Text(std::move(piece), whole_->Total());
+  }
+  void Finish(std::int32_t choice, const AnswerEnd& end, const Usage& usage) override {
+    if (whole_->failed) return;
+    whole_->usages[part_] = usage;
+    whole_->sink->Finish(first_choice_ + choice, end, whole_->Total());
+  }
+  void Fail(const ApiError& error) override {
+    if (!std::exchange(whole_->failed, true)) whole_->sink->Fail(error);
+  }
+  bool Tick(TimePoint now) override { return !whole_->failed && whole_->sink->Tick(now); }
+
+ private:
+  const std::shared_ptr<Whole> whole_;
+  const std::size_t part_;
+  const std::int32_t first_choice_;
 };
 
 }  // namespace
@@ -108,6 +172,22 @@ std::unique_ptr<AnswerSink> MakeStreamSink(SinkContext context, UsageStyle style
 
 std::unique_ptr<AnswerSink> MakeWholeSink(SinkContext context) {
   return std::make_unique<WholeSink>(std::move(context));
+}
+
+std::vector<std::unique_ptr<AnswerSink>> Divide(std::unique_ptr<AnswerSink> sink, std::size_t parts,
+                                                std::int32_t choices) {
+  std::vector<std::unique_ptr<AnswerSink>> out;
+  if (parts == 1) {
+    out.push_back(std::move(sink));
+    return out;
+  }
+  const auto whole = std::make_shared<Whole>();
+  whole->sink = std::move(sink);
+  whole->usages.resize(parts);
+  for (std::size_t part = 0; part < parts; ++part) {
+    out.push_back(std::make_unique<PartSink>(whole, part, static_cast<std::int32_t>(part) * choices));
+  }
+  return out;
 }
 
 }  // namespace baton::router

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/net/http_server.h"
@@ -18,6 +19,7 @@ struct SinkContext {
   net::HttpHeaders headers;  // of every answer: x-request-id
   const Clock* clock = nullptr;
   Probe* probe = nullptr;
+  std::int32_t choices = 1;
 };
 
 /// Server-sent events: the headers go out with the first token, or with the first sign of life after ten
@@ -25,6 +27,10 @@ struct SinkContext {
 [[nodiscard]] std::unique_ptr<AnswerSink> MakeStreamSink(SinkContext context, UsageStyle style);
 /// One JSON body at the end.
 [[nodiscard]] std::unique_ptr<AnswerSink> MakeWholeSink(SinkContext context);
+
+/// `sink` for several requests that are one to the client: each has `choices` choices of it, in order.
+[[nodiscard]] std::vector<std::unique_ptr<AnswerSink>> Divide(std::unique_ptr<AnswerSink> sink,
+                                                              std::size_t parts, std::int32_t choices);
 
 /// Sends `error` as a whole answer: with Retry-After where trying again makes sense.
 void SendError(net::HttpResponder& responder, const ApiError& error, net::HttpHeaders headers);

@@ -16,6 +16,8 @@ namespace {
 constexpr int kNameBytesMax = 128;
 constexpr std::size_t kTextBytesMax = 512;
 constexpr int kLinksMax = 4096;
+constexpr int kLogprobsMax = 20;
+constexpr int kSamplesMax = 64;
 // Beyond any machine, and small enough that sums of counts stay inside int64.
 constexpr std::int64_t kCountMax = std::int64_t{1} << 48;
 
@@ -40,6 +42,17 @@ void FillCommon(const Order& order, Message& out) {
   sampling.set_top_k(order.sampling.top_k);
   sampling.set_min_p(order.sampling.min_p);
   sampling.set_seed(order.sampling.seed);
+  sampling.set_repetition_penalty(order.sampling.repetition_penalty);
+  sampling.set_presence_penalty(order.sampling.presence_penalty);
+  sampling.set_frequency_penalty(order.sampling.frequency_penalty);
+  for (const TokenBias& bias : order.sampling.bias) {
+    sampling.add_bias_tokens(bias.token);
+    sampling.add_bias_values(bias.bias);
+  }
+  sampling.set_logprobs(order.sampling.logprobs >= 0);
+  sampling.set_top_logprobs(std::max(order.sampling.logprobs, 0));
+  sampling.set_samples(order.sampling.samples);
+  sampling.set_grammar(order.sampling.grammar);
   wire::Stop& stop = *out.mutable_stop();
   stop.set_max_tokens(order.max_tokens);
   stop.set_min_tokens(order.min_tokens);
@@ -53,6 +66,7 @@ void FillCommon(const Order& order, Message& out) {
 void FillPrefill(const Order& order, wire::Envelope& out) {
   wire::Prefill& message = *out.mutable_prefill();
   FillCommon(order, message);
+  message.set_cache_salt(order.cache_salt);
   message.set_decode_worker(order.peer.value);
   message.set_decode_incarnation(order.peer_incarnation.value);
 }
@@ -92,16 +106,45 @@ absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message) {
   return out;
 }
 
+namespace {
+
+absl::StatusOr<Logprobs> ReadLogprobs(const wire::Logprobs& message) {
+  if (message.tokens_size() != message.logprobs_size() || message.tokens_size() > kLogprobsMax)
+    return Error(kInvalidArgument, "Token with {} alternatives and {} log-probabilities",
+                 message.tokens_size(), message.logprobs_size());
+  Logprobs out{.chosen = message.chosen(), .top = {}};
+  bool good = !std::isnan(message.chosen());
+  for (int i = 0; i < message.tokens_size(); ++i) {
+    good &= message.tokens(i) >= 0 && !std::isnan(message.logprobs(i));
+    out.top.push_back({.token = message.tokens(i), .logprob = message.logprobs(i)});
+  }
+  if (!good) return Error(kInvalidArgument, "Token with an impossible alternative");
+  return out;
+}
+
+}  // namespace
+
 absl::StatusOr<TokenReport> ReadToken(const wire::Token& message) {
+  if (message.cached_tokens() < 0 || message.cached_tokens() > kCountMax)
+    return Error(kInvalidArgument, "Token with an impossible count of cached tokens");
   if (message.index() < 0 || message.token() < 0)
     return Error(kInvalidArgument, "Token with a negative index or id");
   if (!message.finish().empty() && message.finish() != "stop" && message.finish() != "length") {
     return Error(kInvalidArgument, "Token with an unknown finish");
   }
+  if (message.sample() < 0 || message.sample() >= kSamplesMax)
+    return Error(kInvalidArgument, "Token of answer {}", message.sample());
+  std::optional<Logprobs> logprobs;
+  if (message.has_logprobs()) {
+    BATON_ASSIGN_OR_RETURN(logprobs, ReadLogprobs(message.logprobs()));
+  }
   return TokenReport{.key = Key(message.request(), message.attempt()),
                      .index = message.index(),
                      .token = message.token(),
-                     .finish = message.finish()};
+                     .finish = message.finish(),
+                     .cached_tokens = message.cached_tokens(),
+                     .sample = message.sample(),
+                     .logprobs = std::move(logprobs)};
 }
 
 absl::StatusOr<ReleaseReport> ReadReleased(const wire::Released& message) {

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "common/base/utf8.h"
 #include "router/http/fields.h"
+#include "router/http/response_format.h"
+#include "router/http/sampling_fields.h"
 
 namespace baton::router {
 namespace {
@@ -16,42 +17,32 @@ namespace {
 // What a length may be at most before it meets the model's context: keeps every later sum inside int64.
 constexpr std::int64_t kTokensMax = std::int64_t{1} << 30;
 
-/// Token ids from an array whose members must all be ids of the vocabulary.
-void ReadIds(Fields& fields, std::string_view key, const json::Array& array, std::int32_t vocabulary,
-             std::vector<TokenId>& out) {
-  out.reserve(array.size());
-  for (const json::Value& item : array) {
-    if (item.AsInt() == nullptr) return fields.FailKind(key, "a list of token ids", item);
-    if (*item.AsInt() < 0 || *item.AsInt() >= vocabulary) {
-      return fields.Fail(InvalidValue(fields.Path(key), fmt::format("'{}': token ids must be from 0 to {}",
-                                                                    fields.Path(key), vocabulary - 1)));
-    }
-    out.push_back(static_cast<TokenId>(*item.AsInt()));
+/// One prompt: a text or a list of ids.
+void ReadOnePrompt(Fields& fields, const RequestLimits& limits, const json::Value& value,
+                   GenerationRequest& out) {
+  if (const std::string* text = value.AsString()) {
+    if (text->empty()) return fields.Fail(InvalidValue("prompt", "'prompt' must not be empty"));
+    out.prompts.emplace_back(*text);
+    return;
   }
+  const json::Array* ids = value.AsArray();
+  if (ids == nullptr) return fields.FailKind("prompt", "a string or a list of token ids", value);
+  if (ids->empty()) return fields.Fail(InvalidValue("prompt", "'prompt' must not be empty"));
+  std::vector<TokenId> tokens;
+  ReadIds(fields, "prompt", *ids, limits.vocabulary, tokens);
+  out.prompts.emplace_back(std::move(tokens));
 }
 
 void ReadPrompt(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
   const json::Value* value = fields.Take("prompt");
   if (value == nullptr) return fields.Fail(MissingParameter("prompt"));
   const json::Array* list = value->AsArray();
-  // A list of one prompt is that prompt.
-  const bool nested = list != nullptr && !list->empty() && list->front().AsInt() == nullptr;
-  if (nested && list->size() > 1) {
-    return fields.Fail(
-        UnsupportedParameter("prompt", "several prompts in one request are not supported: send one each"));
+  const bool several = list != nullptr && !list->empty() && list->front().AsInt() == nullptr;
+  if (!several) return ReadOnePrompt(fields, limits, *value, out);
+  if (list->size() > limits.prompts_max) {
+    return fields.Fail(InvalidValue("prompt", fmt::format("at most {} prompts", limits.prompts_max)));
   }
-  if (nested) value = &list->front();
-  if (const std::string* text = value->AsString()) {
-    if (text->empty()) return fields.Fail(InvalidValue("prompt", "'prompt' must not be empty"));
-    out.prompt = *text;
-    return;
-  }
-  const json::Array* ids = value->AsArray();
-  if (ids == nullptr) return fields.FailKind("prompt", "a string or a list of token ids", *value);
-  if (ids->empty()) return fields.Fail(InvalidValue("prompt", "'prompt' must not be empty"));
-  std::vector<TokenId> tokens;
-  ReadIds(fields, "prompt", *ids, limits.vocabulary, tokens);
-  out.prompt = std::move(tokens);
+  for (const json::Value& one : *list) ReadOnePrompt(fields, limits, one, out);
 }
 
 /// The text of a message: a string, or its text parts joined by newlines.
@@ -163,7 +154,8 @@ void ReadStop(Fields& fields, const RequestLimits& limits, GenerationRequest& ou
 }
 
 void ReadLengths(Fields& fields, GenerationRequest& out) {
-  fields.Integer("max_tokens", 1, kTokensMax, out.max_tokens);
+  // An echo alone asks for no token.
+  fields.Integer("max_tokens", out.echo ? 0 : 1, kTokensMax, out.max_tokens);
   if (out.endpoint == Endpoint::kChat) {
     std::optional<std::int64_t> newer;
     fields.Integer("max_completion_tokens", 1, kTokensMax, newer);
@@ -177,20 +169,20 @@ void ReadLengths(Fields& fields, GenerationRequest& out) {
   }
 }
 
-void ReadSampling(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
-  fields.Number("temperature", {.low = 0, .high = 2}, out.temperature);
-  fields.Number("top_p", {.low = 0, .high = 1, .open_low = true}, out.top_p);
-  fields.Number("min_p", {.low = 0, .high = 1}, out.min_p);
-  fields.Integer("top_k", -1, std::numeric_limits<std::int32_t>::max(), out.top_k);
-  if (out.top_k == -1) out.top_k = 0;
-  std::optional<std::int64_t> seed;
-  fields.Integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(),
-                 seed);
-  if (seed) out.seed = static_cast<std::uint64_t>(*seed);
-  std::optional<std::int64_t> choices;
-  fields.Integer("n", 1, limits.choices_max, choices);
-  if (choices.value_or(1) != 1)
-    fields.Fail(UnsupportedParameter("n", "only one choice a request is supported"));
+void ReadCacheSalt(Fields& fields, GenerationRequest& out) {
+  // 128 bytes: any hash or id. The forbidden ones keep room for a tenant's name beside the salt.
+  constexpr std::size_t kBytesMax = 128;
+  constexpr std::string_view kForbidden("@/\\\0", 4);
+  std::optional<std::string> salt;
+  fields.String("cache_salt", salt);
+  if (!salt) return;
+  if (salt->empty() || salt->size() > kBytesMax || salt->find_first_of(kForbidden) != std::string::npos) {
+    return fields.Fail(
+        InvalidValue("cache_salt",
+                     fmt::format("'cache_salt' must have 1 to {} bytes, none of them '@', '/', '\\\\' or NUL",
+                                 kBytesMax)));
+  }
+  out.cache_salt = *std::move(salt);
 }
 
 void ReadStreaming(Fields& fields, GenerationRequest& out) {
@@ -234,11 +226,15 @@ std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body, c
   } else {
     ReadPrompt(fields, limits, out);
   }
+  ReadEcho(fields, out);
   ReadLengths(fields, out);
   ReadSampling(fields, limits, out);
+  ReadLogprobs(fields, out);
   ReadStop(fields, limits, out);
+  ReadResponseFormat(fields, out);
   fields.Boolean("ignore_eos", out.ignore_eos);
   fields.Boolean("skip_special_tokens", out.skip_special_tokens);
+  ReadCacheSalt(fields, out);
   ReadStreaming(fields, out);
   CheckUnsupported(fields);
   out.ignored_fields += fields.CountUnknown();

@@ -16,12 +16,18 @@ namespace baton::router {
 enum class Endpoint { kCompletions, kChat };
 [[nodiscard]] std::string_view Name(Endpoint endpoint);
 
+struct TokenBias {
+  TokenId token = 0;
+  float bias = 0;  // added to the token's logit
+};
+
 /// A body of /v1/completions or /v1/chat/completions, checked. Absent optionals are the client's silence.
 struct GenerationRequest {
   Endpoint endpoint = Endpoint::kCompletions;
   std::string model;
-  std::variant<std::string, std::vector<TokenId>> prompt;  // completions
-  json::Array messages;  // chat: objects with "role" and "content", a string
+  using Prompt = std::variant<std::string, std::vector<TokenId>>;
+  std::vector<Prompt> prompts;  // completions: each has choices of its own
+  json::Array messages;         // chat: objects with "role" and "content", a string
 
   std::optional<std::int64_t> max_tokens;
   std::int64_t min_tokens = 0;
@@ -30,12 +36,22 @@ struct GenerationRequest {
   std::optional<std::int64_t> top_k;  // 0 = off
   std::optional<double> min_p;
   std::optional<std::uint64_t> seed;
+  double repetition_penalty = 1;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  std::vector<TokenBias> bias;
+  std::int32_t choices = 1;    // of each prompt
+  std::int32_t logprobs = -1;  // alternatives to show with each token; below 0: no log-probabilities
+  std::string grammar;         // a JSON schema, or grammar::kAnyObjectText; empty: any text
+  bool echo = false;           // completions: the prompt comes before the answer
 
   std::vector<std::string> stop;
   bool include_stop_text = false;
   std::vector<TokenId> stop_token_ids;
   bool ignore_eos = false;
   bool skip_special_tokens = true;
+
+  std::string cache_salt;  // KV is shared only between requests of equal salts
 
   bool stream = false;
   bool include_usage = false;
@@ -51,7 +67,10 @@ struct RequestLimits {
   std::size_t stop_string_bytes_max = 256;
   std::size_t stop_ids_max = 256;
   std::size_t messages_max = 4096;
+  std::size_t prompts_max = 256;
+  std::size_t biases_max = 1024;
   std::int64_t choices_max = 64;
+  std::int64_t all_choices_max = 256;  // of all prompts together
   json::Limits json;
 };
 

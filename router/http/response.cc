@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "router/http/logprobs_value.h"
+
 namespace baton::router {
 namespace {
 
@@ -15,7 +17,7 @@ bool IsChat(const AnswerHead& head) {
 
 Value UsageValue(const Usage& usage) {
   Object details;
-  details.emplace_back("cached_tokens", std::int64_t{0});
+  details.emplace_back("cached_tokens", usage.cached_tokens);
   Object out;
   out.emplace_back("prompt_tokens", usage.prompt_tokens);
   out.emplace_back("completion_tokens", usage.completion_tokens);
@@ -57,43 +59,44 @@ std::optional<Value> UsageOf(UsageStyle style, const Usage& usage) {
   return std::nullopt;
 }
 
-Object Choice() {
+Object Choice(std::int64_t index) {
   Object out;
-  out.emplace_back("index", std::int64_t{0});
+  out.emplace_back("index", index);
   return out;
 }
 
 void AppendEnd(Object& choice, const AnswerEnd& end) {
-  choice.emplace_back("logprobs", nullptr);
   choice.emplace_back("finish_reason", end.finish_reason);
   choice.emplace_back("stop_reason", end.stop_reason);
 }
 
 }  // namespace
 
-std::string TextEvent(const AnswerHead& head, std::string_view text, bool first, UsageStyle style,
+std::string TextEvent(const AnswerHead& head, const TextPiece& piece, bool first, UsageStyle style,
                       const Usage& usage) {
-  Object choice = Choice();
+  Object choice = Choice(piece.choice);
   if (IsChat(head)) {
     Object delta;
     if (first) delta.emplace_back("role", "assistant");
-    delta.emplace_back("content", text);
+    delta.emplace_back("content", piece.text);
     choice.emplace_back("delta", std::move(delta));
   } else {
-    choice.emplace_back("text", text);
+    choice.emplace_back("text", piece.text);
   }
-  choice.emplace_back("logprobs", nullptr);
+  choice.emplace_back("logprobs", LogprobsValue(head.endpoint, piece.logprobs));
   choice.emplace_back("finish_reason", nullptr);
   return Chunk(head, Array{std::move(choice)}, UsageOf(style, usage));
 }
 
-std::string FinishEvent(const AnswerHead& head, const AnswerEnd& end, UsageStyle style, const Usage& usage) {
-  Object choice = Choice();
+std::string FinishEvent(const AnswerHead& head, std::int32_t index, const AnswerEnd& end, UsageStyle style,
+                        const Usage& usage) {
+  Object choice = Choice(index);
   if (IsChat(head)) {
     choice.emplace_back("delta", Object{});
   } else {
     choice.emplace_back("text", "");
   }
+  choice.emplace_back("logprobs", nullptr);
   AppendEnd(choice, end);
   return Chunk(head, Array{std::move(choice)}, UsageOf(style, usage));
 }
@@ -106,21 +109,25 @@ std::string ErrorEvent(const ApiError& error) {
   return "data: " + ErrorBody(error) + "\n\n";
 }
 
-std::string WholeBody(const AnswerHead& head, std::string_view text, const AnswerEnd& end,
-                      const Usage& usage) {
-  Object choice = Choice();
-  if (IsChat(head)) {
-    Object message;
-    message.emplace_back("role", "assistant");
-    message.emplace_back("content", text);
-    message.emplace_back("refusal", nullptr);
-    choice.emplace_back("message", std::move(message));
-  } else {
-    choice.emplace_back("text", text);
+std::string WholeBody(const AnswerHead& head, const std::vector<WholeChoice>& choices, const Usage& usage) {
+  Array all;
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    Object choice = Choice(static_cast<std::int64_t>(i));
+    if (IsChat(head)) {
+      Object message;
+      message.emplace_back("role", "assistant");
+      message.emplace_back("content", choices[i].text);
+      message.emplace_back("refusal", nullptr);
+      choice.emplace_back("message", std::move(message));
+    } else {
+      choice.emplace_back("text", choices[i].text);
+    }
+    choice.emplace_back("logprobs", LogprobsValue(head.endpoint, choices[i].logprobs));
+    AppendEnd(choice, choices[i].end);
+    all.emplace_back(std::move(choice));
   }
-  AppendEnd(choice, end);
   Object out = Common(head, IsChat(head) ? "chat.completion" : "text_completion");
-  out.emplace_back("choices", Array{std::move(choice)});
+  out.emplace_back("choices", std::move(all));
   out.emplace_back("usage", UsageValue(usage));
   return json::Serialize(out);
 }

@@ -27,10 +27,6 @@ bool IsEmpty(const json::Value& v) {
 bool IsNoToolChoice(const json::Value& v) {
   return v.AsString() != nullptr && (*v.AsString() == "none" || *v.AsString() == "auto");
 }
-bool IsTextFormat(const json::Value& v) {
-  const json::Value* type = v.Find("type");
-  return type != nullptr && type->AsString() != nullptr && *type->AsString() == "text";
-}
 bool IsTextAlone(const json::Value& v) {
   return v.AsArray() != nullptr && v.AsArray()->size() == 1 && v.AsArray()->front().AsString() != nullptr &&
          *v.AsArray()->front().AsString() == "text";
@@ -45,13 +41,8 @@ struct Unsupported {
 };
 
 constexpr auto kUnsupported = std::to_array<Unsupported>({
-    {"best_of", IsOne},
-    {"echo", IsFalse},
     {"suffix", IsEmpty},
-    {"logprobs", IsFalse},
     {"prompt_logprobs", Never},
-    {"logit_bias", IsEmpty},
-    {"response_format", IsTextFormat},
     {"structured_outputs", Never},
     {"guided_json", Never},
     {"guided_regex", Never},
@@ -78,15 +69,7 @@ constexpr auto kUnsupported = std::to_array<Unsupported>({
 
 /// Accepted, without effect on the answer.
 constexpr auto kAccepted = std::to_array<std::string_view>(
-    {"user", "metadata", "store", "service_tier", "parallel_tool_calls", "request_id", "cache_salt"});
-
-void Penalty(Fields& fields, std::string_view key, const Fields::Range& range, double neutral) {
-  std::optional<double> value;
-  fields.Number(key, range, value);
-  if (value && *value != neutral) {
-    fields.Fail(UnsupportedParameter(key, fmt::format("'{}' other than {} is not supported", key, neutral)));
-  }
-}
+    {"user", "metadata", "store", "service_tier", "parallel_tool_calls", "request_id"});
 
 }  // namespace
 
@@ -97,16 +80,6 @@ void CheckUnsupported(Fields& fields) {
     fields.Fail(
         UnsupportedParameter(field.key, fmt::format("'{}' is not supported with this value", field.key)));
   }
-  std::optional<std::int64_t> top_logprobs;
-  fields.Integer("top_logprobs", 0, 20, top_logprobs);
-  if (top_logprobs.value_or(0) != 0) {
-    fields.Fail(UnsupportedParameter("top_logprobs", "'top_logprobs' is not supported with this value"));
-  }
-  // The greatest finite double: no upper bound but "finite".
-  constexpr double kAny = 1.7976931348623157e308;
-  Penalty(fields, "presence_penalty", {.low = -2, .high = 2}, 0);
-  Penalty(fields, "frequency_penalty", {.low = -2, .high = 2}, 0);
-  Penalty(fields, "repetition_penalty", {.low = 0, .high = kAny, .open_low = true}, 1);
   for (const std::string_view key : kAccepted) static_cast<void>(fields.Take(key));
 }
 

@@ -21,11 +21,11 @@ std::string Body(const json::Value& format, std::int64_t seed, bool stream) {
 
 TEST_CASE("answers in a response_format parse and validate, streamed and whole") {
   constexpr std::array<std::string_view, 3> kFormats = {
-      R"({"type":"object","properties":{"name":{"type":"string","maxLength":8},"age":{"type":"integer","minimum":0,)"
-      R"("maximum":120}},"required":["name","age"],"additionalProperties":false})",
+      R"({"type":"object","properties":{"name":{"type":"string","maxLength":8},"age":{"type":"integer",)"
+      R"("minimum":0,"maximum":120}},"required":["name","age"],"additionalProperties":false})",
       R"({"type":"array","items":{"enum":["red","green",7]},"minItems":1,"maxItems":4})",
-      R"({"anyOf":[{"type":"boolean"},{"type":"object","properties":{"ok":{"type":"null"}},"required":["ok"],)"
-      R"("additionalProperties":false}]})"};
+      R"({"anyOf":[{"type":"boolean"},{"type":"object","properties":{"ok":{"type":"null"}},)"
+      R"("required":["ok"],"additionalProperties":false}]})"};
   Cluster cluster({.model = ProjectFile("deploy/demo-model")});
 
   for (const std::string_view text : kFormats) {

@@ -150,5 +150,26 @@ TEST_CASE("both workers' reports in any order give the same text") {
   }
 }
 
+TEST_CASE("with log-probabilities a report without them waits for the one that has them") {
+  Answer answer(Toy(), {.tokens_max = 9, .logprobs = true, .prefix = "h\xc3\xa9"});
+  CHECK(answer.Take(0, Letter('a'), "").tokens == 0);
+  const auto first =
+      answer.Take(0, Letter('a'), "", Logprobs{.chosen = -1, .top = {{Letter('b'), -0.5F}, {257, -2.0F}}});
+  CHECK(first.text ==
+        "h\xc3\xa9"
+        "a");
+  REQUIRE(first.logprobs.size() == 1);
+  CHECK(first.logprobs[0].token.bytes == "a");
+  CHECK(first.logprobs[0].token.logprob == -1);
+  CHECK(first.logprobs[0].text_offset == 2);
+  REQUIRE(first.logprobs[0].top.size() == 2);
+  CHECK(first.logprobs[0].top[1].bytes == "the");
+  const auto second = answer.Take(1, 257, "", Logprobs{.chosen = -3, .top = {}});
+  CHECK(second.logprobs.at(0).text_offset == 3);
+  const auto last = answer.Take(2, kEnd, "stop", Logprobs{.chosen = -3, .top = {}});
+  CHECK(last.logprobs.empty());
+  CHECK(last.end.has_value());
+}
+
 }  // namespace
 }  // namespace baton::router

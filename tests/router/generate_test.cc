@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "common/text/prefix_hash.h"
 #include "tests/support/shared_data.h"
 
 namespace baton::router {
@@ -14,7 +15,7 @@ const ModelInfo& Demo() {
 
 GenerationRequest Completion(std::string prompt) {
   GenerationRequest request;
-  request.prompt = std::move(prompt);
+  request.prompts = {std::move(prompt)};
   return request;
 }
 
@@ -36,6 +37,20 @@ std::string Refused(const GenerationRequest& request, std::int64_t context = 512
   Job job;
   const auto error = MakeJob(request, Demo(), context, 99, job);
   return error ? error->code : "";
+}
+
+TEST_CASE("a prompt's prefixes are named under the request's salt, block by block") {
+  GenerationRequest request;
+  request.prompts = {std::vector<TokenId>(40, 5)};
+  const Job plain = Made(request);
+  request.cache_salt = "tenant";
+  const Job salted = Made(request);
+
+  CHECK(plain.prefixes == text::PrefixNames("", *plain.prompt, 16));
+  CHECK(salted.prefixes == text::PrefixNames("tenant", *plain.prompt, 16));
+  CHECK(salted.prefixes.size() == 2);
+  CHECK(salted.prefixes != plain.prefixes);
+  CHECK(salted.cache_salt == "tenant");
 }
 
 TEST_CASE("the model's directory says its context, end tokens and defaults") {
@@ -92,14 +107,14 @@ TEST_CASE("a chat is rendered by the model's template and may fill the context")
 
 TEST_CASE("prompt and answer must fit into the context, to the token") {
   GenerationRequest request;
-  request.prompt = std::vector<TokenId>(500, 5);
+  request.prompts = {std::vector<TokenId>(500, 5)};
   CHECK(Made(request).max_tokens == 12);  // the default is cut, what is asked for is not
   request.max_tokens = 12;
   CHECK(Refused(request).empty());
   request.max_tokens = 13;
   CHECK(Refused(request) == "context_length_exceeded");
   request.max_tokens = std::nullopt;
-  request.prompt = std::vector<TokenId>(512, 5);
+  request.prompts = {std::vector<TokenId>(512, 5)};
   CHECK(Refused(request) == "context_length_exceeded");
   CHECK(Refused(Completion("Once upon a time"), 3) == "context_length_exceeded");
 }

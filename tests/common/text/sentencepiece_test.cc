@@ -28,7 +28,8 @@ struct Toy {
   [[nodiscard]] std::string Text() const {
     return R"({"normalizer":)" + normalizer + R"(,"pre_tokenizer":)" + pre_tokenizer +
            R"(,"post_processor":null,"decoder":)" + decoder +
-           R"(,"added_tokens":[{"id":1,"content":"<s>","special":true,"normalized":false}],"model":{"type":"BPE",)" +
+           R"(,"added_tokens":[{"id":1,"content":"<s>","special":true,"normalized":false}],)"
+           R"("model":{"type":"BPE",)" +
            model +
            R"(,"vocab":{"<unk>":0,"<s>":1,"▁":2,"a":3,"b":4,"▁a":5,"▁▁":6,"ab":7,"<0xC3>":8,"<0xA9>":9},)"
            R"("merges":["▁ a","▁ ▁","a b"]}})";

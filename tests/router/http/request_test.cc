@@ -42,6 +42,27 @@ std::string With(std::string_view field) {
   return R"({"prompt":"x",)" + std::string(field) + "}";
 }
 
+TEST_CASE("a cache salt has 1 to 128 bytes and none of the reserved characters") {
+  const std::string longest = With(R"("cache_salt":")" + std::string(128, 's') + "\"");
+  const std::string too_long = With(R"("cache_salt":")" + std::string(129, 's') + "\"");
+  const std::string null = With(R"("cache_salt":null)");
+  CheckAll(Endpoint::kCompletions,
+           {
+               {longest, "", ""},
+               {null, "", ""},
+               {too_long, "invalid_value", "cache_salt"},
+               {R"({"prompt":"x","cache_salt":""})", "invalid_value", "cache_salt"},
+               {R"({"prompt":"x","cache_salt":"a@b"})", "invalid_value", "cache_salt"},
+               {R"({"prompt":"x","cache_salt":"a/b"})", "invalid_value", "cache_salt"},
+               {R"({"prompt":"x","cache_salt":"a\\b"})", "invalid_value", "cache_salt"},
+               {R"({"prompt":"x","cache_salt":"a\u0000b"})", "invalid_value", "cache_salt"},
+               {R"({"prompt":"x","cache_salt":7})", "invalid_value", "cache_salt"},
+           });
+  GenerationRequest out;
+  REQUIRE_FALSE(ParseRequest(Endpoint::kCompletions, With(R"("cache_salt":"tenant 7")"), kLimits, out));
+  CHECK(out.cache_salt == "tenant 7");
+}
+
 TEST_CASE("bodies that are no request are refused") {
   CheckAll(Endpoint::kCompletions, {
                                        {"", "invalid_json", ""},
@@ -75,8 +96,11 @@ TEST_CASE("a prompt is a text or a list of ids, alone or in a list of one") {
                                        {R"({"prompt":[-1]})", "invalid_value", "prompt"},
                                        {R"({"prompt":[1,"x"]})", "invalid_value", "prompt"},
                                        {R"({"prompt":[1.5]})", "invalid_value", "prompt"},
-                                       {R"({"prompt":["x","y"]})", "unsupported_parameter", "prompt"},
-                                       {R"({"prompt":[[1],[2]]})", "unsupported_parameter", "prompt"},
+                                       {R"({"prompt":["x","y"]})", "", ""},
+                                       {R"({"prompt":[[1],[2]]})", "", ""},
+                                       {R"({"prompt":[[1],"x"]})", "", ""},
+                                       {R"({"prompt":[[1],[]]})", "invalid_value", "prompt"},
+                                       {R"({"prompt":["x",1]})", "invalid_value", "prompt"},
                                    });
 }
 
@@ -143,6 +167,32 @@ TEST_CASE("numbers have ranges, and whole numbers are whole") {
       {R"("min_p":1)", ""},
       {R"("min_p":-0.1)", "min_p"},
       {R"("min_p":1.01)", "min_p"},
+      {R"("repetition_penalty":1.3)", ""},
+      {R"("repetition_penalty":0)", "repetition_penalty"},
+      {R"("presence_penalty":-2)", ""},
+      {R"("presence_penalty":2.1)", "presence_penalty"},
+      {R"("frequency_penalty":2)", ""},
+      {R"("frequency_penalty":-2.1)", "frequency_penalty"},
+      {R"("logit_bias":{"0":-100,"999":100})", ""},
+      {R"("logit_bias":{"1000":1})", "logit_bias"},
+      {R"("logit_bias":{"-1":1})", "logit_bias"},
+      {R"("logit_bias":{"1x":1})", "logit_bias"},
+      {R"("logit_bias":{"5":100.5})", "logit_bias"},
+      {R"("logit_bias":{"5":"1"})", "logit_bias"},
+      {R"("logit_bias":[1])", "logit_bias"},
+      {R"("logprobs":0)", ""},
+      {R"("logprobs":5)", ""},
+      {R"("logprobs":6)", "logprobs"},
+      {R"("logprobs":-1)", "logprobs"},
+      {R"("logprobs":true)", "logprobs"},
+      {R"("top_logprobs":1)", "top_logprobs"},
+      {R"("echo":true)", ""},
+      {R"("echo":true,"max_tokens":0)", ""},
+      {R"("echo":1)", "echo"},
+      {R"("n":64)", ""},
+      {R"("n":65)", "n"},
+      {R"("n":0)", "n"},
+      {R"("n":2,"temperature":0)", "n"},
       {R"("seed":-9223372036854775808)", ""},
       {R"("seed":9223372036854775807)", ""},
       {R"("seed":9223372036854775808)", "seed"},
@@ -177,19 +227,8 @@ TEST_CASE("what would change the answer and is not there yet is refused, neutral
     CheckAll(Endpoint::kCompletions, {{With(neutral), "", ""}});
   }
   const std::vector<std::pair<std::string_view, std::string_view>> refused = {
-      {R"("n":2)", "n"},
       {R"("best_of":2)", "best_of"},
-      {R"("echo":true)", "echo"},
       {R"("suffix":"x")", "suffix"},
-      {R"("logprobs":0)", "logprobs"},
-      {R"("logprobs":true)", "logprobs"},
-      {R"("top_logprobs":1)", "top_logprobs"},
-      {R"("logit_bias":{"5":1})", "logit_bias"},
-      {R"("repetition_penalty":1.1)", "repetition_penalty"},
-      {R"("presence_penalty":0.5)", "presence_penalty"},
-      {R"("frequency_penalty":-0.5)", "frequency_penalty"},
-      {R"("response_format":{"type":"json_object"})", "response_format"},
-      {R"("response_format":"text")", "response_format"},
       {R"("tools":[{"type":"function"}])", "tools"},
       {R"("tool_choice":"required")", "tool_choice"},
       {R"("guided_json":{})", "guided_json"},
@@ -277,7 +316,7 @@ TEST_CASE("every field arrives") {
                    kLimits, out);
   REQUIRE_FALSE(error);
   CHECK(out.model == "m");
-  CHECK(std::get<std::vector<TokenId>>(out.prompt) == std::vector<TokenId>{3, 4});
+  CHECK(std::get<std::vector<TokenId>>(out.prompts.at(0)) == std::vector<TokenId>{3, 4});
   CHECK(out.max_tokens == 7);
   CHECK(out.min_tokens == 2);
   CHECK(out.temperature == 0.5);
@@ -327,6 +366,82 @@ TEST_CASE("too many messages are refused") {
       ParseRequest(Endpoint::kChat, fmt::format(R"({{"messages":[{},{},{}]}})", one, one, one), limits, out);
   REQUIRE(error);
   CHECK(error->param == "messages");
+}
+
+TEST_CASE("what says how to sample arrives") {
+  GenerationRequest out;
+  REQUIRE_FALSE(ParseRequest(Endpoint::kCompletions,
+                             R"({"prompt":["a",[7]],"repetition_penalty":1.5,"presence_penalty":0.5,)"
+                             R"("frequency_penalty":-0.5,"logit_bias":{"5":1.5},"n":3,"best_of":3,)"
+                             R"("logprobs":2})",
+                             kLimits, out));
+  REQUIRE(out.prompts.size() == 2);
+  CHECK(std::get<std::string>(out.prompts[0]) == "a");
+  CHECK(std::get<std::vector<TokenId>>(out.prompts[1]) == std::vector<TokenId>{7});
+  CHECK(out.repetition_penalty == 1.5);
+  CHECK(out.presence_penalty == 0.5);
+  CHECK(out.frequency_penalty == -0.5);
+  REQUIRE(out.bias.size() == 1);
+  CHECK(out.bias[0].token == 5);
+  CHECK(out.bias[0].bias == 1.5F);
+  CHECK(out.choices == 3);
+  CHECK(out.logprobs == 2);
+}
+
+TEST_CASE("chats ask for log-probabilities with a switch and a number") {
+  const std::string chat = R"({"messages":[{"role":"user","content":"x"}],)";
+  CheckAll(Endpoint::kChat,
+           {
+               {chat + R"("logprobs":true})", "", ""},
+               {chat + R"("logprobs":true,"top_logprobs":20})", "", ""},
+               {chat + R"("logprobs":true,"top_logprobs":21})", "invalid_value", "top_logprobs"},
+               {chat + R"("logprobs":false,"top_logprobs":1})", "invalid_value", "top_logprobs"},
+               {chat + R"("top_logprobs":1})", "invalid_value", "top_logprobs"},
+               {chat + R"("logprobs":2})", "invalid_value", "logprobs"},
+               {chat + R"("echo":true})", "unsupported_parameter", "echo"},
+           });
+  GenerationRequest out;
+  REQUIRE_FALSE(ParseRequest(Endpoint::kChat, chat + R"("logprobs":true,"top_logprobs":3})", kLimits, out));
+  CHECK(out.logprobs == 3);
+  REQUIRE_FALSE(ParseRequest(Endpoint::kChat, chat + R"("logprobs":true})", kLimits, out));
+  CHECK(out.logprobs == 0);
+  REQUIRE_FALSE(ParseRequest(Endpoint::kChat, chat + R"("logprobs":false})", kLimits, out));
+  CHECK(out.logprobs == -1);
+}
+
+TEST_CASE("an echo has no log-probabilities, and says so") {
+  CheckAll(Endpoint::kCompletions,
+           {{With(R"("echo":true,"logprobs":1)"), "unsupported_parameter", "logprobs"},
+            {With(R"("echo":true,"logprobs":null)"), "", ""}});
+}
+
+TEST_CASE("prompts and choices together are bounded") {
+  std::string prompts = R"({"n":64,"prompt":["x")";
+  for (int i = 1; i < 4; ++i) prompts += R"(,"x")";
+  CheckAll(Endpoint::kCompletions, {{prompts + "]}", "", ""}, {prompts + R"(,"x"]})", "invalid_value", "n"}});
+}
+
+TEST_CASE("a response_format is read, and a schema that is refused says why") {
+  const RequestLimits limits{.vocabulary = 100};
+  const auto parse = [&](std::string_view format, GenerationRequest& out) {
+    const std::string body = R"({"prompt":"x","response_format":)" + std::string(format) + "}";
+    return ParseRequest(Endpoint::kCompletions, body, limits, out);
+  };
+  GenerationRequest out;
+  CHECK_FALSE(parse(R"({"type":"json_object"})", out).has_value());
+  CHECK(out.grammar == "object");
+  CHECK_FALSE(parse(R"({"type":"json_schema","json_schema":{"name":"a","schema":{"type":"null"}}})", out)
+                  .has_value());
+  CHECK(out.grammar == R"({"type":"null"})");
+  const auto error = parse(R"({"type":"json_schema","json_schema":{"schema":{"pattern":"a"}}})", out);
+  REQUIRE(error.has_value());
+  CHECK(error->status == 400);
+  CHECK(error->param == "response_format.json_schema.schema");
+  CHECK(error->message == "keyword 'pattern' at '' is not supported");
+  for (const std::string_view format :
+       {R"("text")", "{}", R"({"type":"xml"})", R"({"type":"json_schema"})"}) {
+    CHECK(parse(format, out).has_value());
+  }
 }
 
 }  // namespace

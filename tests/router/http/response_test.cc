@@ -1,5 +1,7 @@
 #include "router/http/response.h"
 
+#include <limits>
+
 #include <catch2/catch.hpp>
 
 namespace baton::router {
@@ -19,12 +21,12 @@ const Usage kUsage{.prompt_tokens = 3, .completion_tokens = 2};
 const AnswerEnd kStop{.finish_reason = "stop", .stop_reason = {}};
 
 TEST_CASE("a completion's events are these bytes") {
-  CHECK(TextEvent(kText, " a\n\"b\"", true, UsageStyle::kAbsent, kUsage) ==
+  CHECK(TextEvent(kText, {.text = " a\n\"b\""}, true, UsageStyle::kAbsent, kUsage) ==
         "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":7,\"model\":\"m\","
         "\"system_fingerprint\":\"fp_1\",\"choices\":[{\"index\":0,\"text\":\" "
         "a\\n\\\"b\\\"\",\"logprobs\":null,"
         "\"finish_reason\":null}]}\n\n");
-  CHECK(FinishEvent(kText, {"stop", json::Value("END")}, UsageStyle::kNull, kUsage) ==
+  CHECK(FinishEvent(kText, 0, {"stop", json::Value("END")}, UsageStyle::kNull, kUsage) ==
         "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":7,\"model\":\"m\","
         "\"system_fingerprint\":\"fp_1\",\"choices\":[{\"index\":0,\"text\":\"\",\"logprobs\":null,"
         "\"finish_reason\":\"stop\",\"stop_reason\":\"END\"}],\"usage\":null}\n\n");
@@ -37,39 +39,40 @@ TEST_CASE("a completion's events are these bytes") {
 }
 
 TEST_CASE("a chat's first event alone carries the role, its finish an empty delta") {
-  CHECK(TextEvent(kChat, "x", true, UsageStyle::kAbsent, kUsage) ==
+  CHECK(TextEvent(kChat, {.text = "x"}, true, UsageStyle::kAbsent, kUsage) ==
         "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\","
         "\"system_fingerprint\":\"fp_1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
         "\"content\":\"x\"},"
         "\"logprobs\":null,\"finish_reason\":null}]}\n\n");
-  CHECK(TextEvent(kChat, "x", false, UsageStyle::kAbsent, kUsage).find("role") == std::string::npos);
-  CHECK(FinishEvent(kChat, kStop, UsageStyle::kAbsent, kUsage).find("\"delta\":{},") != std::string::npos);
+  CHECK(TextEvent(kChat, {.text = "x"}, false, UsageStyle::kAbsent, kUsage).find("role") ==
+        std::string::npos);
+  CHECK(FinishEvent(kChat, 0, kStop, UsageStyle::kAbsent, kUsage).find("\"delta\":{},") != std::string::npos);
 }
 
 TEST_CASE("continuous usage is in every event") {
-  CHECK(TextEvent(kText, "x", false, UsageStyle::kContinuous, kUsage).find("\"total_tokens\":5") !=
+  CHECK(TextEvent(kText, {.text = "x"}, false, UsageStyle::kContinuous, kUsage).find("\"total_tokens\":5") !=
         std::string::npos);
-  CHECK(FinishEvent(kText, kStop, UsageStyle::kContinuous, kUsage).find("\"total_tokens\":5") !=
+  CHECK(FinishEvent(kText, 0, kStop, UsageStyle::kContinuous, kUsage).find("\"total_tokens\":5") !=
         std::string::npos);
 }
 
 TEST_CASE("an event is one line between data and an empty line, whatever the text") {
   const std::string event =
-      TextEvent(kText, "a\r\nb\n\ndata: [DONE]\n\n", false, UsageStyle::kAbsent, kUsage);
+      TextEvent(kText, {.text = "a\r\nb\n\ndata: [DONE]\n\n"}, false, UsageStyle::kAbsent, kUsage);
   CHECK(event.starts_with("data: {"));
   CHECK(event.find('\n') == event.size() - 2);
   CHECK(event.find('\r') == std::string::npos);
 }
 
 TEST_CASE("whole answers have these members") {
-  CHECK(WholeBody(kText, "hi", kStop, kUsage) ==
+  CHECK(WholeBody(kText, {{.text = "hi", .end = kStop}}, kUsage) ==
         "{\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":7,\"model\":\"m\",\"system_"
         "fingerprint\":\"fp_1\","
         "\"choices\":[{\"index\":0,\"text\":\"hi\",\"logprobs\":null,\"finish_reason\":\"stop\",\"stop_"
         "reason\":null}],"
         "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5,"
         "\"prompt_tokens_details\":{\"cached_tokens\":0}}}");
-  CHECK(WholeBody(kChat, "hi", kStop, kUsage)
+  CHECK(WholeBody(kChat, {{.text = "hi", .end = kStop}}, kUsage)
             .find("\"message\":{\"role\":\"assistant\",\"content\":\"hi\",\"refusal\":null}") !=
         std::string::npos);
 }
@@ -112,6 +115,39 @@ TEST_CASE("a model is listed with its context length") {
         "{\"object\":\"list\",\"data\":[{\"id\":\"a/"
         "b\",\"object\":\"model\",\"created\":5,\"owned_by\":\"baton\","
         "\"root\":\"a/b\",\"parent\":null,\"max_model_len\":512}]}");
+}
+
+const ShownLogprobs kShown{
+    .token = {" a\xe2", -0.5}, .top = {{"b", -0.25}, {" a\xe2", -0.5}}, .text_offset = 4};
+
+TEST_CASE("a completion's log-probabilities are these bytes, and bytes that are no character are named") {
+  const std::string event =
+      TextEvent(kText, {.choice = 2, .text = "x", .logprobs = {kShown}}, true, UsageStyle::kAbsent, kUsage);
+  CHECK(event.find(R"("choices":[{"index":2,"text":"x","logprobs":{"tokens":["bytes:\\x20\\x61\\xe2"],)"
+                   R"("token_logprobs":[-0.5],"top_logprobs":[{"b":-0.25,"bytes:\\x20\\x61\\xe2":-0.5}],)"
+                   R"("text_offset":[4]},"finish_reason":null}])") != std::string::npos);
+}
+
+TEST_CASE("a chat's log-probabilities are these bytes") {
+  const std::string body = WholeBody(kChat, {{.text = "x", .logprobs = {kShown}, .end = kStop}}, kUsage);
+  CHECK(body.find(
+            "\"logprobs\":{\"content\":[{\"token\":\" a\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[32,97,226],"
+            "\"top_logprobs\":[{\"token\":\"b\",\"logprob\":-0.25,\"bytes\":[98]},"
+            "{\"token\":\" a\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[32,97,226]}]}],\"refusal\":null}") !=
+        std::string::npos);
+}
+
+TEST_CASE("a token without a chance has a finite log-probability") {
+  const ShownLogprobs never{.token = {"a", -std::numeric_limits<double>::infinity()}};
+  CHECK(WholeBody(kText, {{.text = "a", .logprobs = {never}, .end = kStop}}, kUsage)
+            .find("\"token_logprobs\":[-9999") != std::string::npos);
+}
+
+TEST_CASE("choices come in their order, each with its own end") {
+  const std::string body =
+      WholeBody(kText, {{.text = "a", .end = kStop}, {.text = "b", .end = {"length", {}}}}, kUsage);
+  CHECK(body.find(R"("index":0,"text":"a","logprobs":null,"finish_reason":"stop")") != std::string::npos);
+  CHECK(body.find(R"("index":1,"text":"b","logprobs":null,"finish_reason":"length")") != std::string::npos);
 }
 
 }  // namespace

@@ -1,0 +1,102 @@
+// Prompts that come again, and several answers to one.
+#include "tests/router/dispatcher_rig.h"
+
+namespace baton::router {
+namespace {
+
+TEST_CASE("a prompt that comes again goes to the prefill worker that has computed it") {
+  Bench bench;
+  bench.JoinTwoPairs();
+  std::vector<Seen> seen(5);
+  const auto submit = [&](std::size_t at, const std::vector<std::uint64_t>& prefixes) {
+    bench.Submit(seen[at], RequestId{at + 1}, 1, 40, {}, prefixes);
+    return bench.port.Of("prefill").back();
+  };
+  const auto finish = [&](std::size_t at, WorkerId prefill) {
+    bench.Token(prefill, 0, "length", {RequestId{at + 1}, Attempt{1}});
+  };
+  REQUIRE(submit(0, {1, 2}).worker == kP);
+  REQUIRE(submit(1, {10, 20}).worker == kP2);  // the other one is busy
+  finish(0, kP);
+  finish(1, kP2);
+
+  const Sent again = submit(2, {10, 20});
+  CHECK(again.worker == kP2);
+  CHECK(again.order.cache_salt == "salt");
+  finish(2, kP2);
+
+  bench.dispatcher->OnLost(kP2);
+  bench.Join(kP2, cluster::Phase::kPrefill, {kD, kD2});
+  CHECK(submit(3, {10, 20}).worker == kP);  // what it held went with it
+}
+
+TEST_CASE("the client hears how much of its prompt was found, whichever worker reports first") {
+  for (const WorkerId first : {kP, kD}) {
+    Bench bench;
+    bench.JoinPair();
+    Seen seen;
+    bench.Submit(seen, kRequest, 2);
+
+    bench.dispatcher->OnToken(first,
+                              {.key = kFirst, .index = 0, .token = kA, .finish = "", .cached_tokens = 16});
+    bench.Token(kD, 1, "length");
+
+    CHECK(seen.finish == "length");
+    CHECK(seen.cached == 16);
+  }
+}
+
+TEST_CASE("several answers are placed once, told apart, and end the request together") {
+  Bench bench;
+  bench.JoinPair();
+  Seen seen;
+  Job job;
+  job.id = kRequest;
+  job.prompt = std::make_shared<const std::vector<TokenId>>(20, 5);
+  job.max_tokens = 3;
+  job.sampling.samples = 3;
+  job.answer.tokens_max = 3;
+  job.answer.stop = {"ab"};
+  job.deadline = bench.clock.Now() + seconds(30);
+  job.sink = std::make_unique<FakeSink>(seen);
+  bench.dispatcher->Submit(std::move(job));
+  REQUIRE(bench.port.Of("prefill").size() == 1);
+  CHECK(bench.port.Of("prefill")[0].order.sampling.samples == 3);
+
+  const auto token = [&](WorkerId worker, std::int32_t sample, std::int64_t index, TokenId id,
+                         std::string finish) {
+    bench.dispatcher->OnToken(
+        worker, {.key = kFirst, .index = index, .token = id, .finish = std::move(finish), .sample = sample});
+  };
+  for (std::int32_t sample = 0; sample < 3; ++sample) token(kP, sample, 0, kA + sample, "");
+  for (std::int32_t sample = 0; sample < 3; ++sample) token(kD, sample, 0, kA + sample, "");
+  CHECK(seen.tokens == 3);
+  token(kD, 2, 1, kA, "stop");
+  CHECK(seen.ends == std::map<std::int32_t, std::string>{{2, "stop"}});
+  token(kD, 0, 1, kA + 1, "");  // "ab": the router's own end
+  CHECK(seen.ends[0] == "stop");
+  CHECK(bench.port.Of("cancel").empty());
+  token(kD, 1, 1, kA, "");
+  token(kD, 1, 2, kA, "length");
+  CHECK(seen.ends[1] == "length");
+  CHECK(seen.choices[1] == "baa");
+  CHECK(seen.choices[2] == "c");
+  CHECK(seen.tokens == 7);
+  // Decode still writes the answer that the stop string ended.
+  CHECK(bench.port.Of("cancel").size() == 2);
+  bench.Release(kP);
+  bench.Release(kD);
+  CHECK(bench.dispatcher->Live() == 0);
+}
+
+TEST_CASE("a token of an answer that nobody asked for fails the request") {
+  Bench bench;
+  bench.JoinPair();
+  Seen seen;
+  bench.Submit(seen);
+  bench.dispatcher->OnToken(kP, {.key = kFirst, .index = 0, .token = kA, .finish = "", .sample = 1});
+  CHECK(seen.error == "internal_error");
+}
+
+}  // namespace
+}  // namespace baton::router
