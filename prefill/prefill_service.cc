@@ -179,9 +179,6 @@ void PrefillService::Begin(Job& job) {
   if (!sent.ok()) return End(job, engine::FailedTransfer(kvtransfer::TransferEnd::kFailed, sent));
   job.handoff_holds = true;
   job.executor_holds = true;
-  for (int layer = 0; job.cached > 0 && layer < context_.model.layers; ++layer) {
-    context_.handoff.LayerReady(key, layer, 0, job.cached);
-  }
   context_.executor.Submit({.key = key,
                             .phase = engine::Phase::kPrefill,
                             .tokens = job.tokens,
@@ -193,6 +190,10 @@ void PrefillService::Begin(Job& job) {
                             .samples = job.samples,
                             .grammar = job.grammar,
                             .report_layers = true});
+  // After the submission: sending much takes time on this thread, and the engine can compute meanwhile.
+  for (int layer = 0; job.cached > 0 && layer < context_.model.layers; ++layer) {
+    context_.handoff.LayerReady(key, layer, 0, job.cached);
+  }
 }
 
 void PrefillService::OnLayerDone(const engine::LayerEvent& event) {

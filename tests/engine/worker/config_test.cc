@@ -29,6 +29,8 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->name == fmt::format("{}-0", name));
     CHECK(config->router.port == 7000);
     CHECK(config->kv_memory == defaults.kv_memory);
+    CHECK(config->prefix_cache == defaults.prefix_cache);
+    CHECK(config->prefix_cache_share == defaults.prefix_cache_share);
     CHECK(config->batch.batch_tokens == defaults.batch.batch_tokens);
     CHECK(config->batch.prefill_chunk_tokens == defaults.batch.prefill_chunk_tokens);
     CHECK(config->queue_requests == defaults.queue_requests);
@@ -42,19 +44,32 @@ TEST_CASE("the example files are read, and say what the defaults are") {
   }
 }
 
+TEST_CASE("the prefix cache can be turned off") {
+  const test::TemporaryFolder folder;
+
+  const auto config = ReadWorkerConfig(Write(
+      folder,
+      "name: p\nmodel: m\nrouter: \"127.0.0.1:1\"\nkv: {prefix_cache: false, prefix_cache_share: 0.5}\n"));
+
+  INFO(config.status());
+  REQUIRE(config.ok());
+  CHECK_FALSE(config->prefix_cache);
+  CHECK(config->prefix_cache_share == 0.5);
+}
+
 TEST_CASE("every mistake of a worker's file is named with its line") {
   const test::TemporaryFolder folder;
-  const std::string path =
-      Write(folder,
-            "name: d\nmodel: m\nrouter: nowhere\nkv: {memory: 12}\ncompute: {class: fp8}\n"
-            "batch: {tokens: 0}\nsurprise: 1\n");
+  const std::string path = Write(
+      folder,
+      "name: d\nmodel: m\nrouter: nowhere\nkv: {memory: 12, prefix_cache_share: 1.5}\ncompute: {class: fp8}\n"
+      "batch: {tokens: 0}\nsurprise: 1\n");
 
   const auto config = ReadWorkerConfig(path);
 
   REQUIRE_FALSE(config.ok());
   const std::string message = Message(config.status());
   INFO(message);
-  for (const char* expected : {":3:", ":4:", ":5:", ":6:", "surprise"}) {
+  for (const char* expected : {":3:", ":4:", "prefix_cache_share", ":5:", ":6:", "surprise"}) {
     CHECK(message.find(expected) != std::string::npos);
   }
 }
