@@ -23,3 +23,34 @@ while [ $# -gt 0 ]; do
 done
 kv="memory: 512MiB"
 . perf/bench_cluster.sh
+
+metric() { curl -sf "$url/metrics" | awk -v name="$1" '$1 == name { print $2; found = 1 } END { exit !found }'; }
+# One prompt, made by the seed: milliseconds from its arrival to its first token, and how many of its tokens were found. Both
+# by the router: the random weights' first token may have no text, and then a client does not see it.
+ask() {
+  local time cached
+  time=$(metric baton_time_to_first_token_seconds_sum) cached=$(metric baton_cached_prompt_tokens_total)
+  "$build/bin/baton-bench" --url "$url" --seed "$1" --prompt-tokens "$tokens" --requests 1 --concurrency 1 --max-tokens 8 \
+    --output json | jq -e '.complete == 1' >/dev/null || fail "no answer"
+  echo "$(metric baton_time_to_first_token_seconds_sum) $time $(metric baton_cached_prompt_tokens_total) $cached" |
+    awk '{ printf "%.3f %d\n", ($1 - $2) * 1000, $3 - $4 }'
+}
+median() { cut -d' ' -f1 | sort -g | sed -n "$(((prompts + 1) / 2))p"; }
+
+ask 1000 >/dev/null # warms up
+for seed in $(seq 1 "$prompts"); do
+  ask "$seed" >>"$run/first"
+  ask "$seed" >>"$run/again"
+done
+first=$(median <"$run/first") again=$(median <"$run/again")
+echo "shape $shape, class $compute, $prompts prompts of $tokens tokens, each sent twice; $(machine)"
+echo
+echo "| TTFT ms | median | least | most | prompt tokens found |"
+echo "|---|---|---|---|---|"
+for times in first again; do
+  sort -g "$run/$times" | awk -v name="$times" -v median="$(median <"$run/$times")" \
+    'NR == 1 { least = $1 } { most = $1; found += $2 }
+     END { printf "| %s | %.2f | %.2f | %.2f | %d of each |\n", name, median, least, most, found / NR }'
+done
+echo
+awk -v first="$first" -v again="$again" 'BEGIN { printf "%.1f times sooner (medians)\n", first / again }'
