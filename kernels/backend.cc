@@ -21,7 +21,15 @@ std::string_view Name(DType dtype) {
 }
 
 std::string_view Name(ComputeClass compute) {
-  return compute == ComputeClass::kF32 ? "f32" : "bf16";
+  switch (compute) {
+    case ComputeClass::kF32:
+      return "f32";
+    case ComputeClass::kBF16:
+      return "bf16";
+    case ComputeClass::kInt8:
+      return "int8";
+  }
+  return "?";
 }
 
 std::array<std::int32_t, kReductionSegments + 1> SegmentBounds(std::int64_t k) {

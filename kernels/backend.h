@@ -30,8 +30,9 @@ enum class DType { kF32, kBF16, kF16 };
 [[nodiscard]] std::string_view Name(DType dtype);
 
 /// f32: products of f32 values, f32 KV; the exact class. bf16: products of bf16 values summed in f32, bf16
-/// KV; the fast one.
-enum class ComputeClass { kF32, kBF16 };
+/// KV; the fast one. int8: weights and activations of a matmul as 8-bit integers with a scale for each row
+/// and segment of K, everything else as in bf16; faster still, and less exact.
+enum class ComputeClass { kF32, kBF16, kInt8 };
 [[nodiscard]] std::string_view Name(ComputeClass compute);
 
 /// Positions that one attention tile spans; a numerics constant, see above.
@@ -96,8 +97,8 @@ struct Rows {
   std::int64_t stride = 0;
 };
 
-/// One layer of the KV arena: [block][k|v][kv_head][token][dim]. `dtype` is f32 in class f32, bf16 in class
-/// bf16.
+/// One layer of the KV arena: [block][k|v][kv_head][token][dim]. `dtype` is f32 in class f32, bf16 in the
+/// others.
 struct KvLayer {
   std::byte* base = nullptr;
   DType dtype = DType::kF32;

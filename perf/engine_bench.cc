@@ -126,8 +126,9 @@ class Bench {
  public:
   /// The model, its arena and its executor. Errors name what is wrong with the model or the options.
   static absl::StatusOr<std::unique_ptr<Bench>> Create(const Options& options) {
-    const auto compute =
-        options.compute == "f32" ? kernels::ComputeClass::kF32 : kernels::ComputeClass::kBF16;
+    const auto compute = options.compute == "f32"    ? kernels::ComputeClass::kF32
+                         : options.compute == "int8" ? kernels::ComputeClass::kInt8
+                                                     : kernels::ComputeClass::kBF16;
     BATON_ASSIGN_OR_RETURN(
         auto backend,
         kernels::CreateCpuBackend(
@@ -153,7 +154,9 @@ class Bench {
         arena_(std::move(arena)),
         pool_(arena_.Geometry().blocks),
         kv_bytes_(static_cast<double>(kernels::SizeOf(backend_->KvType()))),
-        weight_bytes_(model_->NumericsClass().find("/weights-bf16/") != std::string::npos ? 2 : kv_bytes_),
+        weight_bytes_(backend_->Compute() == kernels::ComputeClass::kInt8                   ? 1
+                      : model_->NumericsClass().find("/weights-bf16/") != std::string::npos ? 2
+                                                                                            : kv_bytes_),
         executor_(
             *model_, arena_,
             {.batch_tokens = kBatchTokens, .batch_sequences = 256, .prefill_chunk_tokens = options.chunk},
@@ -258,7 +261,9 @@ absl::Status Run(const Options& options) {
   BATON_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, Bench::Create(options));
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
-  const Machine machine{.gflops = options.compute == "f32" ? PeakF32(threads) : PeakBf16(threads),
+  const Machine machine{.gflops = options.compute == "f32"    ? PeakF32(threads)
+                                  : options.compute == "int8" ? PeakInt8(threads)
+                                                              : PeakBf16(threads),
                         .gbytes = ReadBandwidth(threads)};
   std::vector<Result> results;
   for (const std::int64_t prompt : options.prompts) {
@@ -284,7 +289,7 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::ExistingDirectory);
   app.add_option("--compute", options.compute, "compute class")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   app.add_option("--instruction-set", options.instruction_set, "auto, avx512bf16, avx512, avx2 or portable")
       ->capture_default_str();

@@ -27,8 +27,10 @@ void ReadAddress(const Section& section, std::string_view key, net::Address& out
 
 void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
   std::string name = "bf16";
-  compute.Choice("class", name, {"f32", "bf16"});
-  out.compute = name == "f32" ? kernels::ComputeClass::kF32 : kernels::ComputeClass::kBF16;
+  compute.Choice("class", name, {"f32", "bf16", "int8"});
+  out.compute = name == "f32"    ? kernels::ComputeClass::kF32
+                : name == "int8" ? kernels::ComputeClass::kInt8
+                                 : kernels::ComputeClass::kBF16;
   compute.Integer("threads", out.threads, 0, 1024);
   compute.Choice("instruction_set", out.instruction_set,
                  {"auto", "avx512bf16", "avx512", "avx2", "portable"});

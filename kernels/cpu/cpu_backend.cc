@@ -201,9 +201,11 @@ class CpuBackend final : public Backend {
 void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
   const auto& matrix = static_cast<const CpuMatrix&>(weight);
   BATON_CHECK(in.columns == matrix.Columns() && out.columns == matrix.Rows() && in.rows == out.rows);
+  const bool int8 = matrix.Format() == PanelFormat::kInt8;
   const bool bf16_rows = compute_ == ComputeClass::kBF16;
   const std::int64_t padded_k = (in.columns + 1) / 2 * 2;
-  const std::int64_t block_bytes = padded_k * kTileRows * (bf16_rows ? 2 : 4);
+  const std::int64_t block_bytes =
+      int8 ? ByteRowsBytes(matrix.TileBounds().back()) : padded_k * kTileRows * (bf16_rows ? 2 : 4);
   const std::int64_t blocks = (in.rows + kTileRows - 1) / kTileRows;
   if (static_cast<std::int64_t>(packed_rows_.size()) < blocks * block_bytes) {
     packed_rows_.resize(static_cast<std::size_t>(blocks * block_bytes));
@@ -214,21 +216,30 @@ void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
   pool_.ParallelFor(blocks, [&](std::int64_t block, int) {
     const float* source = in.data + block * kTileRows * in.stride;
     std::byte* target = packed_rows_.data() + block * block_bytes;
-    if (bf16_rows) {
+    if (int8) {
+      kernels_.pack_rows_int8({.in = source,
+                               .stride = in.stride,
+                               .rows = rows_of(block),
+                               .columns = in.columns,
+                               .bounds = matrix.Bounds().data(),
+                               .out = target});
+    } else if (bf16_rows) {
       kernels_.pack_rows_bf16(source, in.stride, rows_of(block), in.columns,
                               reinterpret_cast<std::uint16_t*>(target));
     } else {
       kernels_.pack_rows_f32(source, in.stride, rows_of(block), in.columns, reinterpret_cast<float*>(target));
     }
   });
-  const auto multiply = matrix.Format() == PanelFormat::kF32 ? kernels_.matmul_f32
-                        : bf16_rows                          ? kernels_.matmul_bf16
-                                                             : kernels_.matmul_bf16_f32;
+  const auto multiply = int8                                   ? kernels_.matmul_int8
+                        : matrix.Format() == PanelFormat::kF32 ? kernels_.matmul_f32
+                        : bf16_rows                            ? kernels_.matmul_bf16
+                                                               : kernels_.matmul_bf16_f32;
   const std::int64_t groups = (blocks + kBlocksPerItem - 1) / kBlocksPerItem;
   pool_.ParallelFor(matrix.Panels() * groups, [&](std::int64_t item, int) {
     const std::int64_t panel = item / groups;
     const std::int64_t first = item % groups * kBlocksPerItem;
-    MatMulTile tile{.panel = matrix.Panel(panel), .bounds = matrix.Bounds().data(), .out_stride = out.stride};
+    MatMulTile tile{
+        .panel = matrix.Panel(panel), .bounds = matrix.TileBounds().data(), .out_stride = out.stride};
     tile.columns =
         static_cast<int>(std::min<std::int64_t>(kPanelColumns, out.columns - panel * kPanelColumns));
     for (std::int64_t block = first; block < std::min(blocks, first + kBlocksPerItem); ++block) {

@@ -18,18 +18,33 @@ enum class PanelFormat {
   kF32,   // [k][32] floats
   kBF16,  // [k/2][32][2] bf16: pairs of K beside each other, as vdpbf16ps wants them; K is padded to even
           // with zeros
+  kInt8,  // [step][32][4] bytes q + 128, q in [-127, 127]: four of K beside each other, each segment padded
+          // to a multiple of four; then the scales of q, [segment][32] floats
 };
 
-/// One segment of K, in elements: even bounds.
 struct MatMulTile {
-  const void* panel = nullptr;           // of 32 columns, whole K
-  const void* activations = nullptr;     // [k][12] floats, or [k/2][12][2] bf16, whole K
-  const std::int32_t* bounds = nullptr;  // 9 bounds of the 8 segments
+  const void* panel = nullptr;        // of 32 columns, whole K
+  const void* activations = nullptr;  // [k][12] floats, or [k/2][12][2] bf16, whole K, or ByteRowsTask's out
+  const std::int32_t* bounds = nullptr;  // 9 bounds of the 8 segments: elements, even; kInt8: steps of four
   float* out = nullptr;
   std::int64_t out_stride = 0;  // floats between rows
   int rows = 0;                 // 1 to 12
   int columns = 0;              // 1 to 32: outputs that exist
 };
+
+/// Up to 12 rows of f32 into signed bytes, a scale for each row and segment: [step][12][4], then the scales
+/// [segment][12], then -128 * the sum of the bytes, [segment][12] of 32 bits.
+struct ByteRowsTask {
+  const float* in = nullptr;
+  std::int64_t stride = 0;
+  int rows = 0;
+  std::int64_t columns = 0;
+  const std::int32_t* bounds = nullptr;  // of the segments, in elements
+  void* out = nullptr;
+};
+[[nodiscard]] constexpr std::int64_t ByteRowsBytes(std::int64_t steps) {
+  return steps * kTileRows * 4 + std::int64_t{8} * kTileRows * 8;
+}
 
 /// Rows of one KV head's query group that attend to one sequence.
 struct AttentionRows {
@@ -67,8 +82,10 @@ struct InnerKernels {
   void (*matmul_f32)(const MatMulTile&);       // f32 panel, f32 activations
   void (*matmul_bf16_f32)(const MatMulTile&);  // bf16 panel widened, f32 activations: the exact class
   void (*matmul_bf16)(const MatMulTile&);      // bf16 panel, bf16 activations
+  void (*matmul_int8)(const MatMulTile&);      // int8 panel, int8 activations; equal bits on every set
   void (*pack_rows_f32)(const float* in, std::int64_t stride, int rows, std::int64_t k, float* out);
   void (*pack_rows_bf16)(const float* in, std::int64_t stride, int rows, std::int64_t k, std::uint16_t* out);
+  void (*pack_rows_int8)(const ByteRowsTask&);
   void (*rms_norm)(const float* in, const float* weight, float epsilon, std::int64_t n, float* out);
   void (*swiglu)(const float* gate, const float* up, std::int64_t n, float* out);
   void (*attention)(const AttentionTask&);

@@ -74,6 +74,30 @@ inline Vec operator/(Vec x, Vec y) {
 #include "kernels/cpu/isa_common_inl.h"
 
 using DotPairs = WideningDotPairs;
+/// Magnitudes of the weights times activations that carry their signs; two such products of at most 127 * 127
+/// fit 16 bits.
+struct DotBytes {
+  struct Sum {
+    __m256i a;
+    __m256i b;
+  };
+  using Weights = Sum;
+  static inline Sum Start(int) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  static inline __m256i LoadHalf(const unsigned* p) {
+    return _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+                            _mm256_set1_epi8(static_cast<char>(0x80)));
+  }
+  static inline Weights Load(const unsigned* p) { return {LoadHalf(p), LoadHalf(p + 8)}; }
+  static inline __attribute__((always_inline)) __m256i Half(__m256i sum, __m256i w, __m256i x) {
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static inline __attribute__((always_inline)) Sum Accumulate(const Sum& sum, const Weights& w, unsigned a) {
+    const __m256i x = _mm256_set1_epi32(static_cast<int>(a));
+    return {Half(sum.a, w.a, x), Half(sum.b, w.b, x)};
+  }
+  static inline Vec ToFloat(const Sum& sum) { return {_mm256_cvtepi32_ps(sum.a), _mm256_cvtepi32_ps(sum.b)}; }
+};
 constexpr int kColumnsPerTile = 16;
 constexpr int kRowsPerTile = 6;  // 12 accumulators of 16 registers
 

@@ -1,4 +1,5 @@
-// AVX-512 with the BF16 dot product. vdpbf16ps adds both products of a pair to each f32 lane.
+// AVX-512 with the BF16 dot product, which adds both products of a pair to each f32 lane, and the byte dot
+// product (VNNI), which adds four to each 32-bit lane.
 #include <cstddef>
 #include <cstdint>
 
@@ -19,6 +20,16 @@ struct DotPairs {
     return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(w),
                              reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))))};
   }
+};
+struct DotBytes {
+  using Sum = __m512i;
+  using Weights = __m512i;
+  static inline Sum Start(int correction) { return _mm512_set1_epi32(correction); }
+  static inline Weights Load(const unsigned* p) { return _mm512_loadu_si512(p); }
+  static inline __attribute__((always_inline)) Sum Accumulate(Sum sum, Weights w, unsigned a) {
+    return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(static_cast<int>(a)));
+  }
+  static inline Vec ToFloat(Sum sum) { return {_mm512_cvtepi32_ps(sum)}; }
 };
 constexpr int kColumnsPerTile = 32;
 constexpr int kRowsPerTile = 12;  // 24 accumulators of 32 registers

@@ -82,6 +82,36 @@ inline Vec operator/(const Vec& a, const Vec& b) {
 #include "kernels/cpu/isa_common_inl.h"
 
 using DotPairs = WideningDotPairs;
+struct DotBytes {
+  struct Sum {
+    int lane[16];
+  };
+  struct Weights {
+    unsigned char bytes[64];
+  };
+  static inline Sum Start(int correction) {
+    Sum sum;
+    for (int& l : sum.lane) l = correction;
+    return sum;
+  }
+  static inline Weights Load(const unsigned* p) {
+    Weights w;
+    __builtin_memcpy(w.bytes, p, sizeof w.bytes);
+    return w;
+  }
+  static inline Sum Accumulate(const Sum& sum, const Weights& w, unsigned a) {
+    signed char x[4];
+    __builtin_memcpy(x, &a, 4);
+    Sum result = sum;
+    for (int i = 0; i < 16; ++i) {
+      for (int j = 0; j < 4; ++j) result.lane[i] += w.bytes[4 * i + j] * x[j];
+    }
+    return result;
+  }
+  static inline Vec ToFloat(const Sum& sum) {
+    return Vec::Map([&](int i) { return static_cast<float>(sum.lane[i]); });
+  }
+};
 constexpr int kColumnsPerTile = 16;
 constexpr int kRowsPerTile = 4;
 

@@ -96,6 +96,26 @@ inline __attribute__((always_inline)) void ForRows(int rows, const Body& body) {
   body.template Run<kRowsPerTile>();
 }
 
+/// The first `stored` rows of a block's sums, and the columns that exist.
+template <int rows, int vectors>
+inline __attribute__((always_inline)) void StoreBlock(const Vec (&acc)[rows * vectors],
+                                                      const MatMulTile& tile, int first_row, int stored,
+                                                      int column) {
+  for (int r = 0; r < stored; ++r) {
+    float* out = tile.out + (first_row + r) * tile.out_stride + column;
+    for (int v = 0; v < vectors; ++v) {
+      const int left = tile.columns - column - 16 * v;
+      if (left >= 16) {
+        acc[r * vectors + v].Store(out + 16 * v);
+      } else if (left > 0) {
+        float last[16];
+        acc[r * vectors + v].Store(last);
+        for (int i = 0; i < left; ++i) out[16 * v + i] = last[i];
+      }
+    }
+  }
+}
+
 /// `rows` x 16*`vectors` outputs: 8 segments of K, each summed in order, joined by the tree. The first
 /// `stored` rows are kept.
 template <typename Panel, int rows, int vectors>
@@ -112,19 +132,7 @@ __attribute__((noinline)) void MatMulBlock(const MatMulTile& tile, int first_row
     }
     tree.Join(segment, acc);
   }
-  for (int r = 0; r < stored; ++r) {
-    float* out = tile.out + (first_row + r) * tile.out_stride + column;
-    for (int v = 0; v < vectors; ++v) {
-      const int left = tile.columns - column - 16 * v;
-      if (left >= 16) {
-        acc[r * vectors + v].Store(out + 16 * v);
-      } else if (left > 0) {
-        float last[16];
-        acc[r * vectors + v].Store(last);
-        for (int i = 0; i < left; ++i) out[16 * v + i] = last[i];
-      }
-    }
-  }
+  StoreBlock<rows, vectors>(acc, tile, first_row, stored, column);
 }
 
 template <typename Panel>

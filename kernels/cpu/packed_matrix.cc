@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <span>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -55,6 +57,36 @@ void PackF32(const WeightView& weight, ColumnRange range, std::int64_t row, std:
   }
 }
 
+/// The same into an int8 panel: a symmetric scale for each segment of the row. One that is not finite becomes
+/// NaN as a whole.
+void PackInt8(const WeightView& weight, ColumnRange range, std::int64_t row, std::int64_t column,
+              std::span<const std::int32_t> bounds, std::span<const std::int32_t> steps, std::byte* panel) {
+  const std::byte* source =
+      weight.data + row * weight.columns * static_cast<std::int64_t>(SizeOf(weight.dtype));
+  auto* bytes = reinterpret_cast<std::uint8_t*>(panel);
+  auto* scales = reinterpret_cast<float*>(panel + std::int64_t{steps.back()} * kPanelColumns * 4);
+  for (std::size_t segment = 0; segment < kReductionSegments; ++segment) {
+    const std::int64_t first = range.begin + bounds[segment];
+    const std::int64_t last = std::min<std::int64_t>(range.end, range.begin + bounds[segment + 1]);
+    float highest = 0;
+    bool finite = true;
+    for (std::int64_t i = first; i < last; ++i) {
+      const float value = LoadElement(source, weight.dtype, i);
+      finite = finite && std::isfinite(value);
+      highest = std::max(highest, std::abs(value));
+    }
+    const bool usable = finite && highest >= 1e-31F;
+    const float inverse = usable ? 127.0F / highest : 0;
+    scales[static_cast<std::int64_t>(segment) * kPanelColumns + column] =
+        usable ? highest / 127.0F : (finite ? 0 : std::numeric_limits<float>::quiet_NaN());
+    for (std::int64_t i = first; usable && i < last; ++i) {
+      const std::int64_t step = steps[segment] + (i - first) / 4;
+      const auto rounded = std::lrint(LoadElement(source, weight.dtype, i) * inverse);
+      bytes[(step * kPanelColumns + column) * 4 + (i - first) % 4] = static_cast<std::uint8_t>(rounded + 128);
+    }
+  }
+}
+
 }  // namespace
 
 float LoadElement(const std::byte* data, DType dtype, std::int64_t index) {
@@ -101,25 +133,42 @@ absl::StatusOr<std::unique_ptr<CpuMatrix>> CpuMatrix::Create(const WeightView& w
                  weight.columns, segments.first, segments.first + segments.count);
   }
   const bool bf16 = compute == ComputeClass::kBF16 || weight.dtype == DType::kBF16;
-  matrix->format_ = bf16 ? PanelFormat::kBF16 : PanelFormat::kF32;
+  matrix->format_ = compute == ComputeClass::kInt8 ? PanelFormat::kInt8
+                    : bf16                         ? PanelFormat::kBF16
+                                                   : PanelFormat::kF32;
+  for (std::size_t i = 0; i < kReductionSegments; ++i)
+    matrix->steps_[i + 1] = matrix->steps_[i] + (matrix->bounds_[i + 1] - matrix->bounds_[i] + 3) / 4;
   const std::int64_t padded_k = (matrix->columns_ + 1) / 2 * 2;
-  matrix->panel_bytes_ = padded_k * kPanelColumns * (bf16 ? 2 : 4);
+  matrix->panel_bytes_ = matrix->format_ == PanelFormat::kInt8
+                             ? (matrix->steps_.back() + kReductionSegments) * std::int64_t{kPanelColumns} * 4
+                             : padded_k * kPanelColumns * (bf16 ? 2 : 4);
   BATON_ASSIGN_OR_RETURN(matrix->buffer_,
                          backend.Allocate(static_cast<std::size_t>(matrix->panel_bytes_ * matrix->Panels())));
-  std::byte* base = matrix->buffer_.As<std::byte>();
-  pool.ParallelFor(matrix->Panels(), [&](std::int64_t index, int) {
-    std::byte* panel = base + index * matrix->panel_bytes_;
-    const std::int64_t last = std::min<std::int64_t>(weight.rows, (index + 1) * kPanelColumns);
-    for (std::int64_t row = index * kPanelColumns; row < last; ++row) {
-      const std::int64_t column = row - index * kPanelColumns;
-      if (bf16) {
-        PackBf16(weight, range, row, column, reinterpret_cast<std::uint16_t*>(panel));
-      } else {
-        PackF32(weight, range, row, column, reinterpret_cast<float*>(panel));
-      }
-    }
-  });
+  pool.ParallelFor(matrix->Panels(),
+                   [&](std::int64_t index, int) { matrix->PackPanel(weight, range.begin, index); });
   return matrix;
+}
+
+void CpuMatrix::PackPanel(const WeightView& weight, std::int64_t begin, std::int64_t index) const {
+  const ColumnRange range{.begin = begin, .end = begin + columns_};
+  std::byte* panel = buffer_.As<std::byte>() + index * panel_bytes_;
+  const std::int64_t last = std::min<std::int64_t>(weight.rows, (index + 1) * kPanelColumns);
+  if (format_ == PanelFormat::kInt8)
+    std::memset(panel, 128, static_cast<std::size_t>(steps_.back()) * kPanelColumns * 4);
+  for (std::int64_t row = index * kPanelColumns; row < last; ++row) {
+    const std::int64_t column = row - index * kPanelColumns;
+    switch (format_) {
+      case PanelFormat::kF32:
+        PackF32(weight, range, row, column, reinterpret_cast<float*>(panel));
+        break;
+      case PanelFormat::kBF16:
+        PackBf16(weight, range, row, column, reinterpret_cast<std::uint16_t*>(panel));
+        break;
+      case PanelFormat::kInt8:
+        PackInt8(weight, range, row, column, bounds_, steps_, panel);
+        break;
+    }
+  }
 }
 
 }  // namespace baton::kernels::cpu

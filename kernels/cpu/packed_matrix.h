@@ -29,11 +29,16 @@ class CpuMatrix final : public PackedMatrix {
   [[nodiscard]] const std::byte* Panel(std::int64_t index) const {
     return buffer_.As<std::byte>() + index * panel_bytes_;
   }
+  /// Of the segments, in what a tile of this format counts: elements, or steps of four bytes.
+  [[nodiscard]] const std::array<std::int32_t, kReductionSegments + 1>& TileBounds() const {
+    return format_ == PanelFormat::kInt8 ? steps_ : bounds_;
+  }
   /// Of the segments within these columns; those of other shares are empty, which adds nothing to a sum.
   [[nodiscard]] const std::array<std::int32_t, kReductionSegments + 1>& Bounds() const { return bounds_; }
 
  private:
   struct Private {};  // only Create can make one
+  void PackPanel(const WeightView& weight, std::int64_t begin, std::int64_t index) const;
 
  public:
   explicit CpuMatrix(Private) {}
@@ -45,6 +50,7 @@ class CpuMatrix final : public PackedMatrix {
   std::int64_t panel_bytes_ = 0;
   PanelFormat format_ = PanelFormat::kF32;
   std::array<std::int32_t, kReductionSegments + 1> bounds_{};
+  std::array<std::int32_t, kReductionSegments + 1> steps_{};  // of kInt8
 };
 
 /// Element `index` of `data` as f32.

@@ -52,6 +52,20 @@ __attribute__((target("avx512f,avx512bf16"))) void DotAvx512() {
   }
 }
 
+__attribute__((target("avx512f,avx512vnni"))) void DotBytesAvx512() {
+  __m512i sum[kChains];
+#pragma GCC unroll 12
+  for (int c = 0; c < kChains; ++c) sum[c] = _mm512_setzero_si512();
+  const __m512i x = _mm512_set1_epi8(1);
+  for (int i = 0; i < kRounds; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kChains; ++c) {
+      sum[c] = _mm512_dpbusd_epi32(sum[c], x, x);
+      BATON_KEEP(sum[c]);
+    }
+  }
+}
+
 __attribute__((target("avx2,fma"))) void FmaAvx2() {
   __m256 sum[kChains];
 #pragma GCC unroll 12
@@ -114,6 +128,11 @@ double PeakF32(int threads) {
 double PeakBf16(int threads) {
   if (__builtin_cpu_supports("avx512bf16")) return Rate(threads, {kChains * 16 * 2 * 2.0, DotAvx512});
   return PeakF32(threads);
+}
+
+double PeakInt8(int threads) {
+  if (__builtin_cpu_supports("avx512vnni")) return Rate(threads, {kChains * 16 * 4 * 2.0, DotBytesAvx512});
+  return PeakBf16(threads);
 }
 
 double ReadBandwidth(int threads) {

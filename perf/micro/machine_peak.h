@@ -8,6 +8,8 @@ namespace baton::perf {
 /// threads at once. Where the processor has no bf16 instruction, the second is the first.
 [[nodiscard]] double PeakF32(int threads);
 [[nodiscard]] double PeakBf16(int threads);
+/// Multiply-adds of bytes into 32 bits likewise; that of bf16 where the processor has no such instruction.
+[[nodiscard]] double PeakInt8(int threads);
 /// 10^9 bytes a second that `threads` threads read together from memory larger than the caches.
 [[nodiscard]] double ReadBandwidth(int threads);
 

@@ -63,7 +63,7 @@ std::int64_t Blocks(const Shape& shape) {
 TEST_CASE("attention is the softmax-weighted sum of the values that a token may see") {
   for (const BackendCase& one : BackendCases()) {
     const auto backend = one.make();
-    const bool bf16 = backend->Compute() == ComputeClass::kBF16;
+    const bool bf16 = backend->KvType() == DType::kBF16;
     RandomStream random(21);
     for (const Shape& shape : kShapes) {
       INFO(one.name << ", heads " << shape.heads << "/" << shape.kv_heads << " dim " << shape.head_dim

@@ -10,7 +10,7 @@ namespace {
 std::vector<BackendCase> CpuCases() {
   std::vector<BackendCase> cases;
   for (const std::string& set : CpuInstructionSets()) {
-    for (const ComputeClass compute : {ComputeClass::kF32, ComputeClass::kBF16}) {
+    for (const ComputeClass compute : {ComputeClass::kF32, ComputeClass::kBF16, ComputeClass::kInt8}) {
       for (const int threads : {1, 2, 3}) {
         const auto make = [=] {
           return *CreateCpuBackend({.compute = compute, .threads = threads, .instruction_set = set});

@@ -38,8 +38,8 @@ struct MatMulCase {
 };
 
 TEST_CASE("a matmul is the sum of products, for every shape and stored type") {
-  // Products are exact in both classes (bf16 x bf16 fits f32), so that only f32 summation rounds: 1e-6 of the
-  // sum of magnitudes is 8 ulp.
+  // Products are exact in f32 and bf16 (bf16 x bf16 fits f32), so that only f32 summation rounds: 1e-6 of the
+  // sum of magnitudes is 8 ulp. What int8 must give is in cpu/int8_test.cc.
   const MatMulCase cases[] = {{1, 1, 1},    {1, 33, 7},    {2, 31, 16},   {3, 64, 15},
                               {5, 70, 33},  {7, 32, 2},    {11, 40, 50},  {12, 96, 64},
                               {13, 97, 65}, {25, 65, 129}, {97, 34, 288}, {4, 48, 1025}};
@@ -62,11 +62,12 @@ TEST_CASE("a matmul is the sum of products, for every shape and stored type") {
         const Matrix w = weight.ToMatrix(IsBf16(*backend));
         const Matrix x = in.ToMatrix(IsBf16(*backend));
         const Matrix magnitude = reference::MatMulMagnitude(w, x);
-        CHECK(WorstError(out, reference::MatMul(w, x), &magnitude) < 1e-6);
+        const bool int8 = backend->Compute() == ComputeClass::kInt8;
+        if (!int8) CHECK(WorstError(out, reference::MatMul(w, x), &magnitude) < 1e-6);
         CHECK(out.GapIntact());
         CHECK((*packed)->Rows() == shape.outputs);
         CHECK((*packed)->Columns() == shape.inputs);
-        CHECK((*packed)->Bytes() >= static_cast<std::size_t>(shape.outputs * shape.inputs) * 2);
+        CHECK((*packed)->Bytes() >= static_cast<std::size_t>(shape.outputs * shape.inputs) * (int8 ? 1 : 2));
       }
     }
   }
@@ -87,7 +88,8 @@ TEST_CASE("a matmul of a NaN or an infinity does not make it a number") {
     backend->MatMul(**packed, in.View(), out.View());
 
     for (int c = 0; c < 5; ++c) CHECK(std::isnan(out.At(0, c)));
-    for (int c = 0; c < 5; ++c) CHECK(std::isinf(out.At(1, c)));
+    const bool int8 = backend->Compute() == ComputeClass::kInt8;  // there the segment is NaN as a whole
+    for (int c = 0; c < 5; ++c) CHECK((int8 ? std::isnan(out.At(1, c)) : std::isinf(out.At(1, c))));
   }
 }
 
