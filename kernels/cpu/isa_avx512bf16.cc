@@ -27,7 +27,10 @@ struct DotBytes {
   static inline Sum Start(int correction) { return _mm512_set1_epi32(correction); }
   static inline Weights Load(const unsigned* p) { return _mm512_loadu_si512(p); }
   static inline __attribute__((always_inline)) Sum Accumulate(Sum sum, Weights w, unsigned a) {
-    return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(static_cast<int>(a)));
+    // Not the intrinsic: with it g++ 12 keeps most sums on the stack.
+    const __m512i x = _mm512_set1_epi32(static_cast<int>(a));
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+    return sum;
   }
   static inline Vec ToFloat(Sum sum) { return {_mm512_cvtepi32_ps(sum)}; }
 };
