@@ -22,11 +22,23 @@ void PackRowsF32(const float* in, std::int64_t stride, int rows, std::int64_t k,
   }
 }
 
+/// Rows in chunks of 64: rounded side by side first, which the compiler does in vectors, then spread.
 void PackRowsBf16(const float* in, std::int64_t stride, int rows, std::int64_t k, std::uint16_t* out) {
+  constexpr int kChunk = 64;
   const std::int64_t padded = k + (k & 1);
+  auto* dwords = reinterpret_cast<unsigned*>(out);
   for (int r = 0; r < kTileRows; ++r) {
-    for (std::int64_t i = 0; i < padded; ++i) {
-      out[(i / 2 * kTileRows + r) * 2 + (i & 1)] = r < rows && i < k ? RoundToBf16(in[r * stride + i]) : 0;
+    for (std::int64_t first = 0; first < padded; first += kChunk) {
+      const std::int64_t left = padded - first < kChunk ? padded - first : kChunk;
+      alignas(64) std::uint16_t rounded[kChunk] = {};
+      if (r < rows && k - first >= kChunk) {
+        ToBf16(in + r * stride + first, kChunk, rounded);
+      } else if (r < rows) {
+        ToBf16(in + r * stride + first, k - first, rounded);
+      }
+      unsigned* target = dwords + first / 2 * kTileRows + r;
+      for (std::int64_t i = 0; i < left / 2; ++i)
+        __builtin_memcpy(target + i * kTileRows, rounded + 2 * i, 4);
     }
   }
 }
@@ -71,19 +83,20 @@ inline Vec Exp(const Vec& x) {
   return Vec::ZeroWhereBelow(Vec::Scale2(p, n), x, -87.0F);
 }
 
+inline Vec SwiGluOf(const Vec& gate, const Vec& up) {
+  return gate / (Vec::Broadcast(1.0F) + Exp(Vec::Zero() - gate)) * up;
+}
+
 void SwiGlu(const float* gate, const float* up, std::int64_t n, float* out) {
-  for (std::int64_t i = 0; i < n; i += 16) {
-    float g[16];
-    float u[16];
-    const auto left = static_cast<int>(n - i < 16 ? n - i : 16);
-    for (int j = 0; j < 16; ++j) {
-      g[j] = j < left ? gate[i + j] : 0.0F;
-      u[j] = j < left ? up[i + j] : 0.0F;
-    }
-    const Vec x = Vec::Load(g);
-    const Vec y = x / (Vec::Broadcast(1.0F) + Exp(Vec::Zero() - x)) * Vec::Load(u);
-    float result[16];
-    y.Store(result);
-    for (int j = 0; j < left; ++j) out[i + j] = result[j];
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) SwiGluOf(Vec::Load(gate + i), Vec::Load(up + i)).Store(out + i);
+  if (i == n) return;
+  float g[16] = {};
+  float u[16] = {};
+  for (std::int64_t j = i; j < n; ++j) {
+    g[j - i] = gate[j];
+    u[j - i] = up[j];
   }
+  SwiGluOf(Vec::Load(g), Vec::Load(u)).Store(g);
+  for (std::int64_t j = i; j < n; ++j) out[j] = g[j - i];
 }
