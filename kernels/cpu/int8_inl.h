@@ -129,6 +129,7 @@ __attribute__((noinline)) void MatMulInt8Block(const MatMulTile& tile, int first
     for (int i = 0; i < rows * vectors; ++i) sum[i] = DotBytes::Start(corrections[i / vectors]);
     const long end = tile.bounds[segment + 1];
     for (long step = tile.bounds[segment]; step < end; ++step) {
+      if constexpr (rows >= 8) PrefetchAhead(panel, step, kPanelColumns * 4);
       const unsigned* weights = panel + step * kPanelColumns + column;
       const unsigned* a = in.dwords + step * kTileRows + first_row;
       DotBytes::Weights w[vectors];
