@@ -44,6 +44,20 @@ TEST_CASE("the example files are read, and say what the defaults are") {
   }
 }
 
+TEST_CASE("each compute class has its name in the file") {
+  const test::TemporaryFolder folder;
+  for (const kernels::ComputeClass compute :
+       {kernels::ComputeClass::kF32, kernels::ComputeClass::kBF16, kernels::ComputeClass::kInt8}) {
+    const auto config = ReadWorkerConfig(
+        Write(folder, fmt::format("name: p\nmodel: m\nrouter: \"127.0.0.1:1\"\ncompute: {{class: {}}}\n",
+                                  std::string(kernels::Name(compute)))));
+
+    INFO(config.status());
+    REQUIRE(config.ok());
+    CHECK(config->compute.compute == compute);
+  }
+}
+
 TEST_CASE("the prefix cache can be turned off") {
   const test::TemporaryFolder folder;
 
