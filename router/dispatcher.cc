@@ -24,7 +24,9 @@ RequestSize SizeOf(const Job& job, std::string_view model) {
   // What a further answer takes beside the prompt's full blocks, at most: its blocks begin inside a block and
   // end inside another.
   const std::int64_t further = (job.sampling.samples - 1) * (job.max_tokens + 2 * (kBlockTokens - 1));
-  return {.model = model, .prompt_tokens = prompt, .tokens_max = prompt + job.max_tokens + further};
+  const std::int64_t sequence = prompt + job.max_tokens;
+  return {
+      .model = model, .prompt_tokens = prompt, .tokens_max = sequence + further, .sequence_tokens = sequence};
 }
 
 std::string_view ReasonOf(Refusal refusal) {

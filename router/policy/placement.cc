@@ -36,7 +36,8 @@ auto Order(const PairScore& s) {
 bool CanHold(const WorkerSnapshot& worker, const RequestSize& request) {
   const bool prefill = worker.about.phase == Phase::kPrefill;
   const std::int64_t tokens = prefill ? request.prompt_tokens : request.tokens_max;
-  return tokens <= worker.about.context_tokens &&
+  const bool several = !prefill && request.sequence_tokens > 0;
+  return (several ? request.sequence_tokens : tokens) <= worker.about.context_tokens &&
          cluster::BlocksFor(tokens, worker.about.block_tokens) <= worker.about.kv_blocks;
 }
 

@@ -17,7 +17,8 @@ namespace baton::router {
 struct RequestSize {
   std::string_view model;
   std::int64_t prompt_tokens = 0;
-  std::int64_t tokens_max = 0;            // prompt and the longest answer
+  std::int64_t tokens_max = 0;            // prompt and the longest answers: what KV memory is for
+  std::int64_t sequence_tokens = 0;       // prompt and one of several answers; 0: there is one
   std::span<const HeldPrefix> held = {};  // by prefill workers, of the prompt
 };
 

@@ -17,6 +17,16 @@ TEST_CASE("equal queues go to the lowest ids") {
   CHECK(result.scores.size() == 4);
 }
 
+TEST_CASE("several answers may be longer together than the context, though not than the memory") {
+  RequestSize request{.model = "m", .prompt_tokens = 100, .tokens_max = 900, .sequence_tokens = 500};
+  CHECK(Place(Cluster(1, 1), request).placement.has_value());
+  request.sequence_tokens = 513;  // one of them alone is too long
+  CHECK_FALSE(Place(Cluster(1, 1), request).placement.has_value());
+  request.sequence_tokens = 500;
+  request.tokens_max = 64 * 16 + 1;
+  CHECK_FALSE(Place(Cluster(1, 1), request).placement.has_value());
+}
+
 TEST_CASE("the prefill worker with the fewest queued prompt tokens is taken") {
   auto cluster = Cluster(3, 1);
   cluster.workers[0].queued_prompt_tokens = 900;
