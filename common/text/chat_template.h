@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,12 +13,15 @@
 
 namespace baton::text {
 
-/// What a template sees. `messages` is an array of objects with "role" and "content"; `extra` holds further
-/// variables.
+/// What a template sees. `messages` is an array of objects with "role" and "content". Variables that are not
+/// given are undefined in the template, so that it can take its own defaults.
 struct ChatInput {
   json::Array messages = {};
   bool add_generation_prompt = true;
-  json::Object extra = {};
+  std::optional<json::Array> tools = std::nullopt;
+  std::optional<json::Array> documents = std::nullopt;
+  json::Object extra = {};  // further variables, such as enable_thinking; those above win
+  std::optional<std::int64_t> now_unix_s = std::nullopt;  // of strftime_now, in UTC; the system's clock else
 };
 
 /// A chat template: the Jinja of `tokenizer_config.json` in a sandboxed evaluator of the subset that
@@ -33,7 +38,9 @@ class ChatTemplate {
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<ChatTemplate>> Parse(std::string_view source,
                                                                            std::string bos_token,
                                                                            std::string eos_token);
-  /// From `directory`/tokenizer_config.json. NotFound where it has no `chat_template`.
+  /// From `directory`/tokenizer_config.json, or chat_template.jinja beside it. NotFound where there is none.
+  /// Of a list of named templates, "default" is taken, and "tool_use" where there is one and a chat has
+  /// tools.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<ChatTemplate>> Load(const std::string& directory);
 
   ChatTemplate(const ChatTemplate&) = delete;
@@ -44,6 +51,10 @@ class ChatTemplate {
   [[nodiscard]] absl::StatusOr<std::string> Render(const ChatInput& input) const;
 
  private:
+  /// `file` is the template where it is not in the configuration's `text`.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ChatTemplate>> FromConfig(
+      const std::string& text, const std::optional<std::string>& file);
+
   std::unique_ptr<State> state_;
 };
 

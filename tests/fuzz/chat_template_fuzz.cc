@@ -15,7 +15,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Object system = {{"role", "system"}, {"content", "Be brief."}};
   const Object user = {{"role", "user"}, {"content", " H\u00e9, \U0001F642 "}};
   const Object extra = {{"x", 3}, {"y", 0.5}, {"z", nullptr}, {"l", baton::json::Array{1, "two", true}}};
-  const auto text = (*chat_template)->Render({.messages = {system, user}, .extra = extra});
+  const Object function = {{"name", "f"}, {"parameters", Object{{"type", "object"}}}};
+  const Object tool = {{"type", "function"}, {"function", function}};
+  const auto text = (*chat_template)
+                        ->Render({.messages = {system, user},
+                                  .tools = baton::json::Array{tool},
+                                  .extra = extra,
+                                  .now_unix_s = 0});
   if (text.ok()) BATON_CHECK(baton::ValidUtf8Prefix(*text) == text->size());
   return 0;
 }

@@ -18,6 +18,13 @@ class Budget {
     --steps_;
     return absl::OkStatus();
   }
+  /// The looking at `count` bytes or elements, of which many make a step.
+  [[nodiscard]] absl::Status Look(std::size_t count) {
+    const std::size_t steps = count / 64;
+    if (steps > steps_) return Error(kResourceExhausted, "the template takes too many steps");
+    steps_ -= steps;
+    return absl::OkStatus();
+  }
   /// A value of `bytes` that is about to be made.
   [[nodiscard]] absl::Status Make(std::size_t bytes) {
     if (bytes > bytes_) return Error(kResourceExhausted, "the template makes too much text");

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstddef>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -14,14 +14,25 @@ namespace baton::text::jinja {
 
 struct Builtin {
   std::string_view name;
-  std::size_t arguments_max = 0;
-  /// Of a test, the result is a boolean. Errors carry no position; the evaluator knows it.
+  std::string_view parameters;  // "name,default": the arguments it takes, none required
+  /// There are as many arguments as parameters: undefined for what is not given. Of a test, the result is a
+  /// boolean. Errors carry no position; the evaluator knows it.
   absl::StatusOr<Value> (*apply)(const Value& subject, const std::vector<Value>& arguments, Budget& budget);
+
+  [[nodiscard]] std::vector<std::string_view> ParameterNames() const;
 };
+
+using Arguments = std::vector<Value>;
 
 /// Null where there is none of this name.
 [[nodiscard]] const Builtin* FindFilter(std::string_view name);
 [[nodiscard]] const Builtin* FindTest(std::string_view name);
 [[nodiscard]] const Builtin* FindMethod(std::string_view name);
+
+/// The tables behind them, one a file.
+[[nodiscard]] std::span<const Builtin> TextFilters();
+[[nodiscard]] std::span<const Builtin> ListFilters();
+[[nodiscard]] std::span<const Builtin> Tests();
+[[nodiscard]] std::span<const Builtin> Methods();
 
 }  // namespace baton::text::jinja

@@ -17,8 +17,11 @@ constexpr std::array<OperatorName, 6> kComparisons = {{{"==", BinaryOperator::kE
 constexpr std::array<OperatorName, 2> kSums = {
     {{"+", BinaryOperator::kAdd}, {"-", BinaryOperator::kSubtract}}};
 constexpr std::array<OperatorName, 1> kConcatenations = {{{"~", BinaryOperator::kConcatenate}}};
-constexpr std::array<OperatorName, 2> kProducts = {
-    {{"*", BinaryOperator::kMultiply}, {"%", BinaryOperator::kModulo}}};
+constexpr std::array<OperatorName, 4> kProducts = {{{"*", BinaryOperator::kMultiply},
+                                                    {"/", BinaryOperator::kDivide},
+                                                    {"//", BinaryOperator::kFloorDivide},
+                                                    {"%", BinaryOperator::kModulo}}};
+constexpr std::array<OperatorName, 1> kPowers = {{{"**", BinaryOperator::kPower}}};
 
 }  // namespace
 
@@ -97,31 +100,36 @@ absl::StatusOr<Expression> ExpressionParser::ParseNot() {
   return Make(at, Not{Box(std::move(operand))}, height);
 }
 
-absl::StatusOr<Expression> ExpressionParser::ParseComparison() {
-  BATON_ASSIGN_OR_RETURN(Expression left, ParseSum());
-  bool compared = false;
-  for (;;) {
-    const Position at = tokens_.Peek().at;
-    std::optional<BinaryOperator> op = NextOf(kComparisons);
-    if (op || tokens_.AtName("in")) {
-      tokens_.Next();
-      if (!op) op = BinaryOperator::kIn;
-    } else if (tokens_.AtName("not") && tokens_.PeekSecond().kind == Kind::kName &&
-               tokens_.PeekSecond().text == "in") {
-      tokens_.Next();
-      tokens_.Next();
-      op = BinaryOperator::kNotIn;
-    } else {
-      return left;
-    }
-    if (compared) return TemplateError(at, "a chain of comparisons is not supported");
-    compared = true;
-    BATON_ASSIGN_OR_RETURN(Expression right, ParseSum());
-    const int height = std::max(left.height, right.height);
-    BATON_ASSIGN_OR_RETURN(
-        left,
-        Make(at, Binary{.op = *op, .left = Box(std::move(left)), .right = Box(std::move(right))}, height));
+std::optional<BinaryOperator> ExpressionParser::TakeComparison() {
+  std::optional<BinaryOperator> op = NextOf(kComparisons);
+  if (!op && tokens_.AtName("in")) op = BinaryOperator::kIn;
+  const Token& second = tokens_.PeekSecond();
+  if (!op && tokens_.AtName("not") && second.kind == Kind::kName && second.text == "in") {
+    tokens_.Next();
+    op = BinaryOperator::kNotIn;
   }
+  if (op) tokens_.Next();
+  return op;
+}
+
+absl::StatusOr<Expression> ExpressionParser::ParseComparison() {
+  BATON_ASSIGN_OR_RETURN(Expression first, ParseSum());
+  Comparison chain;
+  Position at = tokens_.Peek().at;
+  int height = first.height;
+  chain.operands.push_back(std::move(first));
+  while (const std::optional<BinaryOperator> op = TakeComparison()) {
+    BATON_ASSIGN_OR_RETURN(Expression right, ParseSum());
+    height = std::max(height, right.height);
+    chain.operators.push_back(*op);
+    chain.operands.push_back(std::move(right));
+  }
+  if (chain.operators.empty()) return std::move(chain.operands[0]);
+  if (chain.operators.size() > 1) return Make(at, std::move(chain), height);
+  Binary node{.op = chain.operators[0],
+              .left = Box(std::move(chain.operands[0])),
+              .right = Box(std::move(chain.operands[1]))};
+  return Make(at, std::move(node), height);
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseSum() {
@@ -131,7 +139,10 @@ absl::StatusOr<Expression> ExpressionParser::ParseConcatenation() {
   return ParseLeftToRight(kConcatenations, &ExpressionParser::ParseProduct);
 }
 absl::StatusOr<Expression> ExpressionParser::ParseProduct() {
-  return ParseLeftToRight(kProducts, &ExpressionParser::ParseUnary);
+  return ParseLeftToRight(kProducts, &ExpressionParser::ParsePower);
+}
+absl::StatusOr<Expression> ExpressionParser::ParsePower() {
+  return ParseLeftToRight(kPowers, &ExpressionParser::ParseUnary);
 }
 
 /// A minus applies after subscripts and before filters and tests do: `-l[0] | abs` is the filter of -l[0].
@@ -141,7 +152,8 @@ absl::StatusOr<Expression> ExpressionParser::ParseUnary() {
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseSigned() {
-  if (!tokens_.AtOperator("-")) {
+  const bool minus = tokens_.AtOperator("-");
+  if (!minus && !tokens_.AtOperator("+")) {
     BATON_ASSIGN_OR_RETURN(Expression primary, ParsePrimary());
     return ParsePostfix(std::move(primary));
   }
@@ -149,6 +161,7 @@ absl::StatusOr<Expression> ExpressionParser::ParseSigned() {
   if (++nesting_ > kMaxHeight) return TemplateError(at, "expression more than {} deep", kMaxHeight);
   BATON_ASSIGN_OR_RETURN(Expression operand, ParseSigned());
   --nesting_;
+  if (!minus) return operand;
   const int height = operand.height;
   return Make(at, Negate{Box(std::move(operand))}, height);
 }
@@ -176,13 +189,9 @@ absl::StatusOr<Expression> ExpressionParser::ParsePrimary() {
       break;
   }
   if (tokens_.AtOperator("[")) return ParseListLiteral();
-  if (tokens_.AtOperator("{")) return TemplateError(at, "a dict literal is not supported");
-  if (!tokens_.SkipOperator("("))
-    return TemplateError(at, "expression expected, {} found", tokens_.Describe());
-  BATON_ASSIGN_OR_RETURN(Expression inner, ParseConditional());
-  if (tokens_.AtOperator(",")) return TemplateError(tokens_.Peek().at, "a tuple is not supported");
-  BATON_RETURN_IF_ERROR(tokens_.ExpectOperator(")"));
-  return inner;
+  if (tokens_.AtOperator("{")) return ParseDictLiteral();
+  if (tokens_.AtOperator("(")) return ParseParenthesis();
+  return TemplateError(at, "expression expected, {} found", tokens_.Describe());
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseName() {
@@ -197,15 +206,7 @@ absl::StatusOr<Expression> ExpressionParser::ParseName() {
   if (name == "false" || name == "False") return Make(token.at, Literal{Value(false)});
   if (name == "none" || name == "None") return Make(token.at, Literal{Value(nullptr)});
   if (!tokens_.AtOperator("(")) return Make(token.at, Name{name});
-  if (name == "raise_exception") return ParseRaise(token.at);
-  return TemplateError(token.at, "function '{}' is not supported; supported: raise_exception", name);
-}
-
-absl::StatusOr<Expression> ExpressionParser::ParseRaise(Position at) {
-  BATON_ASSIGN_OR_RETURN(Expressions arguments, ParseArguments(1));
-  if (arguments.size() != 1) return TemplateError(at, "raise_exception takes one argument");
-  const int height = arguments[0].height;
-  return Make(at, RaiseException{Box(std::move(arguments[0]))}, height);
+  return ParseCall(token);
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseNumber() {
@@ -220,20 +221,6 @@ absl::StatusOr<Expression> ExpressionParser::ParseNumber() {
     if (std::from_chars(begin, end, number).ec == std::errc()) return Make(token.at, Literal{Value(number)});
   }
   return TemplateError(token.at, "number out of range");
-}
-
-absl::StatusOr<Expression> ExpressionParser::ParseListLiteral() {
-  const Position at = tokens_.Next().at;
-  ListLiteral list;
-  int height = 0;
-  while (!tokens_.AtOperator("]")) {
-    BATON_ASSIGN_OR_RETURN(Expression element, ParseConditional());
-    height = std::max(height, element.height);
-    list.elements.push_back(std::move(element));
-    if (!tokens_.SkipOperator(",")) break;
-  }
-  BATON_RETURN_IF_ERROR(tokens_.ExpectOperator("]"));
-  return Make(at, std::move(list), height);
 }
 
 }  // namespace baton::text::jinja

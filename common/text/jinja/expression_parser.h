@@ -28,6 +28,8 @@ class ExpressionParser {
 
   /// The expression that begins at the next token, as far as it goes.
   absl::StatusOr<Expression> ParseConditional();
+  /// One or, with commas between them, a tuple of several.
+  absl::StatusOr<Expression> ParseTuple();
   /// The same without `if ... else`, which the list of a loop may not have bare.
   absl::StatusOr<Expression> ParseOr();
 
@@ -40,22 +42,37 @@ class ExpressionParser {
   absl::StatusOr<Expression> ParseSum();
   absl::StatusOr<Expression> ParseConcatenation();
   absl::StatusOr<Expression> ParseProduct();
+  absl::StatusOr<Expression> ParsePower();
   absl::StatusOr<Expression> ParseUnary();
   absl::StatusOr<Expression> ParseSigned();
   absl::StatusOr<Expression> ParsePrimary();
   absl::StatusOr<Expression> ParseName();
   absl::StatusOr<Expression> ParseNumber();
   absl::StatusOr<Expression> ParseListLiteral();
+  absl::StatusOr<Expression> ParseDictLiteral();
+  absl::StatusOr<Expression> ParseParenthesis();
+  /// What follows `first` after a comma, up to `end`, which stays next.
+  absl::StatusOr<Expression> ParseRestOfTuple(Position at, Expression first, std::string_view end);
   absl::StatusOr<Expression> ParsePostfix(Expression subject);
   absl::StatusOr<Expression> ParseFiltersAndTests(Expression subject);
   absl::StatusOr<Expression> ParseAttribute(Expression object);
   absl::StatusOr<Expression> ParseSubscript(Expression object);
   absl::StatusOr<Expression> ParseFilter(Expression subject);
   absl::StatusOr<Expression> ParseTest(Expression subject);
-  absl::StatusOr<Expression> ParseRaise(Position at);
-  absl::StatusOr<Expressions> ParseArguments(std::size_t at_most);
+  /// Whether a test's argument comes without parentheses: `is divisibleby 3`.
+  [[nodiscard]] bool AtBareArgument() const;
+  absl::StatusOr<Expression> ParseCall(const Token& name);
+  struct GivenArguments {
+    Expressions positional;
+    std::vector<std::string> names;
+    Expressions named;  // one a name
+    int height = 0;
+  };
+  absl::StatusOr<GivenArguments> ParseArguments();
 
   absl::StatusOr<Expression> ParseLeftToRight(std::span<const OperatorName> operators, Level tighter);
+  /// Passes the comparison that comes next, if one does.
+  std::optional<BinaryOperator> TakeComparison();
   [[nodiscard]] std::optional<BinaryOperator> NextOf(std::span<const OperatorName> operators) const;
 
   /// Of the tree over `children`, checked: whoever walks it recurses as deep.
@@ -68,7 +85,7 @@ class ExpressionParser {
   static int HeightOf(const ExpressionPtr& child) { return child == nullptr ? 0 : child->height; }
   static int HeightOf(int height) { return height; }
   static absl::StatusOr<Expression> Apply(Position at, Expression subject, const Builtin* builtin,
-                                          Expressions arguments, bool negated);
+                                          GivenArguments given, bool negated);
 
   TokenStream& tokens_;
   int nesting_ = 0;  // of parentheses, brackets and prefixes: recursion before there is a tree

@@ -42,19 +42,55 @@ absl::StatusOr<Expression> ExpressionParser::ParseFiltersAndTests(Expression sub
 }
 
 absl::StatusOr<Expression> ExpressionParser::Apply(Position at, Expression subject, const Builtin* builtin,
-                                                   Expressions arguments, bool negated) {
-  int height = subject.height;
-  for (const Expression& argument : arguments) height = std::max(height, argument.height);
-  jinja::Apply node{.subject = Box(std::move(subject)),
-                    .builtin = builtin,
-                    .arguments = std::move(arguments),
-                    .negated = negated};
+                                                   GivenArguments given, bool negated) {
+  const std::vector<std::string_view> names = builtin->ParameterNames();
+  const int height = std::max(subject.height, given.height);
+  jinja::Apply node{
+      .subject = Box(std::move(subject)), .builtin = builtin, .arguments = {}, .negated = negated};
+  node.arguments.resize(names.size());
+  if (given.positional.size() > names.size()) {
+    return TemplateError(at, "'{}' takes at most {} arguments", builtin->name, names.size());
+  }
+  for (std::size_t i = 0; i < given.positional.size(); ++i) {
+    node.arguments[i] = Box(std::move(given.positional[i]));
+  }
+  for (std::size_t i = 0; i < given.named.size(); ++i) {
+    const std::string& name = given.names[i];
+    const auto parameter = std::ranges::find(names, name);
+    if (parameter == names.end())
+      return TemplateError(at, "'{}' takes no argument '{}'", builtin->name, name);
+    ExpressionPtr& argument = node.arguments[static_cast<std::size_t>(parameter - names.begin())];
+    if (argument != nullptr) return TemplateError(at, "argument '{}' given twice", name);
+    argument = Box(std::move(given.named[i]));
+  }
   return Make(at, std::move(node), height);
+}
+
+absl::StatusOr<Expression> ExpressionParser::ParseCall(const Token& name) {
+  constexpr std::array<std::string_view, 6> kFunctions = {"raise_exception", "namespace", "range", "dict",
+                                                          "strftime_now",    "caller"};
+  const bool known = std::ranges::find(kFunctions, name.text) != kFunctions.end();
+  if (!known && !tokens_.DefinesMacro(name.text)) {
+    return TemplateError(name.at, "function '{}' is not supported", name.text);
+  }
+  BATON_ASSIGN_OR_RETURN(GivenArguments given, ParseArguments());
+  const int height = given.height;
+  return Make(name.at,
+              Call{.name = name.text,
+                   .arguments = std::move(given.positional),
+                   .names = std::move(given.names),
+                   .named = std::move(given.named)},
+              height);
 }
 
 /// `.name`, or the method `.name(arguments)`.
 absl::StatusOr<Expression> ExpressionParser::ParseAttribute(Expression object) {
   const Position at = tokens_.Next().at;
+  if (tokens_.Peek().kind == Kind::kInteger) {
+    BATON_ASSIGN_OR_RETURN(Expression index, ParseNumber());
+    const int height = std::max(object.height, index.height);
+    return Make(at, Subscript{.object = Box(std::move(object)), .index = Box(std::move(index))}, height);
+  }
   if (tokens_.Peek().kind != Kind::kName) {
     return TemplateError(tokens_.Peek().at, "name expected after '.', {} found", tokens_.Describe());
   }
@@ -62,8 +98,8 @@ absl::StatusOr<Expression> ExpressionParser::ParseAttribute(Expression object) {
   if (tokens_.AtOperator("(")) {
     const Builtin* method = FindMethod(name);
     if (method == nullptr) return TemplateError(at, "method '{}' is not supported", name);
-    BATON_ASSIGN_OR_RETURN(Expressions arguments, ParseArguments(method->arguments_max));
-    return Apply(at, std::move(object), method, std::move(arguments), /*negated=*/false);
+    BATON_ASSIGN_OR_RETURN(GivenArguments given, ParseArguments());
+    return Apply(at, std::move(object), method, std::move(given), /*negated=*/false);
   }
   if (std::ranges::find(kDictMethods, name) != kDictMethods.end()) {
     return TemplateError(at, "attribute '{0}' is not supported: it is a method; write ['{0}']", name);
@@ -100,20 +136,31 @@ absl::StatusOr<Expression> ExpressionParser::ParseSubscript(Expression object) {
   return Make(at, Subscript{.object = Box(std::move(object)), .index = std::move(parts[0])}, height);
 }
 
-absl::StatusOr<Expressions> ExpressionParser::ParseArguments(std::size_t at_most) {
-  const Position at = tokens_.Next().at;  // the parenthesis
-  Expressions arguments;
+absl::StatusOr<ExpressionParser::GivenArguments> ExpressionParser::ParseArguments() {
+  tokens_.Next();  // the parenthesis
+  GivenArguments given;
   while (!tokens_.AtOperator(")")) {
-    if (tokens_.Peek().kind == Kind::kName && tokens_.PeekSecond().text == "=") {
-      return TemplateError(tokens_.Peek().at, "a named argument is not supported here");
+    const bool named = tokens_.Peek().kind == Kind::kName && tokens_.PeekSecond().kind == Kind::kOperator &&
+                       tokens_.PeekSecond().text == "=";
+    std::string name;
+    if (named) {
+      name = tokens_.Next().text;
+      tokens_.Next();
+    } else if (!given.named.empty()) {
+      return TemplateError(tokens_.Peek().at, "an argument without a name after a named one");
     }
     BATON_ASSIGN_OR_RETURN(Expression argument, ParseConditional());
-    arguments.push_back(std::move(argument));
-    if (arguments.size() > at_most) return TemplateError(at, "more than {} arguments", at_most);
+    given.height = std::max(given.height, argument.height);
+    if (named) {
+      given.names.push_back(std::move(name));
+      given.named.push_back(std::move(argument));
+    } else {
+      given.positional.push_back(std::move(argument));
+    }
     if (!tokens_.SkipOperator(",")) break;
   }
   BATON_RETURN_IF_ERROR(tokens_.ExpectOperator(")"));
-  return arguments;
+  return given;
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseFilter(Expression subject) {
@@ -121,11 +168,34 @@ absl::StatusOr<Expression> ExpressionParser::ParseFilter(Expression subject) {
   const Token name = tokens_.Next();
   const Builtin* filter = name.kind == Kind::kName ? FindFilter(name.text) : nullptr;
   if (filter == nullptr) return TemplateError(name.at, "filter '{}' is not supported", name.text);
-  Expressions arguments;
+  GivenArguments given;
   if (tokens_.AtOperator("(")) {
-    BATON_ASSIGN_OR_RETURN(arguments, ParseArguments(filter->arguments_max));
+    BATON_ASSIGN_OR_RETURN(given, ParseArguments());
   }
-  return Apply(name.at, std::move(subject), filter, std::move(arguments), /*negated=*/false);
+  return Apply(name.at, std::move(subject), filter, std::move(given), /*negated=*/false);
+}
+
+bool ExpressionParser::AtBareArgument() const {
+  constexpr std::array<std::string_view, 7> kNoArguments = {"else", "or",  "and",      "is",
+                                                            "if",   "not", "recursive"};
+  switch (tokens_.Peek().kind) {
+    case Kind::kString:
+    case Kind::kInteger:
+    case Kind::kFloat:
+      return true;
+    case Kind::kName:
+      return std::ranges::find(kNoArguments, tokens_.Peek().text) == kNoArguments.end();
+    case Kind::kOperator:
+      return tokens_.Peek().text == "[" || tokens_.Peek().text == "{";
+    case Kind::kText:
+    case Kind::kOutputBegin:
+    case Kind::kOutputEnd:
+    case Kind::kStatementBegin:
+    case Kind::kStatementEnd:
+    case Kind::kEnd:
+      return false;
+  }
+  return false;
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseTest(Expression subject) {
@@ -134,7 +204,19 @@ absl::StatusOr<Expression> ExpressionParser::ParseTest(Expression subject) {
   const Token name = tokens_.Next();
   const Builtin* test = name.kind == Kind::kName ? FindTest(name.text) : nullptr;
   if (test == nullptr) return TemplateError(name.at, "test '{}' is not supported", name.text);
-  return Apply(name.at, std::move(subject), test, {}, negated);
+  GivenArguments given;
+  if (tokens_.AtOperator("(")) {
+    BATON_ASSIGN_OR_RETURN(given, ParseArguments());
+  } else if (!test->parameters.empty() && AtBareArgument()) {
+    BATON_ASSIGN_OR_RETURN(Expression primary, ParsePrimary());
+    BATON_ASSIGN_OR_RETURN(Expression argument, ParsePostfix(std::move(primary)));
+    given.height = argument.height;
+    given.positional.push_back(std::move(argument));
+  }
+  if (!test->parameters.empty() && given.positional.size() != 1) {
+    return TemplateError(name.at, "test '{}' takes one argument", name.text);
+  }
+  return Apply(name.at, std::move(subject), test, std::move(given), negated);
 }
 
 }  // namespace baton::text::jinja

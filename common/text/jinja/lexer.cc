@@ -59,7 +59,11 @@ class Lexer {
   void Emit(Kind kind, std::string text, Position at) { tokens_.push_back({kind, std::move(text), at}); }
 
   void LexText();
+  /// The text without the white space after its last line's beginning, where there is nothing else.
+  [[nodiscard]] std::string_view WithoutIndent(std::string_view text) const;
   absl::Status LexComment();
+  /// {% raw %}...{% endraw %} where it comes next: its text as it is.
+  absl::StatusOr<bool> LexRaw();
   absl::Status LexTag(Kind begin, Kind end, std::string_view close);
   absl::Status LexToken();
   absl::Status LexString();
@@ -89,6 +93,13 @@ void Lexer::Skip(std::size_t count) {
   at_ += count;
 }
 
+std::string_view Lexer::WithoutIndent(std::string_view text) const {
+  const std::size_t line_end = text.rfind('\n');
+  const std::size_t line = line_end == std::string_view::npos ? 0 : line_end + 1;
+  const bool starts_line = line > 0 || at_line_start_;
+  return starts_line && Strip(text.substr(line), Ends::kBoth).empty() ? text.substr(0, line) : text;
+}
+
 /// The text up to the next tag, less the white space before it that the tag takes away.
 void Lexer::LexText() {
   const Position begin = position_;
@@ -106,10 +117,7 @@ void Lexer::LexText() {
     if (sign == '-') {
       text = Strip(text, Ends::kRight);
     } else if (sign != '+' && rest[length + 1] != '{') {
-      const std::size_t line_end = text.rfind('\n');
-      const std::size_t line = line_end == std::string_view::npos ? 0 : line_end + 1;
-      const bool starts_line = line > 0 || at_line_start_;
-      if (starts_line && Strip(text.substr(line), Ends::kBoth).empty()) text = text.substr(0, line);
+      text = WithoutIndent(text);
     }
   }
   if (!text.empty()) Emit(Kind::kText, std::string(text), begin);
@@ -139,6 +147,56 @@ absl::Status Lexer::LexComment() {
     AfterTag(/*strip=*/sign == '-', /*is_output=*/false);
   }
   return absl::OkStatus();
+}
+
+/// The length of "{%- name -%}" at the beginning of `text`, 0 where it is not there. Signs may be any.
+std::size_t BareTag(std::string_view text, std::string_view name) {
+  std::size_t at = 2;
+  const auto sign = [&] {
+    if (at < text.size() && (text[at] == '-' || text[at] == '+')) ++at;
+  };
+  const auto blanks = [&] {
+    while (at < text.size() && IsBlank(text[at])) ++at;
+  };
+  if (!text.starts_with("{%")) return 0;
+  sign();
+  blanks();
+  if (!text.substr(std::min(at, text.size())).starts_with(name)) return 0;
+  at += name.size();
+  blanks();
+  sign();
+  return text.substr(std::min(at, text.size())).starts_with("%}") ? at + 2 : 0;
+}
+
+absl::StatusOr<bool> Lexer::LexRaw() {
+  const std::size_t open = BareTag(Rest(), "raw");
+  if (open == 0) return false;
+  const Position start = position_;
+  const char open_sign = Rest()[open - 3];
+  Skip(open);
+  AfterTag(/*strip=*/open_sign == '-', /*is_output=*/true);  // the line end after it is part of the text
+  const Position begin = position_;
+  std::size_t length = Rest().find("{%");
+  while (length != std::string_view::npos && BareTag(Rest().substr(length), "endraw") == 0) {
+    length = Rest().find("{%", length + 2);
+  }
+  if (length == std::string_view::npos) return TemplateError(start, "'endraw' expected");
+  const std::size_t close = BareTag(Rest().substr(length), "endraw");
+  std::string_view text = Rest().substr(0, length);
+  if (Rest()[length + 2] == '-') {
+    text = Strip(text, Ends::kRight);
+  } else if (Rest()[length + 2] != '+') {
+    text = WithoutIndent(text);
+  }
+  if (!text.empty()) Emit(Kind::kText, std::string(text), begin);
+  const char close_sign = Rest()[length + close - 3];
+  Skip(length + close);
+  if (close_sign == '+') {
+    at_line_start_ = false;
+  } else {
+    AfterTag(/*strip=*/close_sign == '-', /*is_output=*/false);
+  }
+  return true;
 }
 
 absl::Status Lexer::LexTag(Kind begin, Kind end, std::string_view close) {
@@ -209,6 +267,15 @@ void Lexer::LexNumber() {
     digits();
     kind = Kind::kFloat;
   }
+  if (length < rest.size() && (rest[length] == 'e' || rest[length] == 'E')) {
+    std::size_t exponent = length + 1;
+    if (exponent < rest.size() && (rest[exponent] == '-' || rest[exponent] == '+')) ++exponent;
+    if (exponent < rest.size() && IsDigit(rest[exponent])) {
+      length = exponent;
+      digits();
+      kind = Kind::kFloat;
+    }
+  }
   Emit(kind, std::string(rest.substr(0, length)), position_);
   Skip(length);
 }
@@ -259,7 +326,13 @@ absl::Status Lexer::LexEscape(std::string& value) {
     return absl::OkStatus();
   }
   const std::size_t digits = letter == 'x' ? 2 : letter == 'u' ? 4 : letter == 'U' ? 8 : 0;
-  if (digits == 0) return TemplateError(start, "this escape is not supported");
+  if (digits == 0) {
+    if (IsDigit(letter) || letter == '\n' || letter == 'N' || letter == '\0') {
+      return TemplateError(start, "this escape is not supported");
+    }
+    value += '\\';  // as Python does where the letter has no meaning
+    return absl::OkStatus();
+  }
   Skip(1);
   BATON_ASSIGN_OR_RETURN(const char32_t code, HexEscape(digits));
   AppendUtf8(value, code);
@@ -273,6 +346,8 @@ absl::StatusOr<std::vector<Token>> Lexer::Run() {
     if (Rest().starts_with("{#")) {
       BATON_RETURN_IF_ERROR(LexComment());
     } else if (Rest().starts_with("{%")) {
+      BATON_ASSIGN_OR_RETURN(const bool raw, LexRaw());
+      if (raw) continue;
       BATON_RETURN_IF_ERROR(LexTag(Kind::kStatementBegin, Kind::kStatementEnd, "%}"));
     } else {
       BATON_RETURN_IF_ERROR(LexTag(Kind::kOutputBegin, Kind::kOutputEnd, "}}"));

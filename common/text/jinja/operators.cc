@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "common/base/check.h"
+#include "common/text/jinja/printing.h"
 #include "common/text/jinja/python_text.h"
 
 namespace baton::text::jinja {
@@ -19,8 +20,14 @@ std::string_view SpellingOf(BinaryOperator op) {
       return "-";
     case BinaryOperator::kMultiply:
       return "*";
+    case BinaryOperator::kDivide:
+      return "/";
+    case BinaryOperator::kFloorDivide:
+      return "//";
     case BinaryOperator::kModulo:
       return "%";
+    case BinaryOperator::kPower:
+      return "**";
     case BinaryOperator::kConcatenate:
       return "~";
     case BinaryOperator::kEqual:
@@ -64,6 +71,20 @@ std::optional<double> Number(const Value& value) {
   return whole ? std::optional(static_cast<double>(*whole)) : std::nullopt;
 }
 
+/// Whether base ** exponent does not fit; else it is in `result`. At most 63 rounds unless base is -1, 0
+/// or 1.
+bool PowerOverflows(std::int64_t base, std::int64_t exponent, std::int64_t& result) {
+  if (base == 0 || base == 1 || base == -1) {
+    result = exponent == 0 ? 1 : exponent % 2 == 0 ? base * base : base;
+    return false;
+  }
+  result = 1;
+  for (std::int64_t i = 0; i < exponent; ++i) {
+    if (__builtin_mul_overflow(result, base, &result)) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<Value> WholeArithmetic(BinaryOperator op, std::int64_t left, std::int64_t right) {
   std::int64_t result = 0;
   bool overflow = false;
@@ -73,8 +94,13 @@ absl::StatusOr<Value> WholeArithmetic(BinaryOperator op, std::int64_t left, std:
     overflow = __builtin_sub_overflow(left, right, &result);
   } else if (op == BinaryOperator::kMultiply) {
     overflow = __builtin_mul_overflow(left, right, &result);
+  } else if (op == BinaryOperator::kPower) {
+    overflow = PowerOverflows(left, right, result);
   } else if (right == 0) {
-    return Error(kInvalidArgument, "modulo by zero");
+    return Error(kInvalidArgument, "{} by zero", op == BinaryOperator::kModulo ? "modulo" : "division");
+  } else if (op == BinaryOperator::kFloorDivide) {
+    overflow = right == -1 && __builtin_sub_overflow(0, left, &result);
+    if (right != -1) result = left / right - ((left % right != 0 && (left < 0) != (right < 0)) ? 1 : 0);
   } else if (right != -1) {  // the remainder by -1 is 0, and INT64_MIN % -1 a trap
     result = left % right;
     if (result != 0 && (result < 0) != (right < 0)) result += right;  // the sign of the divisor, as in Python
@@ -83,15 +109,27 @@ absl::StatusOr<Value> WholeArithmetic(BinaryOperator op, std::int64_t left, std:
   return Value(result);
 }
 
+absl::StatusOr<Value> FloatArithmetic(BinaryOperator op, double x, double y) {
+  if (op == BinaryOperator::kAdd) return Value(x + y);
+  if (op == BinaryOperator::kSubtract) return Value(x - y);
+  if (op == BinaryOperator::kMultiply) return Value(x * y);
+  if (op == BinaryOperator::kPower) return Value(std::pow(x, y));
+  if (y == 0.0) return Error(kInvalidArgument, "division by zero");
+  if (op == BinaryOperator::kDivide) return Value(x / y);
+  if (op == BinaryOperator::kFloorDivide) return Value(std::floor(x / y));
+  const double rest = std::fmod(x, y);
+  return Value(rest != 0.0 && (rest < 0) != (y < 0) ? rest + y : rest);
+}
+
 absl::StatusOr<Value> Arithmetic(BinaryOperator op, const Value& left, const Value& right) {
   const auto a = Whole(left);
   const auto b = Whole(right);
-  if (a && b) return WholeArithmetic(op, *a, *b);
+  const bool whole = op != BinaryOperator::kDivide && (op != BinaryOperator::kPower || (b && *b >= 0));
+  if (a && b && whole) return WholeArithmetic(op, *a, *b);
   const auto x = Number(left);
   const auto y = Number(right);
-  if (!x || !y || op == BinaryOperator::kModulo) return Unfit(op, left, right);
-  if (op == BinaryOperator::kAdd) return Value(*x + *y);
-  return op == BinaryOperator::kSubtract ? Value(*x - *y) : Value(*x * *y);
+  if (!x || !y) return Unfit(op, left, right);
+  return FloatArithmetic(op, *x, *y);
 }
 
 absl::StatusOr<Value> Joined(std::string_view left, std::string_view right, Budget& budget) {
@@ -110,20 +148,59 @@ absl::StatusOr<Value> Add(const Value& left, const Value& right, Budget& budget)
     BATON_RETURN_IF_ERROR(budget.Make((left.AsList()->size() + right.AsList()->size()) * sizeof(Value)));
     Value::List list = *left.AsList();
     list.insert(list.end(), right.AsList()->begin(), right.AsList()->end());
-    return Value(std::move(list));
+    return left.IsTuple() && right.IsTuple() ? Value::Tuple(std::move(list)) : Value(std::move(list));
   }
   return Arithmetic(BinaryOperator::kAdd, left, right);
 }
 
+/// A string or a list, `count` times.
+absl::StatusOr<Value> Repeat(const Value& what, std::int64_t count, Budget& budget) {
+  const auto times = static_cast<std::size_t>(std::max<std::int64_t>(count, 0));
+  const std::size_t size =
+      what.AsString() != nullptr ? what.AsString()->size() : what.AsList()->size() * sizeof(Value);
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(size, times, &bytes)) bytes = SIZE_MAX;
+  BATON_RETURN_IF_ERROR(budget.Make(bytes));
+  if (size == 0) return what;
+  if (const std::string* text = what.AsString()) {
+    std::string repeated;
+    repeated.reserve(bytes);
+    for (std::size_t i = 0; i < times; ++i) repeated += *text;
+    return Value(std::move(repeated));
+  }
+  Value::List list;
+  for (std::size_t i = 0; i < times; ++i)
+    list.insert(list.end(), what.AsList()->begin(), what.AsList()->end());
+  return what.IsTuple() ? Value::Tuple(std::move(list)) : Value(std::move(list));
+}
+
+absl::StatusOr<Value> Multiply(const Value& left, const Value& right, Budget& budget) {
+  const auto repeats = [](const Value& value) {
+    return value.AsString() != nullptr || value.AsList() != nullptr;
+  };
+  if (repeats(left) && Whole(right)) return Repeat(left, *Whole(right), budget);
+  if (repeats(right) && Whole(left)) return Repeat(right, *Whole(left), budget);
+  return Arithmetic(BinaryOperator::kMultiply, left, right);
+}
+
 absl::StatusOr<Value> Concatenate(const Value& left, const Value& right, Budget& budget) {
-  BATON_ASSIGN_OR_RETURN(const std::string a, Printed(left));
-  BATON_ASSIGN_OR_RETURN(const std::string b, Printed(right));
+  BATON_ASSIGN_OR_RETURN(const std::string a, Printed(left, budget));
+  BATON_ASSIGN_OR_RETURN(const std::string b, Printed(right, budget));
   return Joined(a, b, budget);
 }
 
-absl::StatusOr<Value> Order(BinaryOperator op, const Value& left, const Value& right) {
+absl::StatusOr<Value> OrderOfLists(BinaryOperator op, const Value& left, const Value& right, Budget& budget) {
+  const bool strict = op == BinaryOperator::kLess || op == BinaryOperator::kGreater;
+  const bool straight = op == BinaryOperator::kLess || op == BinaryOperator::kGreaterEqual;
+  BATON_ASSIGN_OR_RETURN(const bool less, straight ? Less(left, right, budget) : Less(right, left, budget));
+  return Value(less == strict);
+}
+
+absl::StatusOr<Value> Order(BinaryOperator op, const Value& left, const Value& right, Budget& budget) {
+  if (left.AsList() != nullptr && right.AsList() != nullptr) return OrderOfLists(op, left, right, budget);
   std::partial_ordering order = std::partial_ordering::unordered;
   if (left.AsString() != nullptr && right.AsString() != nullptr) {
+    BATON_RETURN_IF_ERROR(budget.Look(std::min(left.AsString()->size(), right.AsString()->size())));
     order = *left.AsString() <=> *right.AsString();  // UTF-8 sorts as its characters do
   } else if (Whole(left) && Whole(right)) {
     order = *Whole(left) <=> *Whole(right);
@@ -137,51 +214,79 @@ absl::StatusOr<Value> Order(BinaryOperator op, const Value& left, const Value& r
   return op == BinaryOperator::kGreater ? Value(order > 0) : Value(order >= 0);
 }
 
-absl::StatusOr<bool> Contains(BinaryOperator op, const Value& element, const Value& whole) {
+absl::StatusOr<bool> Contains(BinaryOperator op, const Value& element, const Value& whole, Budget& budget) {
   if (whole.IsUndefined()) return false;
   if (const Value::List* list = whole.AsList()) {
-    return std::ranges::any_of(*list, [&](const Value& each) { return Equal(each, element); });
+    for (const Value& each : *list) {
+      BATON_ASSIGN_OR_RETURN(const bool equal, Equal(each, element, budget));
+      if (equal) return true;
+    }
+    return false;
   }
   if (whole.AsDict() != nullptr) {
+    BATON_RETURN_IF_ERROR(budget.Look(whole.AsDict()->size()));
     return element.AsString() != nullptr && !whole.Member(*element.AsString()).IsUndefined();
   }
   if (whole.AsString() != nullptr && element.AsString() != nullptr) {
+    BATON_RETURN_IF_ERROR(budget.Look(whole.AsString()->size()));
     return whole.AsString()->find(*element.AsString()) != std::string::npos;
   }
   return Unfit(op, element, whole);
 }
 
-bool EqualLists(const Value::List& left, const Value::List& right) {
-  return std::ranges::equal(left, right, [](const Value& a, const Value& b) { return Equal(a, b); });
+absl::StatusOr<bool> EqualLists(const Value& left, const Value& right, Budget& budget) {
+  const Value::List& a = *left.AsList();
+  const Value::List& b = *right.AsList();
+  if (a.size() != b.size() || left.IsTuple() != right.IsTuple()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    BATON_ASSIGN_OR_RETURN(const bool equal, Equal(a[i], b[i], budget));
+    if (!equal) return false;
+  }
+  return true;
 }
 
-bool EqualDicts(const Value::Dict& left, const Value& right) {
+absl::StatusOr<bool> EqualDicts(const Value::Dict& left, const Value& right, Budget& budget) {
   if (left.size() != right.AsDict()->size()) return false;
-  return std::ranges::all_of(left, [&](const auto& member) {
-    const Value other = right.Member(member.first);
-    return !other.IsUndefined() && Equal(member.second, other);
-  });
-}
-
-/// A bound of a slice, counted from the front and brought within [low, high].
-absl::StatusOr<std::int64_t> Bound(const Value& value, std::int64_t fallback, std::int64_t size,
-                                   std::int64_t low, std::int64_t high) {
-  if (value.IsNone()) return fallback;
-  const auto bound = Whole(value);
-  if (!bound) return Error(kInvalidArgument, "a slice by {}", value.KindName());
-  return std::clamp(*bound < 0 ? *bound + size : *bound, low, high);
+  for (const auto& [key, member] : left) {
+    BATON_RETURN_IF_ERROR(budget.Look(left.size()));
+    const Value other = right.Member(key);
+    if (other.IsUndefined()) return false;
+    BATON_ASSIGN_OR_RETURN(const bool equal, Equal(member, other, budget));
+    if (!equal) return false;
+  }
+  return true;
 }
 
 }  // namespace
 
-bool Equal(const Value& left, const Value& right) {
+absl::StatusOr<bool> Equal(const Value& left, const Value& right, Budget& budget) {
+  BATON_RETURN_IF_ERROR(budget.Step());
   if (Whole(left) && Whole(right)) return *Whole(left) == *Whole(right);
   if (Number(left) && Number(right)) return *Number(left) == *Number(right);
-  if (left.AsString() != nullptr && right.AsString() != nullptr) return *left.AsString() == *right.AsString();
-  if (left.AsList() != nullptr && right.AsList() != nullptr)
-    return EqualLists(*left.AsList(), *right.AsList());
-  if (left.AsDict() != nullptr && right.AsDict() != nullptr) return EqualDicts(*left.AsDict(), right);
+  if (left.AsString() != nullptr && right.AsString() != nullptr) {
+    BATON_RETURN_IF_ERROR(budget.Look(std::min(left.AsString()->size(), right.AsString()->size())));
+    return *left.AsString() == *right.AsString();
+  }
+  if (left.AsList() != nullptr && right.AsList() != nullptr) return EqualLists(left, right, budget);
+  if (left.AsDict() != nullptr && right.AsDict() != nullptr) return EqualDicts(*left.AsDict(), right, budget);
+  if (left.AsNamespace() != nullptr) return left.AsNamespace() == right.AsNamespace();
+  if (left.AsMacro() != nullptr) return left.AsMacro() == right.AsMacro();
   return (left.IsNone() && right.IsNone()) || (left.IsUndefined() && right.IsUndefined());
+}
+
+absl::StatusOr<bool> Less(const Value& left, const Value& right, Budget& budget) {
+  BATON_RETURN_IF_ERROR(budget.Step());
+  if (left.AsList() != nullptr && right.AsList() != nullptr) {
+    const Value::List& a = *left.AsList();
+    const Value::List& b = *right.AsList();
+    for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+      BATON_ASSIGN_OR_RETURN(const bool equal, Equal(a[i], b[i], budget));
+      if (!equal) return Less(a[i], b[i], budget);
+    }
+    return a.size() < b.size();
+  }
+  BATON_ASSIGN_OR_RETURN(const Value less, Order(BinaryOperator::kLess, left, right, budget));
+  return *less.AsBool();
 }
 
 absl::StatusOr<Value> ApplyOperator(BinaryOperator op, const Value& left, const Value& right,
@@ -189,24 +294,29 @@ absl::StatusOr<Value> ApplyOperator(BinaryOperator op, const Value& left, const 
   switch (op) {
     case BinaryOperator::kAdd:
       return Add(left, right, budget);
-    case BinaryOperator::kSubtract:
     case BinaryOperator::kMultiply:
+      return Multiply(left, right, budget);
+    case BinaryOperator::kSubtract:
+    case BinaryOperator::kDivide:
+    case BinaryOperator::kFloorDivide:
     case BinaryOperator::kModulo:
+    case BinaryOperator::kPower:
       return Arithmetic(op, left, right);
     case BinaryOperator::kConcatenate:
       return Concatenate(left, right, budget);
     case BinaryOperator::kEqual:
-      return Value(Equal(left, right));
-    case BinaryOperator::kNotEqual:
-      return Value(!Equal(left, right));
+    case BinaryOperator::kNotEqual: {
+      BATON_ASSIGN_OR_RETURN(const bool equal, Equal(left, right, budget));
+      return Value(equal == (op == BinaryOperator::kEqual));
+    }
     case BinaryOperator::kLess:
     case BinaryOperator::kLessEqual:
     case BinaryOperator::kGreater:
     case BinaryOperator::kGreaterEqual:
-      return Order(op, left, right);
+      return Order(op, left, right, budget);
     case BinaryOperator::kIn:
     case BinaryOperator::kNotIn: {
-      BATON_ASSIGN_OR_RETURN(const bool contains, Contains(op, left, right));
+      BATON_ASSIGN_OR_RETURN(const bool contains, Contains(op, left, right, budget));
       return Value(contains == (op == BinaryOperator::kIn));
     }
     case BinaryOperator::kAnd:
@@ -220,52 +330,6 @@ absl::StatusOr<Value> NegateNumber(const Value& value) {
   if (const auto whole = Whole(value)) return WholeArithmetic(BinaryOperator::kSubtract, 0, *whole);
   if (value.AsFloat() != nullptr) return Value(-*value.AsFloat());
   return Error(kInvalidArgument, "'-' before {}", value.KindName());
-}
-
-absl::StatusOr<Value> Element(const Value& object, const Value& index) {
-  if (object.AsDict() != nullptr)
-    return index.AsString() == nullptr ? Value() : object.Member(*index.AsString());
-  if (const Value::List* list = object.AsList()) {
-    const auto place = Whole(index);
-    if (!place) return Value();
-    const auto size = static_cast<std::int64_t>(list->size());
-    if (*place >= size || *place < -size) return Value();
-    return (*list)[static_cast<std::size_t>(*place < 0 ? *place + size : *place)];
-  }
-  return Error(kInvalidArgument, "a subscript of {}", object.KindName());
-}
-
-absl::StatusOr<Value> SliceOf(const Value& object, const Value& start, const Value& stop, const Value& step,
-                              Budget& budget) {
-  const Value::List* list = object.AsList();
-  if (list == nullptr) return Error(kInvalidArgument, "a slice of {}", object.KindName());
-  const auto size = static_cast<std::int64_t>(list->size());
-  std::int64_t stride = 1;
-  if (!step.IsNone()) {
-    if (!Whole(step) || *Whole(step) == 0)
-      return Error(kInvalidArgument, "a slice's step must be an integer, not 0");
-    stride = std::clamp(*Whole(step), -size - 1, size + 1);  // further would only overflow
-  }
-  const std::int64_t low = stride > 0 ? 0 : -1;
-  const std::int64_t high = stride > 0 ? size : size - 1;
-  BATON_ASSIGN_OR_RETURN(const std::int64_t from, Bound(start, stride > 0 ? 0 : size - 1, size, low, high));
-  BATON_ASSIGN_OR_RETURN(const std::int64_t to, Bound(stop, stride > 0 ? size : -1, size, low, high));
-  BATON_RETURN_IF_ERROR(budget.Make(list->size() * sizeof(Value)));
-  Value::List part;
-  for (std::int64_t i = from; stride > 0 ? i < to : i > to; i += stride) {
-    part.push_back((*list)[static_cast<std::size_t>(i)]);
-  }
-  return Value(std::move(part));
-}
-
-absl::StatusOr<std::string> Printed(const Value& value) {
-  if (value.IsUndefined()) return std::string();
-  if (value.IsNone()) return std::string("None");
-  if (value.AsBool() != nullptr) return std::string(*value.AsBool() ? "True" : "False");
-  if (value.AsInt() != nullptr) return fmt::format("{}", *value.AsInt());
-  if (value.AsFloat() != nullptr) return FloatText(*value.AsFloat());
-  if (value.AsString() != nullptr) return *value.AsString();
-  return Error(kInvalidArgument, "printing a {} is not supported", value.KindName());
 }
 
 }  // namespace baton::text::jinja

@@ -27,7 +27,16 @@ class Parser {
   absl::StatusOr<Statement> ParseFor(Position at);
   absl::StatusOr<Statement> ParseIf(Position at);
   absl::StatusOr<Statement> ParseSet(Position at);
+  absl::StatusOr<Statement> ParseMacro(Position at);
+  absl::StatusOr<Statement> ParseCall(Position at);
+  absl::StatusOr<Statement> ParseGeneration(Position at);
+  absl::StatusOr<Statement> ParseJump(Position at, const Token& name);
+  absl::StatusOr<std::vector<Macro::Parameter>> ParseParameters();
+  /// The statements up to {% `end` %}, which is passed.
+  absl::StatusOr<Statements> ParseBody(std::string_view end);
   absl::StatusOr<std::string> ParseVariable();
+  /// `a` or `a, b`.
+  absl::StatusOr<Targets> ParseTargets();
   absl::Status ExpectTagEnd();
   /// Passes "{% name %}".
   absl::Status ExpectTag(std::string_view name);
@@ -36,6 +45,7 @@ class Parser {
 
   TokenStream tokens_;
   int nesting_ = 0;
+  int loops_ = 0;  // around the statement, in its macro
 };
 
 absl::StatusOr<Statements> Parser::ParseUntil(std::span<const std::string_view> ends) {
@@ -76,7 +86,11 @@ absl::StatusOr<Statement> Parser::ParseTag() {
     if (name.text == "for") return ParseFor(at);
     if (name.text == "if") return ParseIf(at);
     if (name.text == "set") return ParseSet(at);
-    return TemplateError(name.at, "statement '{}' is not supported here; supported: for, if, set", name.text);
+    if (name.text == "macro") return ParseMacro(at);
+    if (name.text == "call") return ParseCall(at);
+    if (name.text == "generation") return ParseGeneration(at);
+    if (name.text == "break" || name.text == "continue") return ParseJump(at, name);
+    return TemplateError(name.at, "statement '{}' is not supported here", name.text);
   }
   return TemplateError(name.at, "a statement's name expected");
 }
@@ -114,19 +128,40 @@ absl::StatusOr<std::string> Parser::ParseVariable() {
   return tokens_.Next().text;
 }
 
+absl::StatusOr<Targets> Parser::ParseTargets() {
+  Targets targets;
+  const bool parenthesis = tokens_.SkipOperator("(");
+  do {
+    BATON_ASSIGN_OR_RETURN(std::string name, ParseVariable());
+    targets.push_back(std::move(name));
+  } while (tokens_.SkipOperator(","));
+  if (parenthesis) BATON_RETURN_IF_ERROR(tokens_.ExpectOperator(")"));
+  return targets;
+}
+
+absl::StatusOr<Statements> Parser::ParseBody(std::string_view end) {
+  BATON_ASSIGN_OR_RETURN(Statements body, ParseUntil(std::span(&end, 1)));
+  BATON_RETURN_IF_ERROR(ExpectTag(end));
+  return body;
+}
+
 absl::StatusOr<Statement> Parser::ParseFor(Position at) {
   constexpr std::array<std::string_view, 2> kEnds = {"else", "endfor"};
-  BATON_ASSIGN_OR_RETURN(std::string variable, ParseVariable());
-  if (tokens_.AtOperator(","))
-    return TemplateError(tokens_.Peek().at, "unpacking in a loop is not supported");
+  BATON_ASSIGN_OR_RETURN(Targets targets, ParseTargets());
   if (!tokens_.SkipName("in"))
     return TemplateError(tokens_.Peek().at, "'in' expected, {} found", tokens_.Describe());
   BATON_ASSIGN_OR_RETURN(Expression iterable, ExpressionParser(tokens_).ParseOr());
-  if (tokens_.AtName("if")) return TemplateError(tokens_.Peek().at, "a condition on a loop is not supported");
+  ExpressionPtr condition;
+  if (tokens_.SkipName("if")) {
+    BATON_ASSIGN_OR_RETURN(Expression parsed, ExpressionParser(tokens_).ParseConditional());
+    condition = std::make_unique<Expression>(std::move(parsed));
+  }
   if (tokens_.AtName("recursive"))
     return TemplateError(tokens_.Peek().at, "a recursive loop is not supported");
   BATON_RETURN_IF_ERROR(ExpectTagEnd());
+  ++loops_;
   BATON_ASSIGN_OR_RETURN(Statements body, ParseUntil(kEnds));
+  --loops_;
   Statements otherwise;
   if (SkipTagStart("else")) {
     BATON_RETURN_IF_ERROR(ExpectTagEnd());
@@ -134,10 +169,68 @@ absl::StatusOr<Statement> Parser::ParseFor(Position at) {
   }
   BATON_RETURN_IF_ERROR(ExpectTag("endfor"));
   return Statement{.at = at,
-                   .node = For{.variable = std::move(variable),
+                   .node = For{.targets = std::move(targets),
                                .iterable = std::move(iterable),
+                               .condition = std::move(condition),
                                .body = std::move(body),
                                .otherwise = std::move(otherwise)}};
+}
+
+absl::StatusOr<Statement> Parser::ParseJump(Position at, const Token& name) {
+  if (loops_ == 0) return TemplateError(name.at, "'{}' outside of a loop", name.text);
+  BATON_RETURN_IF_ERROR(ExpectTagEnd());
+  if (name.text == "break") return Statement{.at = at, .node = Break{}};
+  return Statement{.at = at, .node = Continue{}};
+}
+
+absl::StatusOr<Statement> Parser::ParseGeneration(Position at) {
+  BATON_RETURN_IF_ERROR(ExpectTagEnd());
+  BATON_ASSIGN_OR_RETURN(Statements body, ParseBody("endgeneration"));
+  return Statement{.at = at, .node = Block{std::move(body)}};
+}
+
+/// "(a, b=1)".
+absl::StatusOr<std::vector<Macro::Parameter>> Parser::ParseParameters() {
+  std::vector<Macro::Parameter> parameters;
+  BATON_RETURN_IF_ERROR(tokens_.ExpectOperator("("));
+  while (!tokens_.AtOperator(")")) {
+    BATON_ASSIGN_OR_RETURN(std::string name, ParseVariable());
+    Macro::Parameter parameter{.name = std::move(name), .fallback = nullptr};
+    if (tokens_.SkipOperator("=")) {
+      BATON_ASSIGN_OR_RETURN(Expression fallback, ExpressionParser(tokens_).ParseConditional());
+      parameter.fallback = std::make_unique<Expression>(std::move(fallback));
+    }
+    parameters.push_back(std::move(parameter));
+    if (!tokens_.SkipOperator(",")) break;
+  }
+  BATON_RETURN_IF_ERROR(tokens_.ExpectOperator(")"));
+  return parameters;
+}
+
+absl::StatusOr<Statement> Parser::ParseMacro(Position at) {
+  auto macro = std::make_unique<Macro>();
+  BATON_ASSIGN_OR_RETURN(macro->name, ParseVariable());
+  BATON_ASSIGN_OR_RETURN(macro->parameters, ParseParameters());
+  BATON_RETURN_IF_ERROR(ExpectTagEnd());
+  const int loops = std::exchange(loops_, 0);
+  BATON_ASSIGN_OR_RETURN(macro->body, ParseBody("endmacro"));
+  loops_ = loops;
+  return Statement{.at = at, .node = DefineMacro{std::move(macro)}};
+}
+
+absl::StatusOr<Statement> Parser::ParseCall(Position at) {
+  auto caller = std::make_unique<Macro>();
+  caller->name = "caller";
+  if (tokens_.AtOperator("(")) {
+    BATON_ASSIGN_OR_RETURN(caller->parameters, ParseParameters());
+  }
+  BATON_ASSIGN_OR_RETURN(Expression call, ExpressionParser(tokens_).ParseConditional());
+  if (!std::holds_alternative<Call>(call.node)) return TemplateError(call.at, "the call of a macro expected");
+  BATON_RETURN_IF_ERROR(ExpectTagEnd());
+  const int loops = std::exchange(loops_, 0);
+  BATON_ASSIGN_OR_RETURN(caller->body, ParseBody("endcall"));
+  loops_ = loops;
+  return Statement{.at = at, .node = CallBlock{.call = std::move(call), .caller = std::move(caller)}};
 }
 
 absl::StatusOr<Statement> Parser::ParseIf(Position at) {
@@ -158,15 +251,25 @@ absl::StatusOr<Statement> Parser::ParseIf(Position at) {
 }
 
 absl::StatusOr<Statement> Parser::ParseSet(Position at) {
-  BATON_ASSIGN_OR_RETURN(std::string variable, ParseVariable());
-  if (tokens_.AtOperator("."))
-    return TemplateError(tokens_.Peek().at, "setting an attribute is not supported");
-  if (tokens_.AtOperator(",")) return TemplateError(tokens_.Peek().at, "unpacking in 'set' is not supported");
-  if (!tokens_.SkipOperator("="))
-    return TemplateError(tokens_.Peek().at, "'set' without '=' is not supported");
-  BATON_ASSIGN_OR_RETURN(Expression value, ExpressionParser(tokens_).ParseConditional());
+  BATON_ASSIGN_OR_RETURN(Targets targets, ParseTargets());
+  if (tokens_.Peek().kind == Kind::kStatementEnd && targets.size() == 1) {
+    BATON_RETURN_IF_ERROR(ExpectTagEnd());
+    BATON_ASSIGN_OR_RETURN(Statements body, ParseBody("endset"));
+    return Statement{.at = at, .node = SetBlock{.variable = std::move(targets[0]), .body = std::move(body)}};
+  }
+  std::string attribute;
+  if (targets.size() == 1 && tokens_.SkipOperator(".")) {
+    if (tokens_.Peek().kind != Kind::kName)
+      return TemplateError(tokens_.Peek().at, "name expected after '.'");
+    attribute = tokens_.Next().text;
+  }
+  BATON_RETURN_IF_ERROR(tokens_.ExpectOperator("="));
+  BATON_ASSIGN_OR_RETURN(Expression value, ExpressionParser(tokens_).ParseTuple());
   BATON_RETURN_IF_ERROR(ExpectTagEnd());
-  return Statement{.at = at, .node = Set{.variable = std::move(variable), .value = std::move(value)}};
+  return Statement{
+      .at = at,
+      .node =
+          Set{.targets = std::move(targets), .attribute = std::move(attribute), .value = std::move(value)}};
 }
 
 }  // namespace

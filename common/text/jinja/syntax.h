@@ -36,7 +36,10 @@ enum class BinaryOperator {
   kAdd,
   kSubtract,
   kMultiply,
+  kDivide,
+  kFloorDivide,
   kModulo,
+  kPower,
   kConcatenate,  // ~
   kEqual,
   kNotEqual,
@@ -58,6 +61,11 @@ struct Name {
 };
 struct ListLiteral {
   Expressions elements;
+  bool is_tuple = false;
+};
+struct DictLiteral {
+  Expressions keys;
+  Expressions values;  // as many
 };
 /// object.name
 struct Attribute {
@@ -87,6 +95,11 @@ struct Binary {
   ExpressionPtr left;
   ExpressionPtr right;
 };
+/// a < b <= c: all of them hold; each operand is evaluated once, the rest not after one that fails.
+struct Comparison {
+  Expressions operands;
+  std::vector<BinaryOperator> operators;  // one less
+};
 /// then if condition else otherwise; `otherwise` may be null.
 struct Conditional {
   ExpressionPtr condition;
@@ -97,19 +110,22 @@ struct Conditional {
 struct Apply {
   ExpressionPtr subject;
   const Builtin* builtin;
-  Expressions arguments;
-  bool negated = false;  // is not
+  std::vector<ExpressionPtr> arguments;  // one a parameter; null where it is not given
+  bool negated = false;                  // is not
 };
-/// raise_exception(message)
-struct RaiseException {
-  ExpressionPtr message;
+/// name(arguments, named=...): a macro or a function.
+struct Call {
+  std::string name;
+  Expressions arguments;
+  std::vector<std::string> names;
+  Expressions named;  // one a name
 };
 
 struct Expression {
   Position at;
   int height = 1;  // of this tree: bounds the recursion of whoever walks it
-  std::variant<Literal, Name, ListLiteral, Attribute, Subscript, Slice, Not, Negate, Binary, Conditional,
-               Apply, RaiseException>
+  std::variant<Literal, Name, ListLiteral, DictLiteral, Attribute, Subscript, Slice, Not, Negate, Binary,
+               Comparison, Conditional, Apply, Call>
       node;
 };
 
@@ -122,9 +138,12 @@ struct Text {
 struct Output {
   Expression value;
 };
+/// `a`, or `a, b` where the value has as many elements.
+using Targets = std::vector<std::string>;
 struct For {
-  std::string variable;
+  Targets targets;
   Expression iterable;
+  ExpressionPtr condition;  // of the elements to take; null for all
   Statements body;
   Statements otherwise;  // where there was nothing to loop over
 };
@@ -137,13 +156,43 @@ struct If {
   Statements otherwise;
 };
 struct Set {
-  std::string variable;
+  Targets targets;
+  std::string attribute;  // set target.attribute = value, of a namespace; else empty
   Expression value;
 };
+/// {% set variable %}body{% endset %}
+struct SetBlock {
+  std::string variable;
+  Statements body;
+};
+/// What a macro is; values point to it.
+struct Macro {
+  struct Parameter {
+    std::string name;
+    ExpressionPtr fallback;  // may be null
+  };
+  std::string name;
+  std::vector<Parameter> parameters;
+  Statements body;
+};
+struct DefineMacro {
+  std::unique_ptr<Macro> macro;
+};
+/// {% call macro(...) %}body{% endcall %}: the macro gets the body as `caller`.
+struct CallBlock {
+  Expression call;  // a Call
+  std::unique_ptr<Macro> caller;
+};
+/// Statements that stand for themselves: {% generation %}.
+struct Block {
+  Statements body;
+};
+struct Break {};
+struct Continue {};
 
 struct Statement {
   Position at;
-  std::variant<Text, Output, For, If, Set> node;
+  std::variant<Text, Output, For, If, Set, SetBlock, DefineMacro, CallBlock, Block, Break, Continue> node;
 };
 
 }  // namespace baton::text::jinja

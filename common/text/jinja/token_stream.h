@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <absl/container/flat_hash_set.h>
+
 #include "common/base/check.h"
 #include "common/text/jinja/lexer.h"
 
@@ -16,6 +18,10 @@ class TokenStream {
  public:
   explicit TokenStream(std::vector<Token> tokens) : tokens_(std::move(tokens)) {
     BATON_CHECK(!tokens_.empty() && tokens_.back().kind == Token::Kind::kEnd);
+    for (std::size_t i = 2; i < tokens_.size(); ++i) {
+      const bool tag = tokens_[i - 2].kind == Token::Kind::kStatementBegin;
+      if (tag && tokens_[i - 1].text == "macro") macros_.insert(tokens_[i].text);
+    }
   }
 
   [[nodiscard]] const Token& Peek() const { return tokens_[at_]; }
@@ -26,6 +32,8 @@ class TokenStream {
     return token;
   }
 
+  /// Whether some {% macro name ... %} is in the template.
+  [[nodiscard]] bool DefinesMacro(const std::string& name) const { return macros_.contains(name); }
   [[nodiscard]] bool AtOperator(std::string_view spelling) const {
     return Peek().kind == Token::Kind::kOperator && Peek().text == spelling;
   }
@@ -50,6 +58,7 @@ class TokenStream {
 
  private:
   std::vector<Token> tokens_;
+  absl::flat_hash_set<std::string> macros_;
   std::size_t at_ = 0;
 };
 

@@ -12,8 +12,12 @@
 
 namespace baton::text::jinja {
 
-/// A value inside a template, with Python's meaning: undefined, none, boolean, integer, float, string, list
-/// or dict. Strings, lists and dicts are shared and never change: copies cost nothing.
+struct Macro;
+struct Namespace;
+
+/// A value inside a template, with Python's meaning: undefined, none, boolean, integer, float, string, list,
+/// tuple, dict, macro or namespace. Strings, lists and dicts are shared and never change: copies cost
+/// nothing. Macros and namespaces are the rendering's and lent.
 class Value {
  public:
   using List = std::vector<Value>;
@@ -26,8 +30,11 @@ class Value {
   explicit Value(std::int64_t v) : data_(v) {}
   explicit Value(double v) : data_(v) {}
   explicit Value(std::string v) : data_(std::make_shared<const std::string>(std::move(v))) {}
-  explicit Value(List v) : data_(std::make_shared<const List>(std::move(v))) {}
-  explicit Value(Dict v) : data_(std::make_shared<const Dict>(std::move(v))) {}
+  explicit Value(List v);
+  explicit Value(Dict v);
+  explicit Value(const Macro* v) : data_(v) {}
+  explicit Value(Namespace* v) : data_(v) {}
+  [[nodiscard]] static Value Tuple(List v);
   /// The same value; integers, floats and so on keep their kind.
   explicit Value(const json::Value& value);
 
@@ -38,26 +45,47 @@ class Value {
   [[nodiscard]] const std::int64_t* AsInt() const { return std::get_if<std::int64_t>(&data_); }
   [[nodiscard]] const double* AsFloat() const { return std::get_if<double>(&data_); }
   [[nodiscard]] const std::string* AsString() const { return Shared<std::string>(); }
-  [[nodiscard]] const List* AsList() const { return Shared<List>(); }
-  [[nodiscard]] const Dict* AsDict() const { return Shared<Dict>(); }
+  /// Tuples are lists too.
+  [[nodiscard]] const List* AsList() const;
+  [[nodiscard]] const Dict* AsDict() const;
+  [[nodiscard]] bool IsTuple() const;
+  [[nodiscard]] const Macro* AsMacro() const;
+  [[nodiscard]] Namespace* AsNamespace() const;
 
+  /// How many lists and dicts are inside each other: what it takes to walk or to free the value.
+  [[nodiscard]] int Depth() const;
   /// The member `key` of a dict; undefined where there is none.
   [[nodiscard]] Value Member(std::string_view key) const;
   /// Whether an `if` takes it for true.
   [[nodiscard]] bool IsTrue() const;
-  /// "undefined", "none", "boolean", "integer", "float", "string", "list", "dict": for messages.
+  /// "undefined", "none", "boolean", "integer", "float", "string", "list", ...: for messages.
   [[nodiscard]] std::string_view KindName() const;
 
  private:
+  struct Elements {
+    List list;
+    bool is_tuple = false;
+    int depth = 1;
+  };
+  struct Members {
+    Dict dict;
+    int depth = 1;
+  };
   template <typename T>
   [[nodiscard]] const T* Shared() const {
     const auto* held = std::get_if<std::shared_ptr<const T>>(&data_);
     return held == nullptr ? nullptr : held->get();
   }
+  static std::shared_ptr<const Elements> Hold(List list, bool is_tuple);
 
   std::variant<std::monostate, std::nullptr_t, bool, std::int64_t, double, std::shared_ptr<const std::string>,
-               std::shared_ptr<const List>, std::shared_ptr<const Dict>>
+               std::shared_ptr<const Elements>, std::shared_ptr<const Members>, const Macro*, Namespace*>
       data_;
+};
+
+/// namespace(...): the one thing that changes. Owned by the evaluator, so that one may hold itself.
+struct Namespace {
+  Value::Dict members;
 };
 
 }  // namespace baton::text::jinja
