@@ -130,6 +130,9 @@ class UcxTransport final : public Transport {
   void Connect(PeerHandle handle, const std::string& address);
   void FailPeer(PeerHandle handle, const absl::Status& why);
   void WindDown(PeerHandle handle, const absl::Status& why);
+  void AwaitConnection(Peer& peer);
+  void ConnectionEnded(PeerHandle handle);
+  void OperationEnded(Peer& peer);
   void CloseEndpoint(Peer& peer);
   void ReportDownIfDone(Peer& peer);
   void Pump(Peer& peer);
@@ -216,7 +219,32 @@ void UcxTransport::Connect(PeerHandle handle, const std::string& address) {
     events_->OnPeerDown(handle, FromUcx(status, "connecting to the peer's data address"));
     return;
   }
+  Peer& made = *peer;
   peers_[handle] = std::move(peer);
+  AwaitConnection(made);
+}
+
+/// A flush ends when the two sides have made the connection. It counts as an operation, so that a close waits
+/// for it: closed in the middle of that exchange, the other side's 1.13.1 fails an assertion.
+void UcxTransport::AwaitConnection(Peer& peer) {
+  ucp_request_param_t parameters{};
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  parameters.cb.send = [](void* request, ucs_status_t, void* argument) {
+    ucp_request_free(request);
+    static_cast<Peer*>(argument)->owner->ConnectionEnded(static_cast<Peer*>(argument)->handle);
+  };
+  parameters.user_data = &peer;
+  ++peer.outstanding;
+  if (!UCS_PTR_IS_PTR(ucp_ep_flush_nbx(peer.endpoint, &parameters))) ConnectionEnded(peer.handle);
+}
+
+void UcxTransport::ConnectionEnded(PeerHandle handle) {
+  worker_->Post([this, handle] {
+    const auto found = peers_.find(handle);
+    BATON_CHECK(found != peers_.end());
+    --found->second->outstanding;
+    OperationEnded(*found->second);
+  });
 }
 
 void UcxTransport::OnEndpointError(void* argument, ucp_ep_h, ucs_status_t status) {
@@ -345,6 +373,11 @@ void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::
     events_->OnSent(operation->handle, status);
     if (!status.ok()) FailPeer(peer.handle, status);
   }
+  OperationEnded(peer);
+}
+
+/// `peer` may be gone afterwards.
+void UcxTransport::OperationEnded(Peer& peer) {
   if (peer.failed) {
     ReportDownIfDone(peer);
   } else if (peer.winding_down) {
