@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <ctime>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -15,6 +16,8 @@ namespace {
 constexpr std::size_t kMaxRegexBytes = 8192;
 // Steps of one match: a run of a hundred thousand spaces in a pattern that looks ahead stays below.
 constexpr std::uint32_t kMaxMatchSteps = 1'000'000;
+// Each may scan the whole text: that long can one look at the clock be late.
+constexpr std::size_t kMatchesPerCheck = 16;
 constexpr std::uint32_t kMaxMatchMemoryKib = 64 * 1024;
 
 struct FreeMatch {
@@ -33,6 +36,13 @@ std::string MessageOf(int code) {
   unsigned char text[256] = {};
   pcre2_get_error_message(code, text, sizeof text);
   return reinterpret_cast<const char*>(text);
+}
+
+/// Processor time of this thread.
+std::chrono::nanoseconds ThreadTime() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
 /// What Oniguruma reads otherwise than PCRE2 does.
@@ -57,7 +67,8 @@ struct RegexSplit::Compiled {
   Compiled(const Compiled&) = delete;
   Compiled& operator=(const Compiled&) = delete;
 
-  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<Part>& parts) const;
+  [[nodiscard]] absl::Status Find(std::string_view text, std::chrono::nanoseconds patience,
+                                  std::vector<Part>& parts) const;
   pcre2_code* code;
 };
 
@@ -83,16 +94,22 @@ absl::StatusOr<std::shared_ptr<const RegexSplit>> RegexSplit::Compile(const std:
 }
 
 /// All of `text` as matches and what lies between. A match of nothing is none.
-absl::Status RegexSplit::Compiled::Find(std::string_view text, std::vector<Part>& parts) const {
+absl::Status RegexSplit::Compiled::Find(std::string_view text, std::chrono::nanoseconds patience,
+                                        std::vector<Part>& parts) const {
   const std::unique_ptr<pcre2_match_data, FreeMatch> data(
       pcre2_match_data_create_from_pattern(code, nullptr));
   const std::unique_ptr<pcre2_match_context, FreeMatch> context(pcre2_match_context_create(nullptr));
   BATON_CHECK(data != nullptr && context != nullptr, "no memory for a match");
   pcre2_set_match_limit(context.get(), kMaxMatchSteps);
   pcre2_set_heap_limit(context.get(), kMaxMatchMemoryKib);
+  const std::chrono::nanoseconds end_of_patience =
+      ThreadTime() + patience + std::chrono::microseconds(text.size());
   std::size_t covered = 0;
   std::size_t from = 0;
-  while (from < text.size()) {
+  for (std::size_t matches = 0; from < text.size(); ++matches) {
+    if (matches % kMatchesPerCheck == kMatchesPerCheck - 1 && ThreadTime() > end_of_patience) {
+      return Error(kResourceExhausted, "splitting text into words, at byte {}: it takes too long", from);
+    }
     const int found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
                                   PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data.get(), context.get());
     if (found == PCRE2_ERROR_NOMATCH) break;
@@ -113,7 +130,7 @@ absl::Status RegexSplit::Compiled::Find(std::string_view text, std::vector<Part>
 
 absl::Status RegexSplit::Split(std::string_view text, std::vector<std::string_view>& words) const {
   std::vector<Part> parts;
-  BATON_RETURN_IF_ERROR(compiled_->Find(text, parts));
+  BATON_RETURN_IF_ERROR(compiled_->Find(text, options_.patience, parts));
   if (options_.invert) {
     for (Part& part : parts) part.match = !part.match;
   }

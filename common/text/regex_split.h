@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,6 +22,10 @@ class RegexSplit {
   struct Options {
     Behavior behavior = Behavior::kIsolated;
     bool invert = false;  // the text between matches is what counts as a match
+    /// Processor time that a text may take, on top of one microsecond for each of its bytes. PCRE2 does not
+    /// count the steps of a repeated character, so that its own limits leave some patterns quadratic in the
+    /// text.
+    std::chrono::milliseconds patience{200};
   };
 
   /// InvalidArgument where `regex` is malformed, too long, or means something else in Oniguruma's syntax,
@@ -33,7 +38,7 @@ class RegexSplit {
   RegexSplit& operator=(const RegexSplit&) = delete;
 
   /// Appends the words of `text`, valid UTF-8; none is empty. ResourceExhausted where a match takes too many
-  /// steps.
+  /// steps, or all of them too long.
   [[nodiscard]] absl::Status Split(std::string_view text, std::vector<std::string_view>& words) const;
 
  private:

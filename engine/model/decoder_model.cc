@@ -270,8 +270,9 @@ class DecoderModel final : public Model {
       backend_.MatMul(*weights_.head, normed, mine);
       backend_.Synchronize();
       if (ranks_ > 1) communicator_->AllGather(mine, logits);
+    } else {
+      backend_.Synchronize();
     }
-    backend_.Synchronize();
     return logits;
   }
 

@@ -24,6 +24,8 @@ constexpr std::size_t kHugePage = 2U << 20;
 /// Row blocks that one work item of a matmul takes: 96 rows keep a panel of K = 2048 in the second-level
 /// cache.
 constexpr std::int64_t kBlocksPerItem = 8;
+/// Columns that one work item of an addition over rows takes.
+constexpr std::int64_t kColumnsPerItem = 256;
 
 int UsableProcessors() {
   cpu_set_t set;
@@ -148,18 +150,23 @@ class CpuBackend final : public Backend {
 
   void AddScaledRows(Rows x, std::span<const std::int64_t> indices, std::span<const float> shares,
                      Rows y) override {
-    for (std::size_t i = 0; i < indices.size(); ++i) {
-      float* target = x.data + indices[i] * x.stride;
-      const float* source = y.data + static_cast<std::int64_t>(i) * y.stride;
-      for (std::int64_t c = 0; c < x.columns; ++c) target[c] += shares[i] * source[c];
-    }
+    // Shared out by columns: a row may be named twice, and its sum has an order.
+    const std::int64_t pieces = (x.columns + kColumnsPerItem - 1) / kColumnsPerItem;
+    pool_.ParallelFor(pieces, [&](std::int64_t piece, int) {
+      const std::int64_t end = std::min(x.columns, (piece + 1) * kColumnsPerItem);
+      for (std::size_t i = 0; i < indices.size(); ++i) {
+        float* target = x.data + indices[i] * x.stride;
+        const float* source = y.data + static_cast<std::int64_t>(i) * y.stride;
+        for (std::int64_t c = piece * kColumnsPerItem; c < end; ++c) target[c] += shares[i] * source[c];
+      }
+    });
   }
 
   void GateRows(Rows x, Rows gate) override {
-    for (std::int64_t i = 0; i < x.rows; ++i) {
+    pool_.ParallelFor(x.rows, [&](std::int64_t i, int) {
       const float share = 1 / (1 + std::exp(-gate.data[i * gate.stride]));
       for (std::int64_t c = 0; c < x.columns; ++c) x.data[i * x.stride + c] *= share;
-    }
+    });
   }
 
   void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) override {

@@ -9,11 +9,21 @@
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "common/base/random.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_arena.h"
 #include "engine/model/model.h"
 
 namespace baton::test {
+
+/// `count` random ids of a vocabulary; the same seed, the same ids.
+[[nodiscard]] inline std::vector<TokenId> RandomTokens(std::size_t count, std::int64_t vocabulary,
+                                                       std::uint64_t seed) {
+  std::vector<TokenId> tokens;
+  for (std::size_t i = 0; i < count; ++i)
+    tokens.push_back(static_cast<TokenId>(CounterBits(seed, i) % static_cast<std::uint64_t>(vocabulary)));
+  return tokens;
+}
 
 /// A backend, a model and an arena for one sequence at a time, without executor or planner.
 class SequenceRunner {

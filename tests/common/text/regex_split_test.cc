@@ -67,6 +67,17 @@ TEST_CASE("a pattern that explodes ends with an error, not with a long wait") {
   CHECK(Message(status).find("splitting text into words, at byte 0") != std::string::npos);
 }
 
+TEST_CASE("a pattern that is quadratic in the text ends with an error too") {
+  const auto split = RegexSplit::Compile("a*b|a", {.patience = std::chrono::milliseconds(0)});
+  REQUIRE(split.ok());
+  Words words;
+
+  const absl::Status status = (*split)->Split(std::string(1 << 20, 'a'), words);
+
+  CHECK(status.code() == kResourceExhausted);
+  CHECK(Message(status).find("takes too long") != std::string::npos);
+}
+
 TEST_CASE("a tokenizer passes such an error on, and splits digits and texts") {
   const auto tokenizer = [](std::string_view part) {
     return ToyFile{.pre_tokenizer = R"({"type":"Sequence","pretokenizers":[)" + std::string(part) +

@@ -3,7 +3,6 @@
 
 #include <catch2/catch.hpp>
 
-#include "common/base/random.h"
 #include "tests/support/make_checkpoint.h"
 #include "tests/support/reference_decoder.h"
 #include "tests/support/sequence_runner.h"
@@ -49,13 +48,6 @@ std::vector<test::CheckpointSpec> Specs() {
   return specs;
 }
 
-std::vector<TokenId> Prompt(std::int32_t vocabulary, std::size_t length) {
-  std::vector<TokenId> tokens;
-  for (std::size_t i = 0; i < length; ++i)
-    tokens.push_back(static_cast<TokenId>(CounterBits(5, i) % static_cast<std::uint64_t>(vocabulary)));
-  return tokens;
-}
-
 TEST_CASE("every architecture gives the logits of plain loops in double") {
   for (const test::CheckpointSpec& spec : Specs()) {
     CAPTURE(spec.architecture, spec.window);
@@ -63,7 +55,7 @@ TEST_CASE("every architecture gives the logits of plain loops in double") {
     REQUIRE(test::MakeCheckpoint(spec, folder.Path()).ok());
     const auto config = LoadModelConfig(folder.Path());
     REQUIRE(config.ok());
-    const std::vector<TokenId> tokens = Prompt(config->vocabulary, 70);
+    const std::vector<TokenId> tokens = test::RandomTokens(70, config->vocabulary, 5);
     const reference::Matrix wanted = reference::Logits(*config, *Checkpoint::Open(folder.Path()), tokens);
     SequenceRunner runner(folder.Path(), {.compute = ComputeClass::kF32});
 
@@ -85,7 +77,7 @@ TEST_CASE("every architecture gives the same bits however its prompt is cut") {
   for (const test::CheckpointSpec& spec : Specs()) {
     const test::TemporaryFolder folder;
     REQUIRE(test::MakeCheckpoint(spec, folder.Path()).ok());
-    const std::vector<TokenId> tokens = Prompt(static_cast<std::int32_t>(spec.vocabulary), 90);
+    const std::vector<TokenId> tokens = test::RandomTokens(90, spec.vocabulary, 5);
     for (const ComputeClass compute : {ComputeClass::kF32, ComputeClass::kBF16}) {
       SequenceRunner runner(folder.Path(), {.compute = compute});
       const auto whole = runner.AllLogits(tokens);

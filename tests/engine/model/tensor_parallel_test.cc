@@ -3,7 +3,6 @@
 
 #include <thread>
 
-#include "common/base/random.h"
 #include "tests/support/make_checkpoint.h"
 #include "tests/support/sequence_runner.h"
 #include "tests/support/temporary_folder.h"
@@ -46,8 +45,7 @@ std::vector<std::vector<std::vector<float>>> OfRanks(const std::string& director
 }
 
 TEST_CASE("2 and 4 ranks give every rank the bits of one") {
-  std::vector<TokenId> tokens;
-  for (std::uint64_t i = 0; i < 80; ++i) tokens.push_back(static_cast<TokenId>(CounterBits(3, i) % 301));
+  const std::vector<TokenId> tokens = test::RandomTokens(80, 301, 3);
   for (const char* architecture :
        {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "Qwen2MoeForCausalLM"}) {
     const test::TemporaryFolder folder;
