@@ -15,6 +15,73 @@ constexpr std::int64_t kCompletionTokensDefault = 16;
 // Tokens of a worker's KV block: prefixes are named at these steps.
 constexpr std::int64_t kPrefixBlockTokens = 16;
 
+/// The messages with every `content` that is null as an empty text.
+json::Array WithoutNulls(const json::Array& messages) {
+  json::Array out = messages;
+  for (json::Value& message : out) {
+    json::Object members = *message.AsObject();
+    for (auto& [key, value] : members) {
+      if (key == "content" && value.IsNull()) value = "";
+    }
+    message = std::move(members);
+  }
+  return out;
+}
+
+/// The messages with the arguments of tool calls as the JSON that they are on the wire.
+json::Array WithArgumentsAsText(const json::Array& messages) {
+  json::Array out = messages;
+  for (json::Value& message : out) {
+    if (message.Find("tool_calls") == nullptr) continue;
+    json::Object members = *message.AsObject();
+    json::Array calls = *message.Find("tool_calls")->AsArray();
+    for (json::Value& call : calls) {
+      const json::Value& function = *call.Find("function");
+      json::Object changed = *call.AsObject();
+      for (auto& [key, value] : changed) {
+        if (key != "function") continue;
+        value = json::Object{{"name", *function.Find("name")},
+                             {"arguments", json::Serialize(*function.Find("arguments"))}};
+      }
+      call = std::move(changed);
+    }
+    for (auto& [key, value] : members) {
+      if (key == "tool_calls") value = calls;
+    }
+    message = std::move(members);
+  }
+  return out;
+}
+
+/// The chat as the model's template writes it. Templates do not agree on what a message that only calls tools
+/// looks like: its content is null or "", its arguments are an object or text. Null and an object come first,
+/// and then what a template that failed may have meant.
+absl::StatusOr<std::string> RenderChat(const GenerationRequest& request, const text::ChatTemplate& chat) {
+  text::ChatInput input{.messages = request.messages,
+                        .add_generation_prompt = true,
+                        .tools = request.tools,
+                        .documents = request.documents,
+                        .extra = request.template_variables};
+  absl::StatusOr<std::string> text = chat.Render(input);
+  const bool calls = std::ranges::any_of(
+      request.messages, [](const json::Value& each) { return each.Find("tool_calls") != nullptr; });
+  if (!calls || text.ok() || text.status().code() != kInvalidArgument) return text;
+  input.messages = WithoutNulls(request.messages);
+  text = chat.Render(input);
+  if (text.ok()) return text;
+  input.messages = WithArgumentsAsText(request.messages);
+  return chat.Render(input);
+}
+
+/// What a chat brings and the template has no place for: its answer would be that to another question.
+std::optional<ApiError> CheckTemplateTakes(const GenerationRequest& request, const text::ChatTemplate& chat) {
+  if (request.tools && !chat.Reads("tools"))
+    return UnsupportedParameter("tools", "this model's chat template has no place for tools");
+  if (request.documents && !chat.Reads("documents"))
+    return UnsupportedParameter("documents", "this model's chat template has no place for documents");
+  return std::nullopt;
+}
+
 std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelInfo& model, std::size_t prompt,
                                  std::vector<TokenId>& out) {
   absl::StatusOr<std::vector<TokenId>> tokens;
@@ -22,8 +89,8 @@ std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelIn
     if (model.chat_template == nullptr) {
       return UnsupportedParameter("messages", "this model has no chat template; use /v1/completions");
     }
-    const absl::StatusOr<std::string> text = model.chat_template->Render(
-        {.messages = request.messages, .add_generation_prompt = true, .extra = {}});
+    if (auto error = CheckTemplateTakes(request, *model.chat_template)) return error;
+    const absl::StatusOr<std::string> text = RenderChat(request, *model.chat_template);
     if (!text.ok()) return InvalidValue("messages", "the model's chat template refuses these messages");
     tokens = model.tokenizer->Encode(*text, {.add_special_tokens = false});
   } else if (const auto* ids = std::get_if<std::vector<TokenId>>(&request.prompts.at(prompt))) {
@@ -73,7 +140,7 @@ std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInf
                   .top_k = static_cast<std::int32_t>(request.top_k.value_or(defaults.top_k)),
                   .min_p = request.min_p.value_or(defaults.min_p),
                   .seed = request.seed.value_or(fallback_seed),
-                  .repetition_penalty = request.repetition_penalty,
+                  .repetition_penalty = request.repetition_penalty.value_or(defaults.repetition_penalty),
                   .presence_penalty = request.presence_penalty,
                   .frequency_penalty = request.frequency_penalty,
                   .bias = request.bias,

@@ -64,7 +64,12 @@ absl::Status ReadDefaults(const json::Value& config, SamplingParameters& out) {
   BATON_RETURN_IF_ERROR(ReadNumber(config, "min_p", 0, 1, out.min_p));
   double top_k = out.top_k;
   BATON_RETURN_IF_ERROR(ReadNumber(config, "top_k", -1, std::numeric_limits<std::int32_t>::max(), top_k));
+  if (top_k != std::floor(top_k))
+    return Error(kInvalidArgument, "generation_config.json: top_k must be whole");
   out.top_k = top_k < 0 ? 0 : static_cast<std::int32_t>(top_k);
+  // What workers take: the same range as a client's, whose lower end does not belong to it.
+  BATON_RETURN_IF_ERROR(ReadNumber(config, "repetition_penalty", std::numeric_limits<double>::min(),
+                                   std::numeric_limits<double>::max(), out.repetition_penalty));
   return absl::OkStatus();
 }
 

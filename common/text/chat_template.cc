@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include <absl/container/flat_hash_set.h>
+
 #include "common/base/error.h"
 #include "common/text/jinja/evaluator.h"
 #include "common/text/jinja/parser.h"
@@ -66,6 +68,7 @@ std::int64_t SystemTime() {
 struct ChatTemplate::State {
   jinja::Statements statements;
   jinja::Variables constants;                // bos_token and eos_token
+  absl::flat_hash_set<std::string> names;    // that the template uses
   std::unique_ptr<ChatTemplate> with_tools;  // for chats that have some; null where this one does
 };
 
@@ -83,6 +86,7 @@ absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::Parse(std::string_vi
   if (!statements.ok()) return Annotate(statements.status(), "chat template");
   auto state = std::make_unique<State>();
   state->statements = *std::move(statements);
+  state->names = jinja::NamesIn(source);
   state->constants.emplace("bos_token", jinja::Value(std::move(bos_token)));
   state->constants.emplace("eos_token", jinja::Value(std::move(eos_token)));
   return std::make_unique<ChatTemplate>(std::move(state));
@@ -122,6 +126,11 @@ absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::Load(const std::stri
   auto chat_template = FromConfig(text, file);
   if (!chat_template.ok()) return Annotate(chat_template.status(), path);
   return chat_template;
+}
+
+bool ChatTemplate::Reads(std::string_view variable) const {
+  return state_->names.contains(std::string(variable)) ||
+         (state_->with_tools != nullptr && state_->with_tools->Reads(variable));
 }
 
 absl::StatusOr<std::string> ChatTemplate::Render(const ChatInput& input) const {

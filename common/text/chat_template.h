@@ -47,6 +47,8 @@ class ChatTemplate {
   ChatTemplate& operator=(const ChatTemplate&) = delete;
   ~ChatTemplate();
 
+  /// Whether the template asks for the variable: what it does not ask for would be dropped without a word.
+  [[nodiscard]] bool Reads(std::string_view variable) const;
   /// The prompt's text. InvalidArgument with the template's own words where it calls raise_exception.
   [[nodiscard]] absl::StatusOr<std::string> Render(const ChatInput& input) const;
 

@@ -16,6 +16,10 @@ const json::Value* Fields::Take(std::string_view key) {
   return nullptr;
 }
 
+const json::Value* Fields::TakeUnread(std::string_view key) {
+  return std::find(known_.begin(), known_.end(), key) == known_.end() ? Take(key) : nullptr;
+}
+
 std::string Fields::Path(std::string_view key) const {
   return prefix_.empty() ? std::string(key) : fmt::format("{}.{}", prefix_, key);
 }

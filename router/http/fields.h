@@ -20,6 +20,8 @@ class Fields {
 
   /// The member, unless it is absent or null; it counts as known.
   [[nodiscard]] const json::Value* Take(std::string_view key);
+  /// The same, but null where the member is already known.
+  [[nodiscard]] const json::Value* TakeUnread(std::string_view key);
   void Boolean(std::string_view key, bool& out);
   void Integer(std::string_view key, std::int64_t low, std::int64_t high, std::optional<std::int64_t>& out);
   struct Range {

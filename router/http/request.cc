@@ -1,15 +1,15 @@
 #include "router/http/request.h"
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "common/base/utf8.h"
+#include "router/http/chat_fields.h"
 #include "router/http/fields.h"
 #include "router/http/response_format.h"
 #include "router/http/sampling_fields.h"
+#include "router/http/template_fields.h"
 
 namespace baton::router {
 namespace {
@@ -43,82 +43,6 @@ void ReadPrompt(Fields& fields, const RequestLimits& limits, GenerationRequest& 
     return fields.Fail(InvalidValue("prompt", fmt::format("at most {} prompts", limits.prompts_max)));
   }
   for (const json::Value& one : *list) ReadOnePrompt(fields, limits, one, out);
-}
-
-/// The text of a message: a string, or its text parts joined by newlines.
-std::optional<ApiError> ReadContent(const json::Value& content, const std::string& path, std::string& out) {
-  if (const std::string* text = content.AsString()) {
-    out = *text;
-    return std::nullopt;
-  }
-  const json::Array* parts = content.AsArray();
-  if (parts == nullptr)
-    return InvalidValue(path, fmt::format("'{}' must be a string or a list of parts", path));
-  if (parts->empty()) return InvalidValue(path, fmt::format("'{}' must not be an empty list", path));
-  for (std::size_t i = 0; i < parts->size(); ++i) {
-    const json::Value* type = (*parts)[i].Find("type");
-    const json::Value* text = (*parts)[i].Find("text");
-    const std::string at = fmt::format("{}.{}", path, i);
-    if (type == nullptr || type->AsString() == nullptr)
-      return InvalidValue(at, fmt::format("'{}' has no type", at));
-    if (*type->AsString() != "text")
-      return UnsupportedParameter(at, "only parts of type 'text' are supported");
-    if (text == nullptr || text->AsString() == nullptr) {
-      return InvalidValue(at + ".text", fmt::format("'{}.text' must be a string", at));
-    }
-    if (i > 0) out += '\n';
-    out += *text->AsString();
-  }
-  return std::nullopt;
-}
-
-std::optional<ApiError> ReadMessage(const json::Value& message, const std::string& path, json::Object& out) {
-  constexpr auto kRoles =
-      std::to_array<std::string_view>({"system", "developer", "user", "assistant", "tool", "function"});
-  if (message.AsObject() == nullptr) return InvalidValue(path, fmt::format("'{}' must be an object", path));
-  const json::Value* role = message.Find("role");
-  if (role == nullptr || role->IsNull()) return MissingParameter(path + ".role");
-  if (role->AsString() == nullptr ||
-      std::find(kRoles.begin(), kRoles.end(), *role->AsString()) == kRoles.end()) {
-    return InvalidValue(path + ".role", fmt::format("'{}.role' must be one of {}", path,
-                                                    fmt::join(kRoles.begin(), kRoles.end(), ", ")));
-  }
-  for (const std::string_view key : {"tool_calls", "function_call", "audio"}) {
-    const json::Value* value = message.Find(key);
-    const bool nothing =
-        value == nullptr || value->IsNull() || (value->AsArray() != nullptr && value->AsArray()->empty());
-    if (!nothing)
-      return UnsupportedParameter(fmt::format("{}.{}", path, key), "tool calls and audio are not supported");
-  }
-  const json::Value* content = message.Find("content");
-  if (content == nullptr || content->IsNull()) return MissingParameter(path + ".content");
-  std::string text;
-  if (auto error = ReadContent(*content, path + ".content", text)) return error;
-  out.emplace_back("role", *role->AsString());
-  out.emplace_back("content", std::move(text));
-  if (const json::Value* name = message.Find("name"); name != nullptr && !name->IsNull()) {
-    if (name->AsString() == nullptr)
-      return InvalidValue(path + ".name", fmt::format("'{}.name' must be a string", path));
-    out.emplace_back("name", *name->AsString());
-  }
-  return std::nullopt;
-}
-
-void ReadMessages(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
-  const json::Value* value = fields.Take("messages");
-  if (value == nullptr) return fields.Fail(MissingParameter("messages"));
-  const json::Array* list = value->AsArray();
-  if (list == nullptr) return fields.FailKind("messages", "a list", *value);
-  if (list->empty()) return fields.Fail(InvalidValue("messages", "'messages' must not be empty"));
-  if (list->size() > limits.messages_max) {
-    return fields.Fail(InvalidValue("messages", fmt::format("at most {} messages", limits.messages_max)));
-  }
-  for (std::size_t i = 0; i < list->size(); ++i) {
-    json::Object message;
-    if (auto error = ReadMessage((*list)[i], fmt::format("messages.{}", i), message))
-      return fields.Fail(*std::move(error));
-    out.messages.emplace_back(std::move(message));
-  }
 }
 
 void ReadStop(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
@@ -223,6 +147,7 @@ std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body, c
   out.model = model.value_or("");
   if (endpoint == Endpoint::kChat) {
     ReadMessages(fields, limits, out);
+    ReadTemplateInputs(fields, limits, out);
   } else {
     ReadPrompt(fields, limits, out);
   }

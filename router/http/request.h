@@ -27,7 +27,10 @@ struct GenerationRequest {
   std::string model;
   using Prompt = std::variant<std::string, std::vector<TokenId>>;
   std::vector<Prompt> prompts;  // completions: each has choices of its own
-  json::Array messages;         // chat: objects with "role" and "content", a string
+  json::Array messages;  // chat: objects with "role" and "content", a string or (beside tool calls) null
+  std::optional<json::Array> tools;  // chat: what the template is shown; absent with "tool_choice": "none"
+  std::optional<json::Array> documents;  // chat: objects
+  json::Object template_variables;       // chat: chat_template_kwargs, none of them a name that is ours
 
   std::optional<std::int64_t> max_tokens;
   std::int64_t min_tokens = 0;
@@ -36,7 +39,7 @@ struct GenerationRequest {
   std::optional<std::int64_t> top_k;  // 0 = off
   std::optional<double> min_p;
   std::optional<std::uint64_t> seed;
-  double repetition_penalty = 1;
+  std::optional<double> repetition_penalty;
   double presence_penalty = 0;
   double frequency_penalty = 0;
   std::vector<TokenBias> bias;
@@ -70,7 +73,12 @@ struct RequestLimits {
   std::size_t prompts_max = 256;
   std::size_t biases_max = 1024;
   std::int64_t choices_max = 64;
-  std::int64_t all_choices_max = 256;  // of all prompts together
+  std::int64_t all_choices_max = 256;        // of all prompts together
+  std::size_t tools_max = 128;               // also tool calls of one message
+  std::size_t tools_bytes_max = 256U << 10;  // of all tools, as JSON
+  std::size_t documents_max = 128;
+  std::size_t template_variables_max = 32;
+  std::size_t template_variables_bytes_max = 16U << 10;  // of all, as JSON
   json::Limits json;
 };
 

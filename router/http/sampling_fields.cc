@@ -49,7 +49,7 @@ void ReadPenalties(Fields& fields, GenerationRequest& out) {
                 {.low = 0, .high = std::numeric_limits<double>::max(), .open_low = true}, repetition);
   fields.Number("presence_penalty", {.low = -2, .high = 2}, presence);
   fields.Number("frequency_penalty", {.low = -2, .high = 2}, frequency);
-  out.repetition_penalty = repetition.value_or(1);
+  out.repetition_penalty = repetition;
   out.presence_penalty = presence.value_or(0);
   out.frequency_penalty = frequency.value_or(0);
 }

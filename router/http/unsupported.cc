@@ -48,8 +48,9 @@ constexpr auto kUnsupported = std::to_array<Unsupported>({
     {"guided_regex", Never},
     {"guided_choice", Never},
     {"guided_grammar", Never},
-    {"tools", IsEmpty},
+    {"tools", IsEmpty},  // of completions; chats have read these four by now
     {"tool_choice", IsNoToolChoice},
+    {"documents", IsEmpty},
     {"functions", IsEmpty},
     {"function_call", IsNoToolChoice},
     {"modalities", IsTextAlone},
@@ -75,7 +76,7 @@ constexpr auto kAccepted = std::to_array<std::string_view>(
 
 void CheckUnsupported(Fields& fields) {
   for (const Unsupported& field : kUnsupported) {
-    const json::Value* value = fields.Take(field.key);
+    const json::Value* value = fields.TakeUnread(field.key);
     if (value == nullptr || field.neutral(*value)) continue;
     fields.Fail(
         UnsupportedParameter(field.key, fmt::format("'{}' is not supported with this value", field.key)));

@@ -1,9 +1,12 @@
 #include "router/generate.h"
 
+#include <fstream>
+
 #include <catch2/catch.hpp>
 
 #include "common/text/prefix_hash.h"
 #include "tests/support/shared_data.h"
+#include "tests/support/temporary_folder.h"
 
 namespace baton::router {
 namespace {
@@ -89,6 +92,104 @@ TEST_CASE("what the client says wins, zero too") {
   CHECK(job.sampling.seed == 0);
   CHECK(job.max_tokens == 3);
   CHECK(job.stop_ids == std::vector<TokenId>{7, 2045, 2047});
+}
+
+/// The demo's model with another template and other defaults.
+std::unique_ptr<const ModelInfo> Changed(std::string_view chat_template, const json::Object& generation) {
+  const test::TemporaryFolder folder;
+  for (const std::string_view name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
+    std::filesystem::copy(test::ProjectFile(fmt::format("deploy/demo-model/{}", name)), folder.Path());
+  }
+  std::ofstream(folder.Path() + "/chat_template.jinja") << chat_template;
+  std::ofstream(folder.Path() + "/generation_config.json") << json::Serialize(generation);
+  auto model = LoadModelInfo(folder.Path(), "changed");
+  INFO(model.status().message());
+  REQUIRE(model.ok());
+  return *std::move(model);
+}
+
+/// The chat as the template writes it; the error's parameter where there is one.
+std::string Rendered(const GenerationRequest& request, std::string_view chat_template) {
+  const auto model = Changed(chat_template, {});
+  Job job;
+  const auto error = MakeJob(request, *model, model->context_tokens, 99, job);
+  return error ? fmt::format("{} {}", error->code, error->param)
+               : model->tokenizer->Decode(*job.prompt, /*skip_special=*/false);
+}
+
+TEST_CASE("every default of the model's generation_config.json is taken where the client is silent") {
+  const auto model = Changed("{{ messages[0].content }}", {{"repetition_penalty", 1.25},
+                                                           {"temperature", 0.5},
+                                                           {"top_p", 0.75},
+                                                           {"top_k", 7},
+                                                           {"min_p", 0.125},
+                                                           {"eos_token_id", json::Array{9, 8}}});
+  Job job;
+  REQUIRE_FALSE(MakeJob(Chat(), *model, model->context_tokens, 99, job));
+  CHECK(job.sampling.repetition_penalty == 1.25);
+  CHECK(job.sampling.temperature == 0.5);
+  CHECK(job.sampling.top_p == 0.75);
+  CHECK(job.sampling.top_k == 7);
+  CHECK(job.sampling.min_p == 0.125);
+  CHECK(job.stop_ids == std::vector<TokenId>{8, 9});
+  GenerationRequest request = Chat();
+  request.repetition_penalty = 1;
+  Job said;
+  REQUIRE_FALSE(MakeJob(request, *model, model->context_tokens, 99, said));
+  CHECK(said.sampling.repetition_penalty == 1);
+}
+
+TEST_CASE("defaults that no client could ask for are an error of the model's directory") {
+  for (const json::Object& generation :
+       {json::Object{{"repetition_penalty", 0}}, json::Object{{"repetition_penalty", "1"}},
+        json::Object{{"top_k", 1.5}}}) {
+    const test::TemporaryFolder folder;
+    for (const std::string_view name : {"config.json", "tokenizer.json", "tokenizer_config.json"})
+      std::filesystem::copy(test::ProjectFile(fmt::format("deploy/demo-model/{}", name)), folder.Path());
+    std::ofstream(folder.Path() + "/generation_config.json") << json::Serialize(generation);
+    INFO(json::Serialize(generation));
+    CHECK_FALSE(LoadModelInfo(folder.Path(), "x").ok());
+  }
+}
+
+TEST_CASE("tools, documents and the client's variables reach the template") {
+  GenerationRequest request = Chat();
+  request.tools = json::Array{json::Object{{"type", "function"}, {"function", json::Object{{"name", "f"}}}}};
+  request.documents = json::Array{json::Object{{"title", "t"}}};
+  request.template_variables = {{"enable_thinking", false}, {"depth", 3}};
+
+  CHECK(Rendered(request,
+                 "{% for t in tools %}{{ t.function.name }}{% endfor %},{{ documents[0].title }},"
+                 "{{ enable_thinking }},{{ depth + 1 }},{{ tools is defined }}") == "f,t,False,4,True");
+  CHECK(Rendered(Chat(), "{{ tools is defined }},{{ documents is defined }}") == "False,False");
+}
+
+TEST_CASE("tools and documents for which the template has no place are refused") {
+  GenerationRequest request = Chat();
+  request.tools = json::Array{json::Object{{"type", "function"}}};
+  CHECK(Rendered(request, "{{ messages[0].tools }}a") == "unsupported_parameter tools");
+  request.tools.reset();
+  request.documents = json::Array{json::Object{}};
+  CHECK(Rendered(request, "a{% if tools %}b{% endif %}") == "unsupported_parameter documents");
+}
+
+TEST_CASE("a call of a tool comes as the template wants it: an object or text, its content null or empty") {
+  GenerationRequest request = Chat();
+  const json::Object function = {{"name", "f"}, {"arguments", json::Object{{"a", 1}}}};
+  request.messages.emplace_back(
+      json::Object{{"role", "assistant"},
+                   {"content", nullptr},
+                   {"tool_calls", json::Array{json::Object{{"function", function}}}}});
+
+  const std::string_view call = "{% set c = messages[1].tool_calls[0].function %}";
+  CHECK(
+      Rendered(request, fmt::format("{}{{{{ messages[1].content is none }}}} {{{{ c.arguments | tojson }}}}",
+                                    call)) == R"(True {"a": 1})");
+  CHECK(Rendered(request, fmt::format("{}{{{{ 'x' in messages[1].content }}}} {{{{ c.arguments.a }}}}",
+                                      call)) == "False 1");
+  CHECK(Rendered(request, fmt::format("{}{{{{ messages[1].content is none }}}} {{{{ 'x' + c.arguments }}}}",
+                                      call)) == R"(True x{"a":1})");
+  CHECK(Rendered(request, "{{ raise_exception('no') }}") == "invalid_value messages");
 }
 
 TEST_CASE("ignore_eos leaves the client's own stop tokens alone") {

@@ -279,4 +279,20 @@ absl::StatusOr<Statements> Parse(std::string_view source) {
   return Parser(std::move(tokens)).ParseTemplate();
 }
 
+absl::flat_hash_set<std::string> NamesIn(std::string_view source) {
+  absl::flat_hash_set<std::string> names;
+  const absl::StatusOr<std::vector<Token>> tokens = Lex(source);
+  if (!tokens.ok()) return names;
+  const Token* before = nullptr;
+  for (const Token& token : *tokens) {
+    const bool part =
+        before != nullptr &&
+        ((before->kind == Kind::kOperator && (before->text == "." || before->text == "|")) ||
+         (before->kind == Kind::kName && before->text == "is") || before->kind == Kind::kStatementBegin);
+    if (token.kind == Kind::kName && !part) names.insert(token.text);
+    before = &token;
+  }
+  return names;
+}
+
 }  // namespace baton::text::jinja

@@ -131,8 +131,12 @@ TEST_CASE("messages are checked one by one") {
           {R"({"messages":[{"role":"user","content":[{"type":"image_url","image_url":"x"}]}]})",
            "unsupported_parameter", "messages.0.content.0"},
           {R"({"messages":[{"role":"user","content":"x","name":1}]})", "invalid_value", "messages.0.name"},
-          {R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"1"}]}]})",
-           "unsupported_parameter", "messages.1.tool_calls"},
+          {R"({"messages":[{"role":"user","content":"x","tool_calls":[{"id":"1"}]}]})", "invalid_value",
+           "messages.0.tool_calls"},
+          {R"({"messages":[{"role":"assistant","content":"x","function_call":{"name":"f"}}]})",
+           "unsupported_parameter", "messages.0.function_call"},
+          {R"({"messages":[{"role":"assistant","content":"x","reasoning_content":1}]})", "invalid_value",
+           "messages.0.reasoning_content"},
           {R"({"messages":[{"role":"user","content":"x"}],"max_completion_tokens":0})", "invalid_value",
            "max_completion_tokens"},
       });
@@ -218,12 +222,26 @@ TEST_CASE("numbers have ranges, and whole numbers are whole") {
 }
 
 TEST_CASE("what would change the answer and is not there yet is refused, neutral values are not") {
-  for (const std::string_view neutral :
-       {R"("n":1)", R"("best_of":1)", R"("echo":false)", R"("suffix":null)", R"("logprobs":null)",
-        R"("logprobs":false)", R"("top_logprobs":0)", R"("logit_bias":{})", R"("repetition_penalty":1.0)",
-        R"("presence_penalty":0)", R"("frequency_penalty":0.0)", R"("response_format":{"type":"text"})",
-        R"("tools":[])", R"("tool_choice":"none")", R"("use_beam_search":false)", R"("modalities":["text"])",
-        R"("chat_template_kwargs":{})", R"("bad_words":[])", R"("priority":0)"}) {
+  for (const std::string_view neutral : {R"("n":1)",
+                                         R"("best_of":1)",
+                                         R"("echo":false)",
+                                         R"("suffix":null)",
+                                         R"("logprobs":null)",
+                                         R"("logprobs":false)",
+                                         R"("top_logprobs":0)",
+                                         R"("logit_bias":{})",
+                                         R"("repetition_penalty":1.0)",
+                                         R"("presence_penalty":0)",
+                                         R"("frequency_penalty":0.0)",
+                                         R"("response_format":{"type":"text"})",
+                                         R"("tools":[])",
+                                         R"("tool_choice":"none")",
+                                         R"("use_beam_search":false)",
+                                         R"("modalities":["text"])",
+                                         R"("chat_template_kwargs":{})",
+                                         R"("documents":[])",
+                                         R"("bad_words":[])",
+                                         R"("priority":0)"}) {
     CheckAll(Endpoint::kCompletions, {{With(neutral), "", ""}});
   }
   const std::vector<std::pair<std::string_view, std::string_view>> refused = {
@@ -235,6 +253,7 @@ TEST_CASE("what would change the answer and is not there yet is refused, neutral
       {R"("structured_outputs":{})", "structured_outputs"},
       {R"("chat_template":"x")", "chat_template"},
       {R"("chat_template_kwargs":{"a":1})", "chat_template_kwargs"},
+      {R"("documents":[{}])", "documents"},
       {R"("use_beam_search":true)", "use_beam_search"},
       {R"("prompt_logprobs":1)", "prompt_logprobs"},
       {R"("truncate_prompt_tokens":5)", "truncate_prompt_tokens"},
