@@ -9,67 +9,29 @@
 
 #include "common/base/check.h"
 #include "common/base/mutex.h"
-#include "engine/constrain/constraint.h"
-#include "engine/sample/token_history.h"
+#include "engine/running_sequence.h"
 
 namespace baton::engine {
 namespace {
 
-/// A sequence inside the executor. Engine thread only.
-struct Sequence {
-  explicit Sequence(SequenceSpec from)
-      : spec(std::move(from)),
-        computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : spec.computed_tokens),
-        answered(spec.phase == Phase::kDecode ? 1 : 0),
-        decoding(spec.phase == Phase::kDecode) {
-    if (!spec.sampling.Penalizes()) return;
-    const std::span<const TokenId> tokens(spec.tokens);
-    history.AddPrompt(tokens.first(tokens.size() - static_cast<std::size_t>(answered)));
-    for (const TokenId token : tokens.last(static_cast<std::size_t>(answered))) history.AddAnswer(token);
-  }
-
-  [[nodiscard]] std::int64_t PromptLeft() const { return decoding ? 0 : std::ssize(spec.tokens) - computed; }
-
-  SequenceSpec spec;          // `tokens` grows with the answer
-  std::int64_t computed = 0;  // positions whose KV is in the arena
-  std::int64_t answered = 0;  // tokens of the answer so far
-  bool decoding = false;
-  std::optional<FinishReason> finish;
-  TokenHistory history;                    // empty unless there are penalties
-  std::shared_ptr<Constraint> constraint;  // null: the answer may be anything
-  ConstraintState stands;                  // where the answer stands in it
+struct GrowCommand {
+  SequenceKey key;
+  BlockTable more;
 };
-
-/// Prompt tokens that a sequence which has not begun is to compute.
-std::int64_t PromptTokens(const SequenceSpec& spec) {
-  return spec.phase == Phase::kDecode ? 0 : std::ssize(spec.tokens) - spec.computed_tokens;
-}
-
-/// Positions that the sequence will have KV for.
-std::int64_t PositionsOf(const SequenceSpec& spec) {
-  const std::int64_t tokens = std::ssize(spec.tokens);
-  switch (spec.phase) {
-    case Phase::kWhole:
-      return tokens + spec.stop.max_tokens - 1;
-    case Phase::kPrefill:
-      return tokens;
-    case Phase::kDecode:
-      return tokens + spec.stop.max_tokens - 2;
-  }
-  return tokens;
-}
-
-bool Contains(const std::vector<TokenId>& ids, TokenId token) {
-  return std::find(ids.begin(), ids.end(), token) != ids.end();
-}
-
-/// After `token`, the `answered`-th of the answer.
-std::optional<FinishReason> FinishAfter(const SequenceSpec& spec, std::int64_t answered, TokenId token) {
-  if (Contains(spec.stop.stop_ids, token)) return FinishReason::kStop;
-  if (answered >= spec.stop.max_tokens) return FinishReason::kLength;
-  if (spec.phase == Phase::kPrefill) return FinishReason::kPrefilled;
-  return std::nullopt;
-}
+struct PreemptCommand {
+  SequenceKey key;
+  BlockTable slots;
+};
+struct ResumeCommand {
+  SequenceKey key;
+  BlockTable blocks;
+  BlockTable slots;
+};
+struct CancelCommand {
+  RequestKey key;
+};
+/// In order of arrival.
+using Command = std::variant<SequenceSpec, CancelCommand, GrowCommand, PreemptCommand, ResumeCommand>;
 
 }  // namespace
 
@@ -89,27 +51,35 @@ std::string_view Name(FinishReason reason) {
 
 /// What both sides share is guarded by `mutex`; the rest belongs to the engine thread.
 struct Executor::State {
-  using Command = std::variant<SequenceSpec, RequestKey>;  // submit, cancel; in order of arrival
-
   State(Model& m, const KvArena& a, const PlannerLimits& l, ExecutorEvents& e,
-        std::shared_ptr<const TokenTable> t)
-      : model(m), arena(a), limits(l), events(e), tokens(std::move(t)), sampler(m.Config().vocabulary) {}
+        std::shared_ptr<const TokenTable> t, SwapArea* s)
+      : model(m), arena(a), swap(s), limits(l), events(e), tokens(std::move(t)), sampler(m.Config().vocabulary) {
+  }
 
+  void Give(Command command);
   void Run();
   void Obey(std::vector<Command>& taken);
+  void ObeyOne(SequenceSpec spec);
+  void ObeyOne(const CancelCommand& cancel) { CancelAll(cancel.key); }
+  void ObeyOne(GrowCommand grow);
+  void ObeyOne(const PreemptCommand& preempt);
+  void ObeyOne(ResumeCommand resume);
   void CancelAll(std::optional<RequestKey> key);
+  [[nodiscard]] bool AnyCanRun() const;
   void Step();
+  [[nodiscard]] BatchPlan PlanStep();
   void Build(const BatchPlan& plan);
   void ReportLayer(const BatchPlan& plan, int layer);
   void Publish(const BatchPlan& plan, const kernels::Rows& logits);
-  void Constrain(Sequence& sequence);
-  std::span<const std::uint64_t> Allowed(const Sequence& sequence);
-  TokenEvent Choose(const Sequence& sequence, std::span<const float> logits, std::int32_t sample);
+  void Constrain(RunningSequence& sequence);
+  std::span<const std::uint64_t> Allowed(const RunningSequence& sequence);
+  TokenEvent Choose(const RunningSequence& sequence, std::span<const float> logits, std::int32_t sample);
   void Retire();
   void PublishLoad();
 
   Model& model;
   const KvArena& arena;
+  SwapArea* const swap;  // null: preempted sequences are computed again
   const PlannerLimits limits;
   ExecutorEvents& events;
   const std::shared_ptr<const TokenTable> tokens;
@@ -123,8 +93,11 @@ struct Executor::State {
   bool idle = true;
   bool stopping = false;
 
-  std::vector<Sequence> running;  // in order of arrival
+  std::uint64_t arrivals = 0;
+  std::vector<RunningSequence> running;  // in order of arrival
+  std::vector<RunningSequence> parked;   // preempted; without blocks
   QueueView queue;
+  std::vector<std::size_t> runnable;  // scratch: of `queue`, in `running`
   StepBatch batch;
   Sampler sampler;
   absl::flat_hash_map<std::shared_ptr<const grammar::Grammar>, std::shared_ptr<Constraint>> constraints;
@@ -134,8 +107,8 @@ struct Executor::State {
 };
 
 Executor::Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events,
-                   std::shared_ptr<const TokenTable> tokens)
-    : state_(std::make_unique<State>(model, arena, limits, events, std::move(tokens))) {
+                   std::shared_ptr<const TokenTable> tokens, SwapArea* swap)
+    : state_(std::make_unique<State>(model, arena, limits, events, std::move(tokens), swap)) {
   state_->thread = std::thread([state = state_.get()] { state->Run(); });
 }
 
@@ -151,8 +124,8 @@ Executor::~Executor() {
 void Executor::Submit(SequenceSpec spec) {
   BATON_CHECK(!spec.tokens.empty() && spec.stop.max_tokens > 0, "request {}: {} tokens, max_tokens {}",
               spec.key, spec.tokens.size(), spec.stop.max_tokens);
-  BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsOf(spec)),
-              "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsOf(spec));
+  BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsAtSubmit(spec)),
+              "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsAtSubmit(spec));
   BATON_CHECK(spec.computed_tokens >= 0 && spec.computed_tokens < std::ssize(spec.tokens),
               "request {}: {} of {} tokens computed", spec.key, spec.computed_tokens, spec.tokens.size());
   BATON_CHECK(spec.grammar == nullptr || (state_->tokens != nullptr && !spec.stop.stop_ids.empty()),
@@ -170,12 +143,28 @@ void Executor::Submit(SequenceSpec spec) {
 }
 
 void Executor::Cancel(RequestKey key) {
+  state_->Give(CancelCommand{key});
+}
+
+void Executor::Grow(SequenceKey key, BlockTable more) {
+  state_->Give(GrowCommand{key, std::move(more)});
+}
+
+void Executor::Preempt(SequenceKey key, BlockTable slots) {
+  state_->Give(PreemptCommand{key, std::move(slots)});
+}
+
+void Executor::Resume(SequenceKey key, BlockTable blocks, BlockTable slots) {
+  state_->Give(ResumeCommand{key, std::move(blocks), std::move(slots)});
+}
+
+void Executor::State::Give(Command command) {
   {
-    const MutexLock lock(state_->mutex);
-    if (state_->idle && state_->commands.empty()) state_->progress = state_->clock.Now();
-    state_->commands.emplace_back(key);
+    const MutexLock lock(mutex);
+    if (idle && commands.empty()) progress = clock.Now();
+    commands.push_back(std::move(command));
   }
-  state_->wake.notify_one();
+  wake.notify_one();
 }
 
 ExecutorLoad Executor::Load() const {
@@ -193,10 +182,11 @@ void Executor::State::Run() {
   std::vector<Command> taken;
   for (;;) {
     bool stop = false;
+    const bool can_run = AnyCanRun();
     {
       std::unique_lock lock(mutex);
-      idle = running.empty();
-      wake.wait(lock, [&] { return !running.empty() || !commands.empty() || stopping; });
+      idle = !can_run;
+      wake.wait(lock, [&] { return can_run || !commands.empty() || stopping; });
       idle = false;
       taken.swap(commands);
       stop = stopping;
@@ -206,7 +196,7 @@ void Executor::State::Run() {
     Retire();
     PublishLoad();
     if (stop) return;
-    if (running.empty()) continue;
+    if (!AnyCanRun()) continue;
     Step();
     Retire();
     PublishLoad();
@@ -215,19 +205,43 @@ void Executor::State::Run() {
 
 void Executor::State::Obey(std::vector<Command>& taken) {
   for (Command& command : taken) {
-    if (const RequestKey* key = std::get_if<RequestKey>(&command)) {
-      CancelAll(*key);
-      continue;
-    }
-    Sequence& sequence = running.emplace_back(std::get<SequenceSpec>(std::move(command)));
-    Constrain(sequence);
-    if (sequence.answered >= sequence.spec.stop.max_tokens) sequence.finish = FinishReason::kLength;
+    std::visit([this](auto& one) { ObeyOne(std::move(one)); }, command);
   }
   taken.clear();
 }
 
+void Executor::State::ObeyOne(SequenceSpec spec) {
+  RunningSequence& sequence = running.emplace_back(std::move(spec), arrivals++);
+  Constrain(sequence);
+  if (sequence.answered >= sequence.spec.stop.max_tokens) sequence.finish = FinishReason::kLength;
+}
+
+void Executor::State::ObeyOne(GrowCommand grow) {
+  const auto sequence = std::ranges::find(running, grow.key, &RunningSequence::Key);
+  if (sequence == running.end()) return;
+  sequence->spec.blocks.insert(sequence->spec.blocks.end(), grow.more.begin(), grow.more.end());
+}
+
+void Executor::State::ObeyOne(const PreemptCommand& preempt) {
+  const auto sequence = std::ranges::find(running, preempt.key, &RunningSequence::Key);
+  if (sequence == running.end() || sequence->finish.has_value()) return;
+  events.OnPreempted(sequence->LeaveBlocks(arena, swap, preempt.slots, clock));
+  parked.push_back(std::move(*sequence));
+  running.erase(sequence);
+}
+
+void Executor::State::ObeyOne(ResumeCommand resume) {
+  const auto sequence = std::ranges::find(parked, resume.key, &RunningSequence::Key);
+  if (sequence == parked.end() || sequence->finish.has_value()) return;
+  const auto resumed = sequence->EnterBlocks(arena, swap, std::move(resume.blocks), resume.slots, clock);
+  if (resumed) events.OnResumed(*resumed);
+  const auto place = std::ranges::upper_bound(running, sequence->arrival, {}, &RunningSequence::arrival);
+  running.insert(place, std::move(*sequence));
+  parked.erase(sequence);
+}
+
 /// Where a sequence with a grammar stands: a worker that takes it over replays the answer so far.
-void Executor::State::Constrain(Sequence& sequence) {
+void Executor::State::Constrain(RunningSequence& sequence) {
   const SequenceSpec& spec = sequence.spec;
   if (spec.grammar == nullptr) return;
   constexpr std::size_t kConstraintsMax = 16;  // some MiB each
@@ -244,7 +258,7 @@ void Executor::State::Constrain(Sequence& sequence) {
 
 /// What may come next; stop ids exactly where the text may end, or is none of the grammar's (a first token
 /// that another worker got wrong).
-std::span<const std::uint64_t> Executor::State::Allowed(const Sequence& sequence) {
+std::span<const std::uint64_t> Executor::State::Allowed(const RunningSequence& sequence) {
   const std::span<const std::uint64_t> mask = sequence.constraint->Mask(sequence.stands);
   const auto vocabulary = static_cast<std::size_t>(model.Config().vocabulary);
   allowed.assign(mask.begin(), mask.end());
@@ -260,25 +274,43 @@ std::span<const std::uint64_t> Executor::State::Allowed(const Sequence& sequence
 
 /// Ends the sequences of `key`, or all.
 void Executor::State::CancelAll(std::optional<RequestKey> key) {
-  for (Sequence& sequence : running) {
-    if (!sequence.finish.has_value() && (!key.has_value() || sequence.spec.key == *key)) {
-      sequence.finish = FinishReason::kCancelled;
+  for (std::vector<RunningSequence>* sequences : {&running, &parked}) {
+    for (RunningSequence& sequence : *sequences) {
+      if (!sequence.finish.has_value() && (!key.has_value() || sequence.spec.key == *key))
+        sequence.finish = FinishReason::kCancelled;
     }
   }
 }
 
+bool Executor::State::AnyCanRun() const {
+  return std::ranges::any_of(running, &RunningSequence::CanRun);
+}
+
+/// The plan's sequences are those of `running`; who waits for a block is not in it.
+BatchPlan Executor::State::PlanStep() {
+  queue.sequences.clear();
+  runnable.clear();
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    const RunningSequence& sequence = running[i];
+    if (!sequence.CanRun()) continue;
+    runnable.push_back(i);
+    queue.sequences.push_back({.key = sequence.spec.key,
+                               .prompt_tokens_left = sequence.PromptLeft(),
+                               .keeps_place = sequence.recomputes});
+  }
+  BatchPlan plan = Plan(queue, limits);
+  for (PlannedSlice& slice : plan.slices) slice.sequence = runnable[slice.sequence];
+  return plan;
+}
+
 void Executor::State::Step() {
   const TimePoint begin = clock.Now();
-  queue.sequences.clear();
-  for (const Sequence& sequence : running) {
-    queue.sequences.push_back({.key = sequence.spec.key, .prompt_tokens_left = sequence.PromptLeft()});
-  }
-  const BatchPlan plan = Plan(queue, limits);
+  const BatchPlan plan = PlanStep();
   Build(plan);
   StepReport report;
   bool report_layers = false;
   for (const PlannedSlice& slice : plan.slices) {
-    const Sequence& sequence = running[slice.sequence];
+    const RunningSequence& sequence = running[slice.sequence];
     (sequence.decoding ? report.decode_tokens : report.prompt_tokens) += slice.tokens;
     report_layers |= sequence.spec.report_layers && !sequence.decoding;
   }
@@ -286,6 +318,11 @@ void Executor::State::Step() {
   const kernels::Rows logits = model.Forward(batch, arena, report_layers ? layer_done : LayerDone());
   Publish(plan, logits);
   report.duration = clock.Now() - begin;
+  for (const PlannedSlice& slice : plan.slices) {
+    const Duration share = report.duration * slice.tokens / (report.prompt_tokens + report.decode_tokens);
+    const auto resumed = running[slice.sequence].CountRecomputed(slice.tokens, share);
+    if (resumed) events.OnResumed(*resumed);
+  }
   events.OnStep(report);
 }
 
@@ -295,7 +332,7 @@ void Executor::State::Build(const BatchPlan& plan) {
   batch.slices.clear();
   batch.logit_rows.clear();
   for (const PlannedSlice& slice : plan.slices) {
-    const Sequence& sequence = running[slice.sequence];
+    const RunningSequence& sequence = running[slice.sequence];
     const auto first_row = static_cast<std::int64_t>(batch.tokens.size());
     batch.slices.push_back({.blocks = sequence.spec.blocks,
                             .first_row = first_row,
@@ -312,7 +349,7 @@ void Executor::State::Build(const BatchPlan& plan) {
 
 void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
   for (const PlannedSlice& slice : plan.slices) {
-    const Sequence& sequence = running[slice.sequence];
+    const RunningSequence& sequence = running[slice.sequence];
     if (sequence.decoding || !sequence.spec.report_layers) continue;
     events.OnLayerDone({.key = sequence.spec.key,
                         .layer = layer,
@@ -325,7 +362,7 @@ void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
 void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits) {
   std::int64_t row = 0;
   for (const PlannedSlice& slice : plan.slices) {
-    Sequence& sequence = running[slice.sequence];
+    RunningSequence& sequence = running[slice.sequence];
     sequence.computed += slice.tokens;
     if (sequence.computed < std::ssize(sequence.spec.tokens)) continue;
     const std::span<const float> values(logits.data + row++ * logits.stride,
@@ -346,7 +383,7 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
 }
 
 /// The next token of the sequence, or of another answer that begins where it does.
-TokenEvent Executor::State::Choose(const Sequence& sequence, std::span<const float> logits,
+TokenEvent Executor::State::Choose(const RunningSequence& sequence, std::span<const float> logits,
                                    std::int32_t sample) {
   const SequenceSpec& spec = sequence.spec;
   SamplingContext context{.history = &sequence.history, .sample = sample};
@@ -356,7 +393,7 @@ TokenEvent Executor::State::Choose(const Sequence& sequence, std::span<const flo
   TokenEvent event{.key = spec.key,
                    .index = sequence.answered,
                    .token = token,
-                   .finish = FinishAfter(spec, sequence.answered + 1, token),
+                   .finish = sequence.FinishAfter(sequence.answered + 1, token),
                    .at = clock.Now(),
                    .sample = sample};
   if (spec.logprobs >= 0) event.logprobs = LogprobsOf(logits, token, spec.logprobs);
@@ -365,10 +402,12 @@ TokenEvent Executor::State::Choose(const Sequence& sequence, std::span<const flo
 
 /// Lets go of what has finished.
 void Executor::State::Retire() {
-  for (const Sequence& sequence : running) {
-    if (sequence.finish.has_value()) events.OnReleased(sequence.spec.key, *sequence.finish);
+  for (std::vector<RunningSequence>* sequences : {&running, &parked}) {
+    for (const RunningSequence& sequence : *sequences) {
+      if (sequence.finish.has_value()) events.OnReleased(sequence.spec.key, *sequence.finish);
+    }
+    std::erase_if(*sequences, [](const RunningSequence& sequence) { return sequence.finish.has_value(); });
   }
-  std::erase_if(running, [](const Sequence& sequence) { return sequence.finish.has_value(); });
 }
 
 void Executor::State::PublishLoad() {
@@ -379,7 +418,8 @@ void Executor::State::PublishLoad() {
     load.prompt_tokens_left += prompt_left;
     load.decoding += prompt_left == 0 ? 1 : 0;
   };
-  for (const Sequence& sequence : running) count(sequence.PromptLeft());
+  for (const RunningSequence& sequence : running) count(sequence.PromptLeft());
+  load.sequences += std::ssize(parked);
   for (const Command& command : commands) {
     const auto* spec = std::get_if<SequenceSpec>(&command);
     if (spec != nullptr) count(PromptTokens(*spec));

@@ -12,10 +12,13 @@
 #include "engine/constrain/token_table.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_arena.h"
+#include "engine/kv/swap_area.h"
 #include "engine/model/model.h"
 #include "engine/sample/logprobs.h"
 #include "engine/sample/sampler.h"
 #include "engine/schedule/batch_planner.h"
+#include "engine/schedule/preemption.h"
+#include "engine/sequence_key.h"
 
 namespace baton::engine {
 
@@ -42,8 +45,10 @@ struct SequenceSpec {
   Phase phase = Phase::kWhole;
   /// The prompt. For kDecode: the prompt followed by the first token of the answer.
   std::vector<TokenId> tokens;
-  /// Covers every position that will be written: prompt + max_tokens - 1 (kPrefill: the prompt).
+  /// Covers every position that will be written: prompt + max_tokens - 1 (kPrefill: the prompt). Where it
+  /// `grows`, the prompt's at first: it pauses where the next position has no block, until `Grow` brings one.
   BlockTable blocks;
+  bool grows = false;  // kDecode
   /// Positions from 0 on whose KV is in `blocks` already: they are not computed. Fewer than the prompt's
   /// tokens; nothing to say for kDecode.
   std::int64_t computed_tokens = 0;
@@ -80,6 +85,23 @@ struct LayerEvent {
   bool last = false;  // the prompt's last chunk
 };
 
+/// The executor touches the sequence's blocks no more, until it is resumed.
+struct PreemptedEvent {
+  SequenceKey sequence;
+  std::int64_t positions = 0;  // that it needs blocks for before it can go on
+  std::int64_t bytes = 0;      // copied to the swap area
+  Duration duration{};         // of the copy
+};
+
+/// A preempted sequence stands where it stood, and its slots in the swap area are free.
+struct ResumedEvent {
+  SequenceKey sequence;
+  Preemption kind = Preemption::kRecompute;
+  std::int64_t tokens = 0;  // computed again
+  std::int64_t bytes = 0;   // copied back
+  Duration duration{};      // of the copy, or its share of the steps
+};
+
 struct StepReport {
   std::int64_t prompt_tokens = 0;
   std::int64_t decode_tokens = 0;
@@ -96,6 +118,9 @@ class ExecutorEvents {
   /// The executor will never touch the sequence's blocks again. Exactly once for each Submit, after all else.
   virtual void OnReleased(RequestKey key, FinishReason reason) = 0;
   virtual void OnStep(const StepReport& report) = 0;
+  /// Once for each Preempt and Resume of a sequence that has not ended before.
+  virtual void OnPreempted(const PreemptedEvent&) {}
+  virtual void OnResumed(const ResumedEvent&) {}
 };
 
 struct ExecutorLoad {
@@ -106,11 +131,16 @@ struct ExecutorLoad {
 
 /// The loop of a worker: plan -> forward -> sample -> publish, on a thread of its own. Submit, Cancel and
 /// Load from any thread. A cancelled sequence leaves before the next step.
+///
+/// A sequence may be preempted: it leaves the batch between two steps with all that its answer depends on
+/// (tokens, counts, state of the grammar; chance is a function of position), and comes back into other blocks
+/// at its place in the order of arrival. Its text is the same to the bit.
 class Executor {
  public:
-  /// `tokens`: the vocabulary's bytes; null: no sequence may have a grammar.
+  /// `tokens`: the vocabulary's bytes; null: no sequence may have a grammar. `swap`: where KV of preempted
+  /// sequences goes; null: they are computed again.
   Executor(Model& model, const KvArena& arena, const PlannerLimits& limits, ExecutorEvents& events,
-           std::shared_ptr<const TokenTable> tokens = nullptr);
+           std::shared_ptr<const TokenTable> tokens = nullptr, SwapArea* swap = nullptr);
   /// Cancels what runs, reports it released and joins the thread.
   ~Executor();
   Executor(const Executor&) = delete;
@@ -120,6 +150,15 @@ class Executor {
   void Submit(SequenceSpec spec);
   /// Nothing happens where the sequence is unknown or already released.
   void Cancel(RequestKey key);
+  /// More blocks for a sequence that grows; obeyed, like the two below, in order and before the next step.
+  /// Nothing happens where the sequence is unknown or already released.
+  void Grow(SequenceKey key, BlockTable more);
+  /// Takes the sequence out. Its KV goes to `slots`, as many as it has blocks; where there are none it is
+  /// dropped, to be computed again.
+  void Preempt(SequenceKey key, BlockTable slots);
+  /// Takes a preempted sequence in again, with blocks for all its positions and the one to be written next, and
+  /// the slots that it was preempted with.
+  void Resume(SequenceKey key, BlockTable blocks, BlockTable slots);
   [[nodiscard]] ExecutorLoad Load() const;
   /// End of the last step or of the last idle check: what a watchdog looks at.
   [[nodiscard]] TimePoint LastProgress() const;

@@ -13,6 +13,9 @@ struct SequenceView {
   RequestKey key;
   /// Prompt tokens not yet computed; 0 = it decodes, one token a step.
   std::int64_t prompt_tokens_left = 0;
+  /// Its tokens are computed a second time, since it was preempted: it keeps its place before younger
+  /// decodes.
+  bool keeps_place = false;
 };
 
 /// In order of arrival.
@@ -38,7 +41,9 @@ struct BatchPlan {
 
 /// Continuous batching with chunked prefill (Sarathi-Serve, OSDI 2024, section 4): decodes first, so that no
 /// answer stalls behind a prompt; what is left of the token budget goes to prompts in order of arrival, cut
-/// into chunks. A plan is empty only where the queue is.
+/// into chunks. Decodes younger than a prompt that keeps its place leave it one sequence and a quarter of the
+/// tokens (what it can use of them), so that it never starves behind them. A plan is empty only where the
+/// queue is.
 [[nodiscard]] BatchPlan Plan(const QueueView& queue, const PlannerLimits& limits);
 
 }  // namespace baton::engine

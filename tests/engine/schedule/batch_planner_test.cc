@@ -52,6 +52,29 @@ TEST_CASE("decodes that fill the token budget leave prompts for later steps") {
   CHECK(plan.slices == Slices{{1, 1}, {2, 1}});
 }
 
+TEST_CASE("decodes leave a share to an older prompt that keeps its place, and none to a younger one") {
+  QueueView queue = Queue({0, 40, 0, 0, 0});
+  queue.sequences[1].keeps_place = true;
+  QueueView younger = Queue({0, 0, 0, 0, 40});
+  younger.sequences[4].keeps_place = true;
+
+  SECTION("of the sequences") {
+    const PlannerLimits limits{.batch_tokens = 100, .batch_sequences = 3, .prefill_chunk_tokens = 64};
+    CHECK(Plan(queue, limits).slices == Slices{{0, 1}, {2, 1}, {1, 40}});
+    CHECK(Plan(younger, limits).slices == Slices{{0, 1}, {1, 1}, {2, 1}});
+  }
+  SECTION("of the tokens") {
+    const PlannerLimits limits{.batch_tokens = 4, .batch_sequences = 8, .prefill_chunk_tokens = 64};
+    CHECK(Plan(queue, limits).slices == Slices{{0, 1}, {2, 1}, {3, 1}, {1, 1}});
+    CHECK(Plan(younger, limits).slices == Slices{{0, 1}, {1, 1}, {2, 1}, {3, 1}});
+  }
+  SECTION("even of one") {
+    const PlannerLimits limits{.batch_tokens = 1, .batch_sequences = 1, .prefill_chunk_tokens = 64};
+    queue.sequences.erase(queue.sequences.begin());
+    CHECK(Plan(queue, limits).slices == Slices{{0, 1}});
+  }
+}
+
 TEST_CASE("any queue gives a plan within its limits that never wastes the budget") {
   RandomStream random(11);
   for (int round = 0; round < 2000; ++round) {
