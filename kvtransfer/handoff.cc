@@ -9,6 +9,7 @@
 #include "kvtransfer/probe.h"
 #include "kvtransfer/receive_side.h"
 #include "kvtransfer/send_side.h"
+#include "kvtransfer/side_host.h"
 
 namespace baton::kvtransfer {
 
@@ -31,6 +32,27 @@ namespace {
 /// Leases, deadlines and drains are looked at this often: the error of a deadline, small against any of them.
 constexpr Duration kTickInterval = std::chrono::milliseconds(50);
 
+/// The sides' host over the worker's event loop and its pair connections.
+class LoopHost final : public SideHost {
+ public:
+  LoopHost(net::EventLoop& loop, PeerLinks& links) : loop_(loop), links_(links) {}
+  TimePoint Now() const override { return loop_.Now(); }
+  void Post(std::function<void()> work) override { loop_.Post(std::move(work)); }
+  TransferId NewTransfer() override { return NewTransferId(); }
+  absl::Status Send(WorkerId peer, const peer::Envelope& message) override {
+    return links_.Send(peer, message);
+  }
+  absl::StatusOr<PeerHandle> Ready(WorkerId peer, Incarnation incarnation) const override {
+    return links_.Ready(peer, incarnation);
+  }
+  void ResetLater(WorkerId peer, const absl::Status& why) override { links_.ResetLater(peer, why); }
+  void Measured(WorkerId peer, double bytes_per_second) override { links_.Measured(peer, bytes_per_second); }
+
+ private:
+  net::EventLoop& loop_;
+  PeerLinks& links_;
+};
+
 class HandoffImpl final : public Handoff,
                           public TransportEvents,
                           public std::enable_shared_from_this<HandoffImpl> {
@@ -48,8 +70,9 @@ class HandoffImpl final : public Handoff,
              .on_status = [this](const PeerStatus& status,
                                  const absl::Status& why) { OnStatus(status, why); },
              .live_transfers = [this](WorkerId peer) { return LiveOf(peer); }}),
-        receive_(loop, options, arena, incarnation, *transport_, links_, probe_),
-        send_(loop, options, arena, incarnation, *transport_, links_, probe_),
+        host_(loop, links_),
+        receive_(host_, options, arena, incarnation, *transport_, probe_),
+        send_(host_, options, arena, incarnation, *transport_, probe_),
         arena_(arena) {}
 
   absl::Status Start() {
@@ -162,6 +185,7 @@ class HandoffImpl final : public Handoff,
   Probe probe_;
   std::unique_ptr<Transport> transport_;
   PeerLinks links_;
+  LoopHost host_;
   ReceiveSide receive_;
   SendSide send_;
   const ArenaView arena_;

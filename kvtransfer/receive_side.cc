@@ -39,14 +39,13 @@ struct ReceiveSide::Transfer {
   ReceiverMachine machine;
 };
 
-ReceiveSide::ReceiveSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
-                         Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe)
-    : loop_(loop),
+ReceiveSide::ReceiveSide(SideHost& host, const HandoffOptions& options, const ArenaView& arena,
+                         Incarnation incarnation, Transport& transport, const Probe& probe)
+    : host_(host),
       options_(options),
       arena_(arena),
       incarnation_(incarnation),
       transport_(transport),
-      links_(links),
       probe_(probe),
       attempts_(kRememberedRequests) {}
 
@@ -54,14 +53,14 @@ ReceiveSide::~ReceiveSide() = default;
 
 absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents events) {
   BATON_RETURN_IF_ERROR(CheckBlocks(request.blocks, request.prompt_tokens, arena_));
-  BATON_RETURN_IF_ERROR(links_.Ready(request.sender, request.sender_incarnation).status());
+  BATON_RETURN_IF_ERROR(host_.Ready(request.sender, request.sender_incarnation).status());
   if (transfers_.size() >= options_.transfers_max) {
     return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
   }
   if (by_key_.contains(request.key) || !attempts_.Begin(request.key)) {
     return Error(kAborted, "request {}: this attempt was aborted, or a newer one was seen", request.key);
   }
-  const TransferId id = NewTransferId();
+  const TransferId id = host_.NewTransfer();
   const Grant grant{.key = request.key,
                     .transfer = id,
                     .receiver = incarnation_,
@@ -79,11 +78,11 @@ absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents 
       Transfer{.id = id,
                .request = request,
                .events = std::make_shared<ReceiverEvents>(std::move(events)),
-               .machine = ReceiverMachine(limits, loop_.Now(), arena_.layout.layers, request.blocks)});
+               .machine = ReceiverMachine(limits, host_.Now(), arena_.layout.layers, request.blocks)});
   by_key_[request.key] = id;
-  if (const absl::Status sent = links_.Send(request.sender, envelope); !sent.ok()) {
+  if (const absl::Status sent = host_.Send(request.sender, envelope); !sent.ok()) {
     Transfer& transfer = *transfers_.at(id);
-    Run(transfer, transfer.machine.Abort(loop_.Now(), TransferEnd::kFailed, sent, /*tell_peer=*/false));
+    Run(transfer, transfer.machine.Abort(host_.Now(), TransferEnd::kFailed, sent, /*tell_peer=*/false));
   }
   return absl::OkStatus();
 }
@@ -93,7 +92,7 @@ void ReceiveSide::Abort(RequestKey key) {
   const auto id = by_key_.find(key);
   if (id == by_key_.end()) return;
   Transfer& transfer = *transfers_.at(id->second);
-  Run(transfer, transfer.machine.Abort(loop_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
+  Run(transfer, transfer.machine.Abort(host_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
                                        /*tell_peer=*/true));
 }
 
@@ -102,7 +101,7 @@ void ReceiveSide::OnPlaced(const Received& received) {
   if (found == transfers_.end()) return;
   if (received.status.code() == kDataLoss) probe_.ChecksumFailed();
   probe_.Received(received.bytes);
-  Run(*found->second, found->second->machine.Placed(loop_.Now(), received.runs, received.status));
+  Run(*found->second, found->second->machine.Placed(host_.Now(), received.runs, received.status));
 }
 
 void ReceiveSide::OnDrained(TransferId transfer) {
@@ -123,14 +122,14 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
   }
   if (commit.prompt_tokens() != transfer->request.prompt_tokens) {
     Run(*transfer,
-        transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed,
+        transfer->machine.Abort(host_.Now(), TransferEnd::kFailed,
                                 Error(kInvalidArgument, "COMMIT of {} prompt tokens, {} were granted",
                                       commit.prompt_tokens(), transfer->request.prompt_tokens),
                                 /*tell_peer=*/true));
     return;
   }
   Run(*transfer,
-      transfer->machine.Committed(loop_.Now(), {.first_token = commit.first_token(),
+      transfer->machine.Committed(host_.Now(), {.first_token = commit.first_token(),
                                                 .prompt_tokens = commit.prompt_tokens(),
                                                 .cached_tokens = commit.cached_tokens(),
                                                 .more_first_tokens = {commit.more_first_tokens().begin(),
@@ -142,12 +141,12 @@ void ReceiveSide::OnAbort(WorkerId from, const peer::Abort& abort) {
   if (transfer == nullptr) return;
   const TransferEnd end = abort.failed() ? TransferEnd::kFailed : TransferEnd::kAborted;
   Run(*transfer,
-      transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the sender says: {}", abort.reason()),
+      transfer->machine.Abort(host_.Now(), end, Error(kAborted, "the sender says: {}", abort.reason()),
                               /*tell_peer=*/false));
 }
 
 void ReceiveSide::Renew(WorkerId from, TransferId transfer) {
-  if (Transfer* found = Find(from, transfer); found != nullptr) found->machine.Renew(loop_.Now());
+  if (Transfer* found = Find(from, transfer); found != nullptr) found->machine.Renew(host_.Now());
 }
 
 void ReceiveSide::OnPeerLost(WorkerId peer, const absl::Status& why) {
@@ -156,7 +155,7 @@ void ReceiveSide::OnPeerLost(WorkerId peer, const absl::Status& why) {
     if (transfer->request.sender == peer) lost.push_back(transfer.get());
   }
   for (Transfer* transfer : lost) {
-    Run(*transfer, transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed, why, /*tell_peer=*/false));
+    Run(*transfer, transfer->machine.Abort(host_.Now(), TransferEnd::kFailed, why, /*tell_peer=*/false));
   }
 }
 
@@ -165,7 +164,7 @@ void ReceiveSide::Tick() {
   for (const auto& [id, transfer] : transfers_) ids.push_back(id);
   for (const TransferId id : ids) {
     const auto found = transfers_.find(id);
-    if (found != transfers_.end()) Run(*found->second, found->second->machine.Tick(loop_.Now()));
+    if (found != transfers_.end()) Run(*found->second, found->second->machine.Tick(host_.Now()));
   }
 }
 
@@ -177,7 +176,7 @@ void ReceiveSide::LiveOf(WorkerId peer, std::vector<TransferId>& out) const {
 
 void ReceiveSide::Report(const std::shared_ptr<ReceiverEvents>& events,
                          std::function<void(const ReceiverEvents&)> report) {
-  loop_.Post([events, report = std::move(report)] { report(*events); });
+  host_.Post([events, report = std::move(report)] { report(*events); });
 }
 
 void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& actions) {
@@ -190,16 +189,16 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
         break;
       case Kind::kSendAck:
         ToWire(transfer.id, *envelope.mutable_ack()->mutable_transfer());
-        static_cast<void>(links_.Send(transfer.request.sender, envelope));
+        static_cast<void>(host_.Send(transfer.request.sender, envelope));
         break;
       case Kind::kSendAbort:
         ToWire(transfer.id, *envelope.mutable_abort()->mutable_transfer());
         envelope.mutable_abort()->set_failed(action.end != TransferEnd::kAborted);
         envelope.mutable_abort()->set_reason(Message(action.status));
-        static_cast<void>(links_.Send(transfer.request.sender, envelope));
+        static_cast<void>(host_.Send(transfer.request.sender, envelope));
         break;
       case Kind::kForceClosePeer:
-        links_.ResetLater(
+        host_.ResetLater(
             transfer.request.sender,
             Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
         break;

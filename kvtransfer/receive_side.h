@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -7,9 +8,9 @@
 
 #include "kvtransfer/attempts.h"
 #include "kvtransfer/handoff.h"
-#include "kvtransfer/peer_links.h"
 #include "kvtransfer/probe.h"
 #include "kvtransfer/receiver_machine.h"
+#include "kvtransfer/side_host.h"
 #include "kvtransfer/transport.h"
 
 namespace baton::peer {
@@ -22,8 +23,8 @@ namespace baton::kvtransfer {
 /// The transfers that this worker receives: machines, windows and their callers' events. Control loop only.
 class ReceiveSide {
  public:
-  ReceiveSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
-              Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe);
+  ReceiveSide(SideHost& host, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
+              Transport& transport, const Probe& probe);
   ~ReceiveSide();
   ReceiveSide(const ReceiveSide&) = delete;
   ReceiveSide& operator=(const ReceiveSide&) = delete;
@@ -47,14 +48,13 @@ class ReceiveSide {
   void Report(const std::shared_ptr<ReceiverEvents>& events,
               std::function<void(const ReceiverEvents&)> report);
 
-  net::EventLoop& loop_;
+  SideHost& host_;
   const HandoffOptions options_;
   const ArenaView arena_;
   const Incarnation incarnation_;
   Transport& transport_;
-  PeerLinks& links_;
   const Probe& probe_;
-  absl::flat_hash_map<TransferId, std::unique_ptr<Transfer>> transfers_;
+  std::map<TransferId, std::unique_ptr<Transfer>> transfers_;  // ordered: a simulation repeats itself
   absl::flat_hash_map<RequestKey, TransferId> by_key_;
   Attempts attempts_;
 };

@@ -26,14 +26,13 @@ struct SendSide::Transfer {
   TimePoint committed{};
 };
 
-SendSide::SendSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
-                   Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe)
-    : loop_(loop),
+SendSide::SendSide(SideHost& host, const HandoffOptions& options, const ArenaView& arena,
+                   Incarnation incarnation, Transport& transport, const Probe& probe)
+    : host_(host),
       options_(options),
       arena_(arena),
       incarnation_(incarnation),
       transport_(transport),
-      links_(links),
       probe_(probe),
       attempts_(kRememberedRequests) {}
 
@@ -49,7 +48,7 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   for (const BlockIndex block : request.blocks) {
     if (block.value >= arena_.blocks) return Error(kInvalidArgument, "block {} of {}", block, arena_.blocks);
   }
-  BATON_RETURN_IF_ERROR(links_.Ready(request.receiver, request.receiver_incarnation).status());
+  BATON_RETURN_IF_ERROR(host_.Ready(request.receiver, request.receiver_incarnation).status());
   if (transfers_.size() >= options_.transfers_max) {
     return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
   }
@@ -113,7 +112,7 @@ void SendSide::OnGrant(WorkerId from, const peer::Grant& message) {
       early != early_.end() && early->second.grant.transfer != grant.transfer) {
     Refuse(early->second.from, early->second.grant.transfer, "another grant of this attempt has come");
   }
-  early_[key] = {.from = from, .grant = std::move(grant), .until = loop_.Now() + options_.lease};
+  early_[key] = {.from = from, .grant = std::move(grant), .until = host_.Now() + options_.lease};
 }
 
 void SendSide::Apply(Transfer& transfer, const Grant& grant) {
@@ -137,7 +136,7 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
 
 void SendSide::ProducerStarted(RequestKey key) {
   if (const auto found = transfers_.find(key); found != transfers_.end())
-    found->second->machine.Started(loop_.Now());
+    found->second->machine.Started(host_.Now());
 }
 
 void SendSide::LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) {
@@ -153,7 +152,7 @@ void SendSide::Commit(RequestKey key, const CommitInfo& info) {
   Transfer& transfer = *found->second;
   BATON_CHECK(transfer.plan.AllReady(), "request {} committed before its layers are ready", key);
   transfer.commit = info;
-  transfer.committed = loop_.Now();
+  transfer.committed = host_.Now();
   transfer.plan.Finish();
   Pump(transfer);
 }
@@ -166,7 +165,7 @@ void SendSide::Pump(Transfer& transfer) {
 }
 
 void SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
-  const auto peer = links_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
+  const auto peer = host_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
   if (!peer.ok()) return;  // its loss is being reported
   DataMessage data;
   data.header.sequence = transfer.sequence++;
@@ -180,7 +179,7 @@ void SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
     data.pieces.push_back({arena_.region.address + offset, run.count * block_bytes});
     transfer.stats.bytes += run.count * block_bytes;
   }
-  if (transfer.stats.messages++ == 0) transfer.first_post = loop_.Now();
+  if (transfer.stats.messages++ == 0) transfer.first_post = host_.Now();
   transfer.machine.Posted();
   posted_[transport_.Send(*peer, std::move(data))] = transfer.request.key;
 }
@@ -190,7 +189,7 @@ bool SendSide::OnSent(SendHandle send, const absl::Status& status) {
   if (key == posted_.end()) return false;
   Transfer& transfer = *transfers_.at(key->second);
   posted_.erase(key);
-  Run(transfer, transfer.machine.Sent(loop_.Now(), status));
+  Run(transfer, transfer.machine.Sent(host_.Now(), status));
   return true;
 }
 
@@ -207,7 +206,7 @@ void SendSide::OnAck(WorkerId from, TransferId id) {
     probe_.StaleMessage();
     return;
   }
-  const TimePoint now = loop_.Now();
+  const TimePoint now = host_.Now();
   transfer->stats.wire = transfer->stats.messages > 0 ? now - transfer->first_post : Duration{};
   transfer->stats.exposed = now - transfer->committed;
   transfer->stats.layer_wise = transfer->plan.LayerWise();
@@ -221,7 +220,7 @@ void SendSide::OnAbort(WorkerId from, const peer::Abort& abort) {
   if (transfer == nullptr) return;
   const TransferEnd end = abort.failed() ? TransferEnd::kFailed : TransferEnd::kAborted;
   Run(*transfer,
-      transfer->machine.Abort(loop_.Now(), end, Error(kAborted, "the receiver says: {}", abort.reason()),
+      transfer->machine.Abort(host_.Now(), end, Error(kAborted, "the receiver says: {}", abort.reason()),
                               /*tell_peer=*/false));
 }
 
@@ -234,7 +233,7 @@ void SendSide::Abort(RequestKey key) {
   const auto found = transfers_.find(key);
   if (found == transfers_.end()) return;
   Run(*found->second,
-      found->second->machine.Abort(loop_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
+      found->second->machine.Abort(host_.Now(), TransferEnd::kAborted, Error(kCancelled, "cancelled"),
                                    /*tell_peer=*/true));
 }
 
@@ -245,12 +244,12 @@ void SendSide::OnPeerLost(WorkerId peer, const absl::Status& why) {
     if (transfer->request.receiver == peer) lost.push_back(transfer.get());
   }
   for (Transfer* transfer : lost) {
-    Run(*transfer, transfer->machine.Abort(loop_.Now(), TransferEnd::kFailed, why, /*tell_peer=*/false));
+    Run(*transfer, transfer->machine.Abort(host_.Now(), TransferEnd::kFailed, why, /*tell_peer=*/false));
   }
 }
 
 void SendSide::Tick() {
-  const TimePoint now = loop_.Now();
+  const TimePoint now = host_.Now();
   std::erase_if(early_, [&](const auto& entry) {
     if (now < entry.second.until) return false;
     Refuse(entry.second.from, entry.second.grant.transfer, "its prompt has not come within the lease");
@@ -277,7 +276,7 @@ void SendSide::Refuse(WorkerId peer, TransferId transfer, const std::string& rea
   peer::Envelope envelope;
   ToWire(transfer, *envelope.mutable_abort()->mutable_transfer());
   envelope.mutable_abort()->set_reason(reason);
-  static_cast<void>(links_.Send(peer, envelope));
+  static_cast<void>(host_.Send(peer, envelope));
 }
 
 void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
@@ -286,7 +285,7 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
     peer::Envelope envelope;
     switch (action.kind) {
       case Kind::kReportGranted:
-        loop_.Post([events = transfer.events] {
+        host_.Post([events = transfer.events] {
           if (events->on_granted) events->on_granted();
         });
         break;
@@ -299,11 +298,11 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         for (const TokenId token : transfer.commit.more_first_tokens) commit.add_more_first_tokens(token);
         commit.set_bytes(transfer.stats.bytes);
         commit.set_messages(transfer.stats.messages);
-        static_cast<void>(links_.Send(transfer.request.receiver, envelope));
+        static_cast<void>(host_.Send(transfer.request.receiver, envelope));
         break;
       }
       case Kind::kCancelSends:
-        if (const auto peer = links_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
+        if (const auto peer = host_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
             peer.ok()) {
           transport_.CancelSends(*peer, transfer.grant.transfer);
         }
@@ -313,21 +312,21 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         ToWire(transfer.grant.transfer, *envelope.mutable_abort()->mutable_transfer());
         envelope.mutable_abort()->set_failed(action.end != TransferEnd::kAborted);
         envelope.mutable_abort()->set_reason(Message(action.status));
-        static_cast<void>(links_.Send(transfer.request.receiver, envelope));
+        static_cast<void>(host_.Send(transfer.request.receiver, envelope));
         break;
       case Kind::kForceClosePeer:
-        links_.ResetLater(transfer.request.receiver,
-                          Error(kAborted, "worker {}: sends of an ended transfer did not drain",
-                                transfer.request.receiver));
+        host_.ResetLater(transfer.request.receiver,
+                         Error(kAborted, "worker {}: sends of an ended transfer did not drain",
+                               transfer.request.receiver));
         break;
       case Kind::kReportEnded:
         probe_.Sent(action.end, transfer.stats);
         if (action.end == TransferEnd::kAcked && transfer.stats.wire > Duration{} &&
             transfer.stats.bytes >= 1U << 20) {
-          links_.Measured(transfer.request.receiver,
-                          static_cast<double>(transfer.stats.bytes) / Seconds(transfer.stats.wire));
+          host_.Measured(transfer.request.receiver,
+                         static_cast<double>(transfer.stats.bytes) / Seconds(transfer.stats.wire));
         }
-        loop_.Post([events = transfer.events, end = action.end, status = action.status,
+        host_.Post([events = transfer.events, end = action.end, status = action.status,
                     stats = transfer.stats] { events->on_ended(end, status, stats); });
         attempts_.Abort(transfer.request.key);
         by_transfer_.erase(transfer.grant.transfer);

@@ -8,11 +8,11 @@
 
 #include "kvtransfer/attempts.h"
 #include "kvtransfer/handoff.h"
-#include "kvtransfer/peer_links.h"
 #include "kvtransfer/peer_messages.h"
 #include "kvtransfer/probe.h"
 #include "kvtransfer/send_plan.h"
 #include "kvtransfer/sender_machine.h"
+#include "kvtransfer/side_host.h"
 #include "kvtransfer/transport.h"
 
 namespace baton::peer {
@@ -25,8 +25,8 @@ namespace baton::kvtransfer {
 /// The transfers that this worker sends: machines, plans and their callers' events. Control loop only.
 class SendSide {
  public:
-  SendSide(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
-           Incarnation incarnation, Transport& transport, PeerLinks& links, const Probe& probe);
+  SendSide(SideHost& host, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,
+           Transport& transport, const Probe& probe);
   ~SendSide();
   SendSide(const SendSide&) = delete;
   SendSide& operator=(const SendSide&) = delete;
@@ -61,15 +61,14 @@ class SendSide {
   void Run(Transfer& transfer, const SenderMachine::Actions& actions);
   void Refuse(WorkerId peer, TransferId transfer, const std::string& reason);
 
-  net::EventLoop& loop_;
+  SideHost& host_;
   const HandoffOptions options_;
   const ArenaView arena_;
   const Incarnation incarnation_;
   Transport& transport_;
-  PeerLinks& links_;
   const Probe& probe_;
-  absl::flat_hash_map<RequestKey, std::unique_ptr<Transfer>> transfers_;
-  absl::flat_hash_map<TransferId, RequestKey> by_transfer_;
+  std::map<RequestKey, std::unique_ptr<Transfer>> transfers_;  // ordered: a simulation repeats itself
+  std::map<TransferId, RequestKey> by_transfer_;
   absl::flat_hash_map<SendHandle, RequestKey> posted_;
   std::map<RequestKey, Early> early_;
   Attempts attempts_;
