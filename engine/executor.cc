@@ -53,8 +53,13 @@ std::string_view Name(FinishReason reason) {
 struct Executor::State {
   State(Model& m, const KvArena& a, const PlannerLimits& l, ExecutorEvents& e,
         std::shared_ptr<const TokenTable> t, SwapArea* s)
-      : model(m), arena(a), swap(s), limits(l), events(e), tokens(std::move(t)), sampler(m.Config().vocabulary) {
-  }
+      : model(m),
+        arena(a),
+        swap(s),
+        limits(l),
+        events(e),
+        tokens(std::move(t)),
+        sampler(m.Config().vocabulary) {}
 
   void Give(Command command);
   void Run();
@@ -125,7 +130,8 @@ void Executor::Submit(SequenceSpec spec) {
   BATON_CHECK(!spec.tokens.empty() && spec.stop.max_tokens > 0, "request {}: {} tokens, max_tokens {}",
               spec.key, spec.tokens.size(), spec.stop.max_tokens);
   BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsAtSubmit(spec)),
-              "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsAtSubmit(spec));
+              "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(),
+              PositionsAtSubmit(spec));
   BATON_CHECK(spec.computed_tokens >= 0 && spec.computed_tokens < std::ssize(spec.tokens),
               "request {}: {} of {} tokens computed", spec.key, spec.computed_tokens, spec.tokens.size());
   BATON_CHECK(spec.grammar == nullptr || (state_->tokens != nullptr && !spec.stop.stop_ids.empty()),

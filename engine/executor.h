@@ -156,8 +156,8 @@ class Executor {
   /// Takes the sequence out. Its KV goes to `slots`, as many as it has blocks; where there are none it is
   /// dropped, to be computed again.
   void Preempt(SequenceKey key, BlockTable slots);
-  /// Takes a preempted sequence in again, with blocks for all its positions and the one to be written next, and
-  /// the slots that it was preempted with.
+  /// Takes a preempted sequence in again, with blocks for all its positions and the one to be written next,
+  /// and the slots that it was preempted with.
   void Resume(SequenceKey key, BlockTable blocks, BlockTable slots);
   [[nodiscard]] ExecutorLoad Load() const;
   /// End of the last step or of the last idle check: what a watchdog looks at.

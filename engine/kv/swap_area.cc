@@ -1,0 +1,50 @@
+#include "engine/kv/swap_area.h"
+
+#include <cstring>
+
+#include "common/base/check.h"
+
+namespace baton::engine {
+namespace {
+
+/// Calls `copy(in the arena, in the slots' memory, bytes)` for each piece of the blocks.
+template <typename Copy>
+void ForEachPiece(const KvArena& arena, const BlockTable& blocks, const BlockTable& slots, std::int64_t count,
+                  std::size_t slot_bytes, Copy copy) {
+  BATON_CHECK(count <= std::ssize(blocks) && count <= std::ssize(slots), "{} blocks of {} in {} slots", count,
+              blocks.size(), slots.size());
+  BATON_CHECK(arena.Region().kind == MemoryKind::kHost || arena.Region().kind == MemoryKind::kPinned,
+              "blocks of a device's memory are copied by its backend");
+  const std::size_t bytes = arena.Geometry().BlockBytes();
+  for (int layer = 0; layer < arena.Geometry().layers; ++layer) {
+    std::byte* base = arena.Layer(layer).base;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
+      copy(base + blocks[i].value * bytes,
+           slots[i].value * slot_bytes + static_cast<std::size_t>(layer) * bytes, bytes);
+  }
+}
+
+}  // namespace
+
+SwapArea::SwapArea(const KvGeometry& geometry, std::uint64_t bytes)
+    : slot_bytes_(geometry.BlockBytes() * static_cast<std::size_t>(geometry.layers)),
+      slots_(static_cast<std::int64_t>(bytes / slot_bytes_)),
+      memory_(std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(slots_) * slot_bytes_)) {}
+
+void SwapArea::CopyOut(const KvArena& arena, const BlockTable& blocks, const BlockTable& slots,
+                       std::int64_t count) {
+  ForEachPiece(arena, blocks, slots, count, slot_bytes_,
+               [&](const std::byte* block, std::size_t at, std::size_t bytes) {
+                 std::memcpy(memory_.get() + at, block, bytes);
+               });
+}
+
+void SwapArea::CopyIn(const KvArena& arena, const BlockTable& blocks, const BlockTable& slots,
+                      std::int64_t count) const {
+  ForEachPiece(arena, blocks, slots, count, slot_bytes_,
+               [&](std::byte* block, std::size_t at, std::size_t bytes) {
+                 std::memcpy(block, memory_.get() + at, bytes);
+               });
+}
+
+}  // namespace baton::engine
