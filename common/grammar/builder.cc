@@ -274,6 +274,7 @@ std::vector<TrieNode> TrieOf(const std::vector<std::string_view>& words) {
 }  // namespace
 
 NodeId Builder::KeyOtherThan(const std::vector<std::string_view>& taken) {
+  free_keys_ = true;
   std::vector<TrieNode> trie = TrieOf(taken);
   const NodeId start = AddNode();
   const NodeId end = AddNode(true);

@@ -49,7 +49,7 @@ class Builder {
   NodeId NumberFromZero();
 
   [[nodiscard]] bool Full() const { return full_; }
-  [[nodiscard]] std::vector<Node> Nodes() && { return std::move(nodes_); }
+  [[nodiscard]] Grammar Build(NodeId root) && { return Grammar(std::move(nodes_), root, free_keys_); }
 
  private:
   void Unsigned(NodeId from, std::string_view low, std::string_view high, NodeId end);
@@ -60,6 +60,7 @@ class Builder {
 
   std::size_t nodes_max_;
   bool full_ = false;
+  bool free_keys_ = false;
   std::vector<Node> nodes_;
   std::optional<NodeId> any_value_, any_object_, character_, any_string_, any_integer_, any_number_, boolean_,
       null_;

@@ -39,7 +39,8 @@ void SetHeights(std::vector<Node>& nodes) {
 
 }  // namespace
 
-Grammar::Grammar(std::vector<Node> nodes, NodeId root) : nodes_(std::move(nodes)), root_(root) {
+Grammar::Grammar(std::vector<Node> nodes, NodeId root, bool free_keys)
+    : nodes_(std::move(nodes)), root_(root), free_keys_(free_keys) {
   SetHeights(nodes_);
 }
 

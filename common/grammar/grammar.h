@@ -43,10 +43,13 @@ inline constexpr std::int32_t kNoEnd = 1 << 20;
 /// Immutable once built, safe to share between threads.
 class Grammar {
  public:
-  Grammar(std::vector<Node> nodes, NodeId root);
+  /// `free_keys`: objects may have keys that no property names.
+  Grammar(std::vector<Node> nodes, NodeId root, bool free_keys);
   [[nodiscard]] const Node& At(NodeId node) const { return nodes_[node]; }
   [[nodiscard]] NodeId Root() const { return root_; }
   [[nodiscard]] std::size_t NodeCount() const { return nodes_.size(); }
+  /// Whether an object of a text could have a key twice but for a `KeyMemory`.
+  [[nodiscard]] bool HasFreeKeys() const { return free_keys_; }
   /// Whether any text at all belongs to it.
   [[nodiscard]] bool Satisfiable() const { return nodes_[root_].height < kFramesMax; }
   /// Whether a rule leads to itself before it takes a byte: such a grammar must not be run.
@@ -55,6 +58,7 @@ class Grammar {
  private:
   std::vector<Node> nodes_;
   NodeId root_;
+  bool free_keys_;
 };
 
 /// Where an answer stands: the readings of its bytes so far, as bytes. A function of the grammar and of those

@@ -33,7 +33,7 @@ class Compiler {
   absl::StatusOr<std::shared_ptr<const Grammar>> Run() {
     BATON_ASSIGN_OR_RETURN(const NodeId root, RuleOf(root_, ""));
     if (builder_.Full()) return TooLarge();
-    auto grammar = std::make_shared<const Grammar>(std::move(builder_).Nodes(), root);
+    auto grammar = std::make_shared<const Grammar>(std::move(builder_).Build(root));
     if (grammar->LeftRecursive())
       return Error(kInvalidArgument, "the schema refers to itself with nothing between");
     if (!grammar->Satisfiable()) return Error(kInvalidArgument, "no value satisfies the schema");
@@ -390,7 +390,7 @@ std::shared_ptr<const Grammar> AnyJsonObject() {
   constexpr std::size_t kNodesMax = 1000;
   Builder builder(kNodesMax);
   const NodeId root = builder.AnyObject();
-  return std::make_shared<const Grammar>(std::move(builder).Nodes(), root);
+  return std::make_shared<const Grammar>(std::move(builder).Build(root));
 }
 
 absl::StatusOr<std::shared_ptr<const Grammar>> FromText(std::string_view text) {

@@ -8,23 +8,43 @@ Constraint::Constraint(std::shared_ptr<const grammar::Grammar> grammar,
                        std::shared_ptr<const TokenTable> table)
     : grammar_(std::move(grammar)), table_(std::move(table)) {}
 
-ConstraintState Constraint::Advance(const ConstraintState& state, TokenId token) {
+ConstraintState Constraint::Advance(ConstraintState state, TokenId token) {
   const std::string_view bytes = table_->BytesOf(token);
   if (bytes.empty()) return {};
   Forget();
-  std::int32_t id = IdOf(state);
+  std::int32_t id = IdOf(state.text);
   for (const char byte : bytes) {
     if (id == kDead) return {};
     id = Next(id, static_cast<std::uint8_t>(byte));
   }
-  return id == kDead ? ConstraintState() : visited_[static_cast<std::size_t>(id)]->state;
+  if (id == kDead) return {};
+  if (grammar_->HasFreeKeys() && !state.keys.Read(bytes)) return {};
+  state.text = visited_[static_cast<std::size_t>(id)]->state;
+  return state;
 }
 
 std::span<const std::uint64_t> Constraint::Mask(const ConstraintState& state) {
-  if (const auto found = masks_.find(state); found != masks_.end()) return found->second;
-  Forget();
-  if (masks_.size() >= kMasksMax) masks_.clear();
-  return masks_[state] = Walk(IdOf(state));
+  auto found = masks_.find(state.text);
+  if (found == masks_.end()) {
+    Forget();
+    if (masks_.size() >= kMasksMax) masks_.clear();
+    found = masks_.emplace(state.text, Walk(IdOf(state.text))).first;
+  }
+  return grammar_->HasFreeKeys() ? WithoutRepeats(found->second, state.keys) : found->second;
+}
+
+/// A key ends with a quote: the other tokens need no look.
+std::span<const std::uint64_t> Constraint::WithoutRepeats(std::span<const std::uint64_t> mask,
+                                                          const grammar::KeyMemory& keys) {
+  without_repeats_.assign(mask.begin(), mask.end());
+  keys_ = keys;
+  for (const TokenId token : table_->TokensWithQuotes()) {
+    const auto at = static_cast<std::size_t>(token);
+    const std::uint64_t bit = std::uint64_t{1} << (at % 64);
+    if ((mask[at / 64] & bit) != 0 && keys_.WouldRepeat(table_->BytesOf(token)))
+      without_repeats_[at / 64] &= ~bit;
+  }
+  return without_repeats_;
 }
 
 void Constraint::Forget() {

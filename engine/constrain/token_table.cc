@@ -58,6 +58,7 @@ void TokenTable::Build() {
   std::vector<TokenId> order;
   for (TokenId id = 0; id < VocabularySize(); ++id) {
     if (!BytesOf(id).empty()) order.push_back(id);
+    if (BytesOf(id).find('"') != std::string_view::npos) with_quotes_.push_back(id);
   }
   std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return BytesOf(a) < BytesOf(b); });
   std::vector<std::uint32_t> path;  // the entries of the bytes of the token before

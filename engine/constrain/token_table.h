@@ -40,6 +40,8 @@ class TokenTable {
 
   [[nodiscard]] const std::vector<Entry>& Entries() const { return entries_; }  // the last is a sentinel
   [[nodiscard]] const std::vector<TokenId>& Tokens() const { return tokens_; }
+  /// Those with a '"' among their bytes.
+  [[nodiscard]] const std::vector<TokenId>& TokensWithQuotes() const { return with_quotes_; }
   /// The bytes of a token; empty: never allowed.
   [[nodiscard]] std::string_view BytesOf(TokenId token) const;
   [[nodiscard]] std::int32_t VocabularySize() const { return static_cast<std::int32_t>(begins_.size()) - 1; }
@@ -50,6 +52,7 @@ class TokenTable {
 
   std::vector<Entry> entries_;
   std::vector<TokenId> tokens_;
+  std::vector<TokenId> with_quotes_;
   std::string bytes_;                  // of all tokens
   std::vector<std::uint32_t> begins_;  // [vocabulary + 1], in bytes_
   int depth_max_ = 0;
