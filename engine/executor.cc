@@ -259,7 +259,8 @@ void Executor::State::Constrain(RunningSequence& sequence) {
   sequence.constraint = constraint;
   sequence.stands = constraint->Start();
   for (std::int64_t i = std::ssize(spec.tokens) - sequence.answered; i < std::ssize(spec.tokens); ++i)
-    sequence.stands = constraint->Advance(sequence.stands, spec.tokens[static_cast<std::size_t>(i)]);
+    sequence.stands =
+        constraint->Advance(std::move(sequence.stands), spec.tokens[static_cast<std::size_t>(i)]);
 }
 
 /// What may come next; stop ids exactly where the text may end, or is none of the grammar's (a first token
@@ -382,7 +383,7 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
     sequence.spec.tokens.push_back(event.token);
     if (sequence.spec.sampling.Penalizes()) sequence.history.AddAnswer(event.token);
     if (sequence.constraint != nullptr)
-      sequence.stands = sequence.constraint->Advance(sequence.stands, event.token);
+      sequence.stands = sequence.constraint->Advance(std::move(sequence.stands), event.token);
     ++sequence.answered;
     sequence.finish = event.finish;
   }

@@ -25,6 +25,8 @@ class EventRecorder final : public engine::ExecutorEvents {
 
   /// Runs on the engine thread at each token, outside the recorder's lock. Set before the executor starts.
   std::function<void(const engine::TokenEvent&)> on_token;
+  std::function<void(const engine::PreemptedEvent&)> on_preempted;
+  std::function<void(const engine::ResumedEvent&)> on_resumed;
 
   void OnLayerDone(const engine::LayerEvent& event) override {
     const std::scoped_lock lock(mutex_);
@@ -53,6 +55,12 @@ class EventRecorder final : public engine::ExecutorEvents {
       ++releases_;
     }
     changed_.notify_all();
+  }
+  void OnPreempted(const engine::PreemptedEvent& event) override {
+    if (on_preempted) on_preempted(event);
+  }
+  void OnResumed(const engine::ResumedEvent& event) override {
+    if (on_resumed) on_resumed(event);
   }
   void OnStep(const engine::StepReport& report) override {
     const std::scoped_lock lock(mutex_);
