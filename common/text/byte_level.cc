@@ -41,6 +41,12 @@ const std::array<char32_t, 256>& ByteCharacters() {
   return kCharacters;
 }
 
+std::string ToByteLevel(std::string_view bytes) {
+  std::string spelled;
+  for (const char byte : bytes) AppendUtf8(spelled, ByteCharacters()[static_cast<std::uint8_t>(byte)]);
+  return spelled;
+}
+
 std::optional<std::string> FromByteLevel(std::string_view spelled) {
   static const std::array<std::int16_t, kCharacterCount> kBytes = MakeBytes();
   std::string bytes;

@@ -13,6 +13,9 @@ namespace baton::text {
 /// The character that stands for each byte.
 [[nodiscard]] const std::array<char32_t, 256>& ByteCharacters();
 
+/// The spelling of `bytes`.
+[[nodiscard]] std::string ToByteLevel(std::string_view bytes);
+
 /// The bytes that `spelled` stands for; nothing where it has a character that stands for none.
 [[nodiscard]] std::optional<std::string> FromByteLevel(std::string_view spelled);
 

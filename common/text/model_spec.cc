@@ -1,3 +1,5 @@
+#include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +14,8 @@
 namespace baton::text {
 namespace {
 
+constexpr std::size_t kMaxAffixBytes = 256;
+
 using VocabularyIndex = absl::flat_hash_map<std::string_view, TokenId>;
 
 /// What this project does not do must be off: absent, null, false, zero or empty.
@@ -24,7 +28,7 @@ absl::Status CheckOff(const json::Value& model, std::string_view key) {
   return FieldError(fmt::format("model.{}", key), "is not supported");
 }
 
-absl::Status CheckModel(const json::Value& model, bool sentencepiece) {
+absl::Status CheckModel(const json::Value& model) {
   if (model.AsObject() == nullptr) return WrongKind("model", &model, "object");
   if (const json::Value* type = FindField(model, "type")) {
     if (type->AsString() == nullptr) return WrongKind("model.type", type, "string");
@@ -33,10 +37,7 @@ absl::Status CheckModel(const json::Value& model, bool sentencepiece) {
                    *type->AsString());
     }
   }
-  for (const std::string_view key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
-    BATON_RETURN_IF_ERROR(CheckOff(model, key));
-  }
-  return sentencepiece ? absl::OkStatus() : CheckOff(model, "byte_fallback");
+  return CheckOff(model, "dropout");
 }
 
 absl::Status ReadVocabulary(const json::Value& model, ModelSpec& spec) {
@@ -59,23 +60,34 @@ absl::Status ReadVocabulary(const json::Value& model, ModelSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status FindByteTokens(const VocabularyIndex& index, ModelSpec& spec) {
-  for (std::size_t byte = 0; byte < spec.byte_tokens.size(); ++byte) {
+/// The token of each byte as ByteLevel spells it; nothing where some byte has none.
+std::optional<std::array<TokenId, 256>> FindByteTokens(const VocabularyIndex& index) {
+  std::array<TokenId, 256> tokens{};
+  for (std::size_t byte = 0; byte < tokens.size(); ++byte) {
     std::string spelled;
     AppendUtf8(spelled, ByteCharacters()[byte]);
     const auto token = index.find(spelled);
-    if (token == index.end()) {
-      return FieldError("model.vocab", "no token '{}' for byte 0x{:02X}: not a byte-level vocabulary",
-                        spelled, byte);
-    }
-    spec.byte_tokens[byte] = token->second;
+    if (token == index.end()) return std::nullopt;
+    tokens[byte] = token->second;
   }
-  return absl::OkStatus();
+  return tokens;
+}
+
+/// A string; empty where it is missing or null.
+absl::StatusOr<std::string> TextField(const json::Value& model, std::string_view key) {
+  const json::Value* value = FindField(model, key);
+  if (value == nullptr) return std::string();
+  if (value->AsString() == nullptr) return WrongKind(fmt::format("model.{}", key), value, "string");
+  if (value->AsString()->size() > kMaxAffixBytes)
+    return FieldError(fmt::format("model.{}", key), "more than {} bytes", kMaxAffixBytes);
+  return *value->AsString();
 }
 
 absl::Status ReadCharacters(const json::Value& model, const VocabularyIndex& index, ModelSpec& spec) {
   BATON_ASSIGN_OR_RETURN(spec.characters.byte_fallback, BoolField(model, "model", "byte_fallback", false));
   BATON_ASSIGN_OR_RETURN(spec.characters.fuse_unknown, BoolField(model, "model", "fuse_unk", false));
+  BATON_ASSIGN_OR_RETURN(spec.characters.continuing_prefix, TextField(model, "continuing_subword_prefix"));
+  BATON_ASSIGN_OR_RETURN(spec.characters.end_suffix, TextField(model, "end_of_word_suffix"));
   const json::Value* unknown = FindField(model, "unk_token");
   if (unknown == nullptr) return absl::OkStatus();
   if (unknown->AsString() == nullptr) return WrongKind("model.unk_token", unknown, "string");
@@ -118,10 +130,15 @@ absl::Status ReadMerges(const json::Value& model, const VocabularyIndex& index, 
     return FieldError("model.merges", "{} merges, at most {} allowed", merges.size(), kMaxVocabulary);
   }
   spec.merges.reserve(merges.size());
+  const std::string& prefix = spec.characters.continuing_prefix;
   std::string joined;
   for (std::size_t i = 0; i < merges.size(); ++i) {
+    if (merges[i].AsString() != nullptr && merges[i].AsString()->starts_with("#version")) continue;
     BATON_ASSIGN_OR_RETURN(const auto sides, SidesOf(i, merges[i]));
-    joined.assign(sides.first).append(sides.second);
+    if (sides.second.size() < prefix.size())
+      return FieldError(fmt::format("model.merges[{}]", i), "'{}' lacks the prefix '{}'", sides.second,
+                        prefix);
+    joined.assign(sides.first).append(sides.second.substr(prefix.size()));
     Merge merge;
     BATON_ASSIGN_OR_RETURN(merge.left, MergeToken(index, i, sides.first));
     BATON_ASSIGN_OR_RETURN(merge.right, MergeToken(index, i, sides.second));
@@ -140,17 +157,19 @@ absl::StatusOr<TokenId> ParseTokenId(std::string_view field, const json::Value* 
   return static_cast<TokenId>(id);
 }
 
-absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file, bool sentencepiece) {
+absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file) {
   const json::Value* model = file.Find("model");
   if (model == nullptr) return WrongKind("model", nullptr, "object");
-  BATON_RETURN_IF_ERROR(CheckModel(*model, sentencepiece));
+  BATON_RETURN_IF_ERROR(CheckModel(*model));
   ModelSpec spec;
   BATON_ASSIGN_OR_RETURN(spec.ignore_merges, BoolField(*model, "model", "ignore_merges", false));
   BATON_RETURN_IF_ERROR(ReadVocabulary(*model, spec));
   VocabularyIndex index;
   index.reserve(spec.vocabulary.size());
   for (const auto& [text, id] : spec.vocabulary) index.emplace(text, id);
-  BATON_RETURN_IF_ERROR(sentencepiece ? ReadCharacters(*model, index, spec) : FindByteTokens(index, spec));
+  BATON_RETURN_IF_ERROR(ReadCharacters(*model, index, spec));
+  if (spec.characters.continuing_prefix.empty() && spec.characters.end_suffix.empty())
+    spec.byte_tokens = FindByteTokens(index);
   BATON_RETURN_IF_ERROR(ReadMerges(*model, index, spec));
   return spec;
 }

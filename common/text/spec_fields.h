@@ -51,4 +51,31 @@ template <typename... Args>
   return value->AsString();
 }
 
+[[nodiscard]] inline absl::Status Unsupported(std::string_view path, std::string_view type,
+                                              std::string_view supported) {
+  return Error(kInvalidArgument, "tokenizer.json: {}.type '{}' is not supported; supported: {}", path, type,
+               supported);
+}
+
+// Sequences may nest; nobody nests them deeper than once.
+inline constexpr int kMaxNesting = 4;
+
+/// Calls `visit(part, type, path)` for `component`, or for each part of a Sequence whose list is `list_key`.
+template <typename Visit>
+[[nodiscard]] absl::Status VisitParts(const json::Value& component, const std::string& path,
+                                      std::string_view list_key, int nesting, const Visit& visit) {
+  if (component.AsObject() == nullptr) return WrongKind(path, &component, "object");
+  BATON_ASSIGN_OR_RETURN(const std::string* type, StringField(component, path, "type"));
+  if (*type != "Sequence") return visit(component, *type, path);
+  const std::string list_path = fmt::format("{}.{}", path, list_key);
+  if (nesting == kMaxNesting) return FieldError(list_path, "sequences nested more than {} deep", kMaxNesting);
+  const json::Value* parts = component.Find(list_key);
+  if (parts == nullptr || parts->AsArray() == nullptr) return WrongKind(list_path, parts, "array");
+  for (std::size_t i = 0; i < parts->AsArray()->size(); ++i) {
+    BATON_RETURN_IF_ERROR(VisitParts((*parts->AsArray())[i], fmt::format("{}[{}]", list_path, i), list_key,
+                                     nesting + 1, visit));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace baton::text

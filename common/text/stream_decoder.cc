@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "common/base/utf8.h"
+#include "common/text/token_decoder.h"
 #include "common/text/tokenizer.h"
 
 namespace baton::text {
@@ -14,25 +15,31 @@ void AppendReplacements(std::string& out, std::size_t count) {
 
 }  // namespace
 
+StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
+    : tokenizer_(&tokenizer), skip_special_(skip_special), position_(tokenizer.Decoder().Begin()) {}
+
 std::string StreamDecoder::Push(TokenId id) {
-  std::string_view bytes = tokenizer_->TokenBytes(id, skip_special_);
-  if (bytes.empty()) return {};
+  if (!tokenizer_->IsShown(id, skip_special_)) return {};
   const bool byte_token = tokenizer_->IsByteToken(id);
   std::string chunk;
-  if (in_run_ && !byte_token) chunk = Flush();
-  if (!begun_ && tokenizer_->StripsFirstSpace() && bytes.front() == ' ') bytes.remove_prefix(1);
-  begun_ = true;
+  if (in_run_ != byte_token) EndRun(chunk);
   in_run_ = byte_token;
-  if (run_broken_) {
-    AppendReplacements(chunk, bytes.size());
+  if (begun_) {
+    Take(tokenizer_->TokenBytes(id, skip_special_), byte_token, chunk);
   } else {
-    Take(bytes, byte_token, chunk);
+    Take(tokenizer_->FirstTokenBytes(id), byte_token, chunk);
   }
+  begun_ = true;
+  tokenizer_->Decoder().Finish(position_, chunk);
   return chunk;
 }
 
 /// Adds the characters that `bytes` complete to `chunk`.
 void StreamDecoder::Take(std::string_view bytes, bool in_run, std::string& chunk) {
+  if (run_broken_) {
+    AppendReplacements(chunk, bytes.size());
+    return;
+  }
   held_ += bytes;
   std::string_view rest = held_;
   while (!rest.empty()) {
@@ -54,8 +61,8 @@ void StreamDecoder::Take(std::string_view bytes, bool in_run, std::string& chunk
   held_ = std::string(rest);
 }
 
-std::string StreamDecoder::Flush() {
-  std::string chunk;
+/// What is held back will not be completed.
+void StreamDecoder::EndRun(std::string& chunk) {
   if (in_run_) {
     AppendReplacements(chunk, held_.size());
     held_.clear();
@@ -63,6 +70,12 @@ std::string StreamDecoder::Flush() {
     AppendAsValidUtf8(chunk, std::exchange(held_, {}));
   }
   in_run_ = run_broken_ = false;
+}
+
+std::string StreamDecoder::Flush() {
+  std::string chunk;
+  EndRun(chunk);
+  tokenizer_->Decoder().Finish(position_, chunk);
   return chunk;
 }
 

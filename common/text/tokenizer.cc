@@ -1,10 +1,14 @@
 #include "common/text/tokenizer.h"
 
+#include <algorithm>
 #include <array>
+#include <deque>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
 #include <absl/container/flat_hash_map.h>
+#include <fmt/ranges.h>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -13,7 +17,7 @@
 #include "common/text/added_tokens.h"
 #include "common/text/bpe.h"
 #include "common/text/byte_level.h"
-#include "common/text/split.h"
+#include "common/text/character_tokens.h"
 #include "common/text/text_file.h"
 #include "common/text/tokenizer_spec.h"
 #include "common/text/unicode.h"
@@ -45,42 +49,31 @@ std::uint64_t HashOf(std::string_view text) {
 
 std::vector<TokenRow> MakeRows(const TokenizerSpec& spec) {
   std::vector<TokenRow> rows;
-  const auto row_of = [&](TokenId id) -> TokenRow& {
+  const auto add = [&](const std::string& text, TokenId id, bool special) {
     const auto index = static_cast<std::size_t>(id);
     if (rows.size() <= index) rows.resize(index + 1);
-    rows[index].exists = true;
-    return rows[index];
+    TokenDecoder::Piece piece = spec.decoder.Decode(text, /*first=*/false);
+    rows[index] = {.text = text,
+                   .bytes = std::move(piece.bytes),
+                   .exists = true,
+                   .special = special,
+                   .byte = piece.byte_token};
   };
-  for (const auto& [text, id] : spec.model.vocabulary) {
-    TokenRow& row = row_of(id);
-    row.text = text;
-    if (!spec.sentencepiece) {
-      row.bytes =
-          FromByteLevel(text).value_or(text);  // characters that stand for no byte stand for themselves
-    } else if (const auto byte = ByteOfToken(text)) {
-      row.bytes.assign(1, static_cast<char>(*byte));
-      row.byte = true;
-    } else {
-      row.bytes = UnmarkSpaces(text);
-    }
-  }
-  for (const AddedToken& token : spec.added) {
-    TokenRow& row = row_of(token.id);
-    row.text = token.content;
-    row.bytes = spec.sentencepiece ? UnmarkSpaces(token.content) : token.content;
-    row.special = token.special;
-    row.byte = false;
-  }
+  for (const auto& [text, id] : spec.model.vocabulary) add(text, id, false);
+  for (const AddedToken& token : spec.added) add(token.content, token.id, token.special);
   return rows;
 }
 
-/// The added tokens that are looked for before normalisation, or after it.
+/// The added tokens that are looked for before normalisation, or after it: in what becomes of them there.
 std::vector<AddedToken> TokensToFind(const TokenizerSpec& spec, bool normalized) {
   std::vector<AddedToken> tokens;
   for (const AddedToken& token : spec.added) {
     if (token.normalized != normalized) continue;
     tokens.push_back(token);
-    if (normalized && spec.nfc) tokens.back().content = Nfc(token.content);
+    if (!normalized) continue;
+    // A text that cannot be normalised never holds it.
+    tokens.back().content = spec.normalizer.Apply(token.content).value_or("");
+    if (tokens.back().content.empty()) tokens.pop_back();
   }
   return tokens;
 }
@@ -93,109 +86,100 @@ struct Tokenizer::State {
   struct Scratch {
     Bpe::Scratch bpe;
     std::vector<TokenId> word;
-    absl::Status status;  // of splitting
+    absl::Status status;  // the first that was not OK
   };
   void EncodePiece(std::string_view piece, bool first, Scratch& scratch, std::vector<TokenId>& ids) const;
-  void EncodeWords(std::string_view text, std::size_t stage, Scratch& scratch,
-                   std::vector<TokenId>& ids) const;
+  void EncodeNormalized(std::string_view text, bool first, Scratch& scratch, std::vector<TokenId>& ids) const;
   void EncodeWord(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const;
 
   std::vector<TokenRow> rows;
-  absl::flat_hash_map<std::string_view, TokenId> by_text;   // keys in `rows`
-  absl::flat_hash_map<std::string_view, TokenId> by_bytes;  // whole words; filled for ignore_merges only
+  absl::flat_hash_map<std::string_view, TokenId> by_text;  // keys in `rows`
+  std::deque<std::string> words;                           // of the vocabulary, as they come from the text
+  absl::flat_hash_map<std::string_view, TokenId> whole_words;  // keys in `words`; for ignore_merges only
   Bpe bpe;
-  std::array<TokenId, 256> byte_tokens;
-  std::optional<SentencePieceSpec> sentencepiece;
-  CharacterTokens characters;  // of SentencePiece
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  TokenDecoder decoder;
+  std::optional<std::array<TokenId, 256>> byte_tokens;  // where words come as plain bytes
+  CharacterTokens characters;                           // else
   AddedTokenFinder raw_tokens;
   AddedTokenFinder normalized_tokens;
-  bool nfc;
-  bool add_prefix_space;
-  std::vector<Splitter> splits;
   std::vector<TokenId> before;
   std::vector<TokenId> after;
   bool has_template;
+  std::optional<std::int64_t> tokens_max;
   std::uint64_t fingerprint;
 };
 
 Tokenizer::State::State(TokenizerSpec spec, std::uint64_t fingerprint_in)
     : rows(MakeRows(spec)),
       bpe(spec.model.merges),
-      byte_tokens(spec.model.byte_tokens),
-      sentencepiece(spec.sentencepiece),
-      characters(spec.sentencepiece ? CharacterTokens(spec.model.vocabulary, spec.model.characters)
-                                    : CharacterTokens()),
       raw_tokens(TokensToFind(spec, /*normalized=*/false)),
       normalized_tokens(TokensToFind(spec, /*normalized=*/true)),
-      nfc(spec.nfc),
-      add_prefix_space(spec.add_prefix_space),
-      splits(std::move(spec.splits)),
       before(std::move(spec.before)),
       after(std::move(spec.after)),
       has_template(spec.has_template),
+      tokens_max(spec.tokens_max),
       fingerprint(fingerprint_in) {
+  normalizer = std::move(spec.normalizer);
+  pre_tokenizer = std::move(spec.pre_tokenizer);
+  decoder = std::move(spec.decoder);
+  const bool bytes = pre_tokenizer.GivesBytes();
+  if (bytes) byte_tokens = spec.model.byte_tokens;
+  if (!bytes) characters = CharacterTokens(spec.model.vocabulary, spec.model.characters);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].exists) by_text.emplace(rows[i].text, static_cast<TokenId>(i));
   }
   if (!spec.model.ignore_merges) return;
   for (const auto& [text, id] : spec.model.vocabulary) {
-    const TokenRow& row = rows[static_cast<std::size_t>(id)];
-    if (sentencepiece) {
-      by_bytes.emplace(row.text, id);
-    } else if (FromByteLevel(text)) {
-      by_bytes.emplace(row.bytes, id);
-    }
+    auto word = bytes ? FromByteLevel(text) : std::optional(text);
+    if (word) whole_words.emplace(words.emplace_back(*std::move(word)), id);
   }
 }
 
 void Tokenizer::State::EncodeWord(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  if (const auto whole = by_bytes.find(word); whole != by_bytes.end()) {
-    ids.push_back(whole->second);
-    return;
+  if (!whole_words.empty()) {
+    if (const auto whole = whole_words.find(word); whole != whole_words.end()) {
+      ids.push_back(whole->second);
+      return;
+    }
   }
   scratch.word.clear();
-  if (sentencepiece) {
-    characters.Append(word, scratch.word);
+  if (byte_tokens) {
+    for (const char byte : word) scratch.word.push_back((*byte_tokens)[static_cast<std::uint8_t>(byte)]);
   } else {
-    for (const char byte : word) scratch.word.push_back(byte_tokens[static_cast<std::uint8_t>(byte)]);
+    characters.Append(word, scratch.word);
   }
   bpe.Append(scratch.word, scratch.bpe, ids);
 }
 
-void Tokenizer::State::EncodeWords(std::string_view text, std::size_t stage, Scratch& scratch,
+/// `piece` is text between the tokens that are looked for before normalisation; `first`: the text begins with
+/// it.
+void Tokenizer::State::EncodePiece(std::string_view piece, bool first, Scratch& scratch,
                                    std::vector<TokenId>& ids) const {
-  if (stage == splits.size()) {
-    EncodeWord(text, scratch, ids);
+  if (normalizer.ChangesNothing()) {
+    EncodeNormalized(piece, first, scratch, ids);
     return;
   }
-  if (const auto* regex = std::get_if<std::shared_ptr<const RegexSplit>>(&splits[stage])) {
-    std::vector<std::string_view> words;
-    if (const absl::Status split = (*regex)->Split(text, words); !split.ok()) scratch.status = split;
-    for (const std::string_view word : words) EncodeWords(word, stage + 1, scratch, ids);
-    return;
-  }
-  while (!text.empty()) {
-    const std::size_t length = FirstWord(std::get<SplitPattern>(splits[stage]), text);
-    BATON_CHECK(length > 0 && length <= text.size(), "a word of {} of {} bytes", length, text.size());
-    EncodeWords(text.substr(0, length), stage + 1, scratch, ids);
-    text.remove_prefix(length);
+  const auto normalized = normalizer.Apply(piece);
+  if (normalized.ok()) {
+    EncodeNormalized(*normalized, first, scratch, ids);
+  } else {
+    scratch.status.Update(normalized.status());
   }
 }
 
-/// `piece` is text between added tokens, normalised.
-void Tokenizer::State::EncodePiece(std::string_view piece, bool first, Scratch& scratch,
-                                   std::vector<TokenId>& ids) const {
-  if (sentencepiece) {
-    const std::string marked = MarkSpaces(piece, *sentencepiece, first);
-    const auto encode = [&](std::string_view word) { EncodeWord(word, scratch, ids); };
-    sentencepiece->split_words ? VisitWords(marked, encode) : encode(marked);
-    return;
-  }
-  if (add_prefix_space && piece.front() != ' ') {
-    EncodeWords(" " + std::string(piece), 0, scratch, ids);
-  } else {
-    EncodeWords(piece, 0, scratch, ids);
-  }
+void Tokenizer::State::EncodeNormalized(std::string_view text, bool first, Scratch& scratch,
+                                        std::vector<TokenId>& ids) const {
+  normalized_tokens.Cut(text, [&](const AddedTokenFinder::Piece& piece) {
+    if (piece.token != nullptr) {
+      ids.push_back(piece.token->id);
+      return;
+    }
+    const bool begins = first && piece.text.data() == text.data();
+    scratch.status.Update(pre_tokenizer.Cut(piece.text, begins,
+                                            [&](std::string_view word) { EncodeWord(word, scratch, ids); }));
+  });
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -223,25 +207,51 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
   return std::make_unique<Tokenizer>(std::make_unique<State>(std::move(spec), fingerprint));
 }
 
-/// `add_bos_token` and `add_eos_token`, for a file whose post-processor has no template of its own.
 absl::Status Tokenizer::AddConfigured(std::string_view config_text) {
   auto config = json::Parse(config_text, {.bytes = kMaxFileBytes, .nodes = kMaxFileNodes});
   if (!config.ok()) return Annotate(config.status(), "tokenizer_config.json");
-  if (state_->has_template) return absl::OkStatus();
+  BATON_RETURN_IF_ERROR(AddConfiguredEnds(*config));
+  // Where there is no limit, 10^30 is written.
+  const json::Value* most = config->Find("model_max_length");
+  if (most == nullptr || !most->IsNumber()) return absl::OkStatus();
+  if (!(most->Number() >= 1)) {
+    return Error(kInvalidArgument, "tokenizer_config.json: model_max_length {} is no positive number",
+                 most->Number());
+  }
+  if (most->Number() < 1e9) {
+    const auto tokens = static_cast<std::int64_t>(most->Number());
+    state_->tokens_max = std::min(tokens, state_->tokens_max.value_or(tokens));
+  }
+  return absl::OkStatus();
+}
+
+/// `add_bos_token` and `add_eos_token`. The classes named here make their template from the two, whatever the
+/// post-processor says; elsewhere they count where the post-processor has no template of its own.
+absl::Status Tokenizer::AddConfiguredEnds(const json::Value& config) {
+  static constexpr std::string_view kOwnTemplate[] = {"LlamaTokenizer",     "LlamaTokenizerFast",
+                                                      "CodeLlamaTokenizer", "CodeLlamaTokenizerFast",
+                                                      "GemmaTokenizer",     "GemmaTokenizerFast"};
+  const json::Value* name = config.Find("tokenizer_class");
+  const bool own = name != nullptr && name->AsString() != nullptr &&
+                   std::ranges::find(kOwnTemplate, *name->AsString()) != std::end(kOwnTemplate);
+  if (state_->has_template && !own) return absl::OkStatus();
   for (const auto& [flag, key, ids] : {std::tuple("add_bos_token", "bos_token", &state_->before),
                                        std::tuple("add_eos_token", "eos_token", &state_->after)}) {
-    const json::Value* add = config->Find(flag);
-    if (add == nullptr || add->AsBool() == nullptr || !*add->AsBool()) continue;
-    const json::Value* token = config->Find(key);
+    const json::Value* add = config.Find(flag);
+    if (add == nullptr || add->AsBool() == nullptr) continue;
+    const json::Value* token = config.Find(key);
     if (token != nullptr && token->AsObject() != nullptr) token = token->Find("content");
     const std::optional<TokenId> id =
         token != nullptr && token->AsString() != nullptr ? FindToken(*token->AsString()) : std::nullopt;
-    if (!id) {
+    if (*add->AsBool() && !id) {
       return Error(kInvalidArgument,
                    "tokenizer_config.json: {} is true, but {} is no token of tokenizer.json", flag, key);
     }
-    ids->push_back(*id);
-    state_->fingerprint = HashOf(fmt::format("{} {} {}", state_->fingerprint, flag, *id));
+    std::vector<TokenId> wanted;
+    if (*add->AsBool()) wanted.push_back(*id);
+    if (*ids == wanted) continue;
+    *ids = std::move(wanted);
+    state_->fingerprint = HashOf(fmt::format("{} {} {}", state_->fingerprint, flag, fmt::join(*ids, " ")));
   }
   return absl::OkStatus();
 }
@@ -257,20 +267,11 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
   std::vector<TokenId> ids;
   if (options.add_special_tokens) ids = state_->before;
   State::Scratch scratch;
-  const auto encode_or_add = [&](const AddedTokenFinder::Piece& piece) {
+  state_->raw_tokens.Cut(utf8, [&](const AddedTokenFinder::Piece& piece) {
     if (piece.token != nullptr) {
       ids.push_back(piece.token->id);
     } else {
       state_->EncodePiece(piece.text, piece.text.data() == utf8.data(), scratch, ids);
-    }
-  };
-  state_->raw_tokens.Cut(utf8, [&](const AddedTokenFinder::Piece& piece) {
-    if (piece.token != nullptr) {
-      ids.push_back(piece.token->id);
-    } else if (state_->nfc) {
-      state_->normalized_tokens.Cut(Nfc(piece.text), encode_or_add);
-    } else {
-      state_->normalized_tokens.Cut(piece.text, encode_or_add);
     }
   });
   BATON_RETURN_IF_ERROR(scratch.status);
@@ -279,35 +280,50 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
 }
 
 std::string Tokenizer::Decode(const std::vector<TokenId>& ids, bool skip_special) const {
-  if (!state_->sentencepiece) {
-    std::string bytes;
-    for (const TokenId id : ids) bytes += TokenBytes(id, skip_special);
-    std::string text;
-    AppendAsValidUtf8(text, bytes);
-    return text;
-  }
   std::string text;
-  std::string run;  // of byte tokens
+  std::string bytes;  // of tokens of one kind
+  bool in_run = false;
   const auto end_run = [&] {
-    if (ValidUtf8Prefix(run) == run.size()) {
-      text += run;
+    if (!in_run || ValidUtf8Prefix(bytes) == bytes.size()) {
+      AppendAsValidUtf8(text, bytes);
     } else {
-      for (std::size_t i = 0; i < run.size(); ++i) AppendUtf8(text, 0xFFFD);
+      for (std::size_t i = 0; i < bytes.size(); ++i) AppendUtf8(text, 0xFFFD);
     }
-    run.clear();
+    bytes.clear();
   };
+  bool first = true;
   for (const TokenId id : ids) {
-    const std::string_view token = TokenBytes(id, skip_special);
-    if (IsByteToken(id)) {
-      run += token;
-    } else if (!token.empty()) {
+    if (!IsShown(id, skip_special)) continue;
+    if (IsByteToken(id) != in_run) {
       end_run();
-      AppendAsValidUtf8(text, token);
+      in_run = !in_run;
     }
+    bytes += first ? FirstTokenBytes(id) : std::string(TokenBytes(id, skip_special));
+    first = false;
   }
   end_run();
-  if (StripsFirstSpace() && text.starts_with(' ')) text.erase(0, 1);
+  TokenDecoder::Position position = state_->decoder.Begin();
+  state_->decoder.Finish(position, text);
   return text;
+}
+
+bool Tokenizer::IsShown(TokenId id, bool skip_special) const {
+  if (id < 0 || static_cast<std::size_t>(id) >= state_->rows.size()) return false;
+  const TokenRow& row = state_->rows[static_cast<std::size_t>(id)];
+  return row.exists && !(row.special && skip_special);
+}
+
+std::string Tokenizer::FirstTokenBytes(TokenId id) const {
+  const TokenRow& row = state_->rows.at(static_cast<std::size_t>(id));
+  return state_->decoder.FirstDiffers() ? state_->decoder.Decode(row.text, /*first=*/true).bytes : row.bytes;
+}
+
+const TokenDecoder& Tokenizer::Decoder() const {
+  return state_->decoder;
+}
+
+std::optional<std::int64_t> Tokenizer::PromptTokensMax() const {
+  return state_->tokens_max;
 }
 
 std::string_view Tokenizer::TokenBytes(TokenId id, bool skip_special) const {
@@ -324,10 +340,6 @@ bool Tokenizer::IsSpecial(TokenId id) const {
 bool Tokenizer::IsByteToken(TokenId id) const {
   if (id < 0 || static_cast<std::size_t>(id) >= state_->rows.size()) return false;
   return state_->rows[static_cast<std::size_t>(id)].byte;
-}
-
-bool Tokenizer::StripsFirstSpace() const {
-  return state_->sentencepiece && state_->sentencepiece->strip_first_space;
 }
 
 std::optional<TokenId> Tokenizer::FindToken(std::string_view token) const {

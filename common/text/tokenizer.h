@@ -10,8 +10,11 @@
 #include <absl/status/statusor.h>
 
 #include "common/base/ids.h"
+#include "common/json/value.h"
 
 namespace baton::text {
+
+class TokenDecoder;
 
 struct EncodeOptions {
   /// Whether the post-processor's template (a BOS token, say) is applied: plain prompts yes, rendered chats
@@ -27,7 +30,7 @@ class Tokenizer {
   /// For the factories below: nobody else can name a state.
   explicit Tokenizer(std::unique_ptr<State> state);
   /// Reads `directory`/tokenizer.json (required) and tokenizer_config.json (optional). An unsupported
-  /// component is an error that names it: "tokenizer.json: pre_tokenizer.type 'Metaspace' is not supported;
+  /// component is an error that names it: "tokenizer.json: normalizer.type 'Precompiled' is not supported;
   /// supported: ...".
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& directory);
   /// The same from the file's text; for tests and fuzzers.
@@ -51,17 +54,26 @@ class Tokenizer {
   /// Whether it is one of SentencePiece's byte tokens. A run of them that is no UTF-8 as a whole decodes to
   /// one U+FFFD for each.
   [[nodiscard]] bool IsByteToken(TokenId id) const;
-  /// Whether decoded text loses its first space.
-  [[nodiscard]] bool StripsFirstSpace() const;
   /// The id of a token by its text, special or not.
   [[nodiscard]] std::optional<TokenId> FindToken(std::string_view token) const;
   /// One more than the largest id.
   [[nodiscard]] std::int32_t VocabularySize() const;
+  /// How many tokens a prompt may have by `truncation` of tokenizer.json and `model_max_length` of
+  /// tokenizer_config.json, the smaller; nothing where neither says so. `Encode` keeps to no limit and cuts
+  /// nothing off: who asks for more is told, see LoadModelInfo of the router.
+  [[nodiscard]] std::optional<std::int64_t> PromptTokensMax() const;
   /// A hash of everything that determines Encode and Decode; workers and router must agree on it.
   [[nodiscard]] std::uint64_t Fingerprint() const;
 
  private:
+  friend class StreamDecoder;
   absl::Status AddConfigured(std::string_view config_text);
+  absl::Status AddConfiguredEnds(const json::Value& config);
+  /// Whether the token is part of decoded text.
+  [[nodiscard]] bool IsShown(TokenId id, bool skip_special) const;
+  /// `TokenBytes` where no token stands before it.
+  [[nodiscard]] std::string FirstTokenBytes(TokenId id) const;
+  [[nodiscard]] const TokenDecoder& Decoder() const;
 
   std::unique_ptr<State> state_;
 };
@@ -72,8 +84,7 @@ class Tokenizer {
 /// One per stream; not thread-safe.
 class StreamDecoder {
  public:
-  StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
-      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+  StreamDecoder(const Tokenizer& tokenizer, bool skip_special);
   /// The text that `id` completes; may be empty.
   [[nodiscard]] std::string Push(TokenId id);
   /// What was held back, as U+FFFD. The decoder is empty afterwards.
@@ -81,13 +92,15 @@ class StreamDecoder {
 
  private:
   void Take(std::string_view bytes, bool in_run, std::string& chunk);
+  void EndRun(std::string& chunk);
 
   const Tokenizer* tokenizer_;
   bool skip_special_;
-  std::string held_;         // at most 3 bytes: the beginning of a character
-  bool in_run_ = false;      // of byte tokens
-  bool run_broken_ = false;  // it is no UTF-8
-  bool begun_ = false;       // a token with text has been pushed
+  std::string held_;                     // at most 3 bytes: the beginning of a character
+  bool in_run_ = false;                  // of byte tokens
+  bool run_broken_ = false;              // it is no UTF-8
+  bool begun_ = false;                   // a token has been pushed that is part of the text
+  std::vector<std::uint32_t> position_;  // of the decoder
 };
 
 }  // namespace baton::text

@@ -1,11 +1,10 @@
 #pragma once
 
 #include <array>
-#include <memory>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -15,42 +14,40 @@
 #include "common/json/value.h"
 #include "common/text/added_tokens.h"
 #include "common/text/bpe.h"
-#include "common/text/regex_split.h"
-#include "common/text/sentencepiece.h"
-#include "common/text/split.h"
+#include "common/text/character_tokens.h"
+#include "common/text/normalizer.h"
+#include "common/text/pre_tokenizer.h"
+#include "common/text/token_decoder.h"
 
 namespace baton::text {
 
 /// The `model` of a tokenizer.json: every id is checked, every merge refers to tokens that exist.
 struct ModelSpec {
-  std::vector<std::pair<std::string, TokenId>> vocabulary;  // byte-level: in that spelling
-  std::array<TokenId, 256> byte_tokens{};                   // byte-level
-  CharacterTokens::Options characters;                      // SentencePiece
+  std::vector<std::pair<std::string, TokenId>> vocabulary;
+  std::optional<std::array<TokenId, 256>> byte_tokens;  // where every byte has one, as ByteLevel spells it
+  CharacterTokens::Options characters;
   std::vector<Merge> merges;
   bool ignore_merges = false;  // a word that is a token is that token
 };
-
-/// One cut into words: by a pattern written out by hand, or by PCRE2.
-using Splitter = std::variant<SplitPattern, std::shared_ptr<const RegexSplit>>;
 
 /// All that a tokenizer.json says about encoding and decoding, checked.
 struct TokenizerSpec {
   ModelSpec model;
   std::vector<AddedToken> added;
-  std::optional<SentencePieceSpec> sentencepiece;  // else byte-level
-  bool nfc = false;
-  std::vector<Splitter> splits;  // each splits the words of the one before
-  bool add_prefix_space = false;
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  TokenDecoder decoder;
   std::vector<TokenId> before;  // special tokens of the post-processor's template
   std::vector<TokenId> after;
-  bool has_template = false;  // of the post-processor
+  bool has_template = false;               // of the post-processor
+  std::optional<std::int64_t> tokens_max;  // of the file's `truncation`
 };
 
 /// Reads the whole file. Errors name the file and the field.
 [[nodiscard]] absl::StatusOr<TokenizerSpec> ParseTokenizerSpec(const json::Value& file);
 
-/// Reads `model` alone: of a byte-level vocabulary, or one in the manner of SentencePiece.
-[[nodiscard]] absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file, bool sentencepiece);
+/// Reads `model` alone.
+[[nodiscard]] absl::StatusOr<ModelSpec> ParseModelSpec(const json::Value& file);
 
 /// An id within the bounds of this project: 0 to `kMaxTokenId`.
 [[nodiscard]] absl::StatusOr<TokenId> ParseTokenId(std::string_view field, const json::Value* value);

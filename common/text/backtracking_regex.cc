@@ -1,35 +1,28 @@
-#include "common/text/regex_split.h"
+#include "common/text/backtracking_regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#include <algorithm>
 #include <cctype>
 #include <ctime>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "common/base/utf8.h"
 
 namespace baton::text {
 namespace {
 
-constexpr std::size_t kMaxRegexBytes = 8192;
 // Steps of one match: a run of a hundred thousand spaces in a pattern that looks ahead stays below.
 constexpr std::uint32_t kMaxMatchSteps = 1'000'000;
 // Each may scan the whole text: that long can one look at the clock be late.
 constexpr std::size_t kMatchesPerCheck = 16;
+constexpr std::size_t kPatiencePerByteNs = 250;
 constexpr std::uint32_t kMaxMatchMemoryKib = 64 * 1024;
 
 struct FreeMatch {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
   void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-};
-
-/// A stretch of the text: a match, or what lies between two.
-struct Part {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-  bool match = false;
 };
 
 std::string MessageOf(int code) {
@@ -47,7 +40,7 @@ std::chrono::nanoseconds ThreadTime() {
 
 /// What Oniguruma reads otherwise than PCRE2 does.
 absl::Status CheckSyntax(const std::string& regex) {
-  for (const std::string_view part : {"\\h", "\\H", "&&", "\\C", "\\K"}) {
+  for (const std::string_view part : {"\\h", "\\H", "&&", "\\C", "\\K", "\\Q", "(?m", "(?s", "(*"}) {
     if (regex.find(part) != std::string::npos)
       return Error(kInvalidArgument, "'{}' in a regular expression is not supported", part);
   }
@@ -61,57 +54,56 @@ absl::Status CheckSyntax(const std::string& regex) {
 
 }  // namespace
 
-struct RegexSplit::Compiled {
+struct BacktrackingRegex::Compiled {
   explicit Compiled(pcre2_code* c) : code(c) {}
   ~Compiled() { pcre2_code_free(code); }
   Compiled(const Compiled&) = delete;
   Compiled& operator=(const Compiled&) = delete;
 
-  [[nodiscard]] absl::Status Find(std::string_view text, std::chrono::nanoseconds patience,
-                                  std::vector<Part>& parts) const;
   pcre2_code* code;
 };
 
-RegexSplit::RegexSplit(std::unique_ptr<Compiled> compiled, const Options& options)
-    : compiled_(std::move(compiled)), options_(options) {}
-RegexSplit::~RegexSplit() = default;
+BacktrackingRegex::BacktrackingRegex(std::unique_ptr<Compiled> compiled, std::chrono::milliseconds patience)
+    : compiled_(std::move(compiled)), patience_(patience) {}
+BacktrackingRegex::~BacktrackingRegex() = default;
 
-absl::StatusOr<std::shared_ptr<const RegexSplit>> RegexSplit::Compile(const std::string& regex,
-                                                                      const Options& options) {
+absl::StatusOr<std::shared_ptr<const BacktrackingRegex>> BacktrackingRegex::Compile(
+    const std::string& regex, std::chrono::milliseconds patience) {
   if (regex.size() > kMaxRegexBytes) {
     return Error(kInvalidArgument, "a regular expression of {} bytes, at most {} are supported", regex.size(),
                  kMaxRegexBytes);
   }
   BATON_RETURN_IF_ERROR(CheckSyntax(regex));
+  // In Oniguruma's Ruby syntax, $ and ^ are the ends of lines.
+  constexpr std::uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE;
   int error = 0;
   std::size_t at = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(),
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &at, nullptr);
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), kOptions, &error, &at, nullptr);
   if (code == nullptr) {
     return Error(kInvalidArgument, "the regular expression is wrong at byte {}: {}", at, MessageOf(error));
   }
-  return std::make_shared<RegexSplit>(std::make_unique<Compiled>(code), options);
+  return std::make_shared<BacktrackingRegex>(std::make_unique<Compiled>(code), patience);
 }
 
-/// All of `text` as matches and what lies between. A match of nothing is none.
-absl::Status RegexSplit::Compiled::Find(std::string_view text, std::chrono::nanoseconds patience,
-                                        std::vector<Part>& parts) const {
+absl::Status BacktrackingRegex::Find(std::string_view text, std::vector<TextPart>& parts) const {
   const std::unique_ptr<pcre2_match_data, FreeMatch> data(
-      pcre2_match_data_create_from_pattern(code, nullptr));
+      pcre2_match_data_create_from_pattern(compiled_->code, nullptr));
   const std::unique_ptr<pcre2_match_context, FreeMatch> context(pcre2_match_context_create(nullptr));
   BATON_CHECK(data != nullptr && context != nullptr, "no memory for a match");
   pcre2_set_match_limit(context.get(), kMaxMatchSteps);
   pcre2_set_heap_limit(context.get(), kMaxMatchMemoryKib);
   const std::chrono::nanoseconds end_of_patience =
-      ThreadTime() + patience + std::chrono::microseconds(text.size());
+      ThreadTime() + patience_ + std::chrono::nanoseconds(text.size() * kPatiencePerByteNs);
   std::size_t covered = 0;
   std::size_t from = 0;
-  for (std::size_t matches = 0; from < text.size(); ++matches) {
-    if (matches % kMatchesPerCheck == kMatchesPerCheck - 1 && ThreadTime() > end_of_patience) {
+  bool matched = false;  // there was one, and `covered` is its end
+  for (std::size_t searches = 0; from <= text.size(); ++searches) {
+    if (searches % kMatchesPerCheck == kMatchesPerCheck - 1 && ThreadTime() > end_of_patience) {
       return Error(kResourceExhausted, "splitting text into words, at byte {}: it takes too long", from);
     }
-    const int found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                                  PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data.get(), context.get());
+    const int found = pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                                  from, PCRE2_NO_UTF_CHECK, data.get(), context.get());
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) {
       return Error(kResourceExhausted, "splitting text into words, at byte {}: {}", from, MessageOf(found));
@@ -119,57 +111,17 @@ absl::Status RegexSplit::Compiled::Find(std::string_view text, std::chrono::nano
     const std::size_t* bounds = pcre2_get_ovector_pointer(data.get());
     const std::size_t begin = bounds[0];
     const std::size_t end = bounds[1];
-    BATON_CHECK(begin >= covered && end > begin, "a match of bytes {} to {}", begin, end);
+    BATON_CHECK(begin >= covered && end >= begin, "a match of bytes {} to {}", begin, end);
+    if (begin == end && matched && begin == covered) {  // no match of nothing right after a match
+      from = begin + (begin == text.size() ? 1 : NextUtf8(text.substr(begin)).length);
+      continue;
+    }
     if (begin > covered) parts.push_back({covered, begin, false});
     parts.push_back({begin, end, true});
+    matched = true;
     covered = from = end;
   }
   if (covered < text.size()) parts.push_back({covered, text.size(), false});
-  return absl::OkStatus();
-}
-
-absl::Status RegexSplit::Split(std::string_view text, std::vector<std::string_view>& words) const {
-  std::vector<Part> parts;
-  BATON_RETURN_IF_ERROR(compiled_->Find(text, options_.patience, parts));
-  if (options_.invert) {
-    for (Part& part : parts) part.match = !part.match;
-  }
-  std::vector<Part> kept;
-  for (const Part& part : parts) {
-    Part* last = kept.empty() ? nullptr : &kept.back();
-    switch (options_.behavior) {
-      case Behavior::kIsolated:
-        kept.push_back(part);
-        break;
-      case Behavior::kRemoved:
-        if (!part.match) kept.push_back(part);
-        break;
-      case Behavior::kContiguous:
-        if (last != nullptr && last->match == part.match) {
-          last->end = part.end;
-        } else {
-          kept.push_back(part);
-        }
-        break;
-      case Behavior::kMergedWithPrevious:
-        if (part.match && last != nullptr && !last->match) {
-          last->end = part.end;
-          last->match = true;  // takes no second one
-        } else {
-          kept.push_back(part);
-        }
-        break;
-      case Behavior::kMergedWithNext:
-        if (!part.match && last != nullptr && last->match) {
-          last->end = part.end;
-          last->match = false;
-        } else {
-          kept.push_back(part);
-        }
-        break;
-    }
-  }
-  for (const Part& part : kept) words.push_back(text.substr(part.begin, part.end - part.begin));
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-#include "common/text/sentencepiece.h"
+#include "common/text/character_tokens.h"
 
 #include <fstream>
 #include <string>
@@ -149,21 +149,22 @@ TEST_CASE("add_bos_token of tokenizer_config.json stands for the template that t
 }
 
 TEST_CASE("what such a file has beyond that is refused by its name") {
-  CHECK(Toy{.normalizer = R"({"type":"Lowercase"})"}.ErrorText().find(
-            "normalizer[0].type 'Lowercase' is not supported") != std::string::npos);
-  CHECK(Toy{.normalizer = "null"}.ErrorText().find("pre_tokenizer: null is not supported without") !=
-        std::string::npos);
-  CHECK(Toy{.normalizer = R"({"type":"Prepend","prepend":"x"})"}.ErrorText().find("prepending 'x'") !=
-        std::string::npos);
-  CHECK(Toy{.decoder = "null"}.ErrorText().find("decoder: object expected") != std::string::npos);
-  CHECK(Toy{.decoder = R"({"type":"WordPiece"})"}.ErrorText().find("decoder[0].type 'WordPiece'") !=
-        std::string::npos);
-  CHECK(Toy{.decoder = R"({"type":"Fuse"})"}.ErrorText().find("does not turn") != std::string::npos);
-  CHECK(Toy{.model = R"("unk_token":"none")"}.ErrorText().find("model.unk_token: 'none' is not in") !=
-        std::string::npos);
-  CHECK(
-      Toy{.normalizer = "null", .pre_tokenizer = Metaspace(R"(,"prepend_scheme":"often")")}.ErrorText().find(
-          "prepend_scheme: \"often\" is none of") != std::string::npos);
+  const auto refused = [](const Toy& toy, std::string_view why) {
+    INFO(toy.ErrorText());
+    CHECK(toy.ErrorText().find(why) != std::string::npos);
+  };
+  refused({.normalizer = R"({"type":"Precompiled"})"}, "normalizer.type 'Precompiled' is not supported");
+  refused({.normalizer = R"({"type":"Prepend"})"}, "normalizer.prepend: string expected");
+  refused({.decoder = "null"}, "decoder: null is not supported");
+  refused({.decoder = R"({"type":"WordPiece"})"}, "decoder.type 'WordPiece'");
+  refused({.decoder = R"({"type":"Strip","content":"  ","start":1,"stop":0})"}, "is not one character");
+  refused({.decoder = R"({"type":"Strip","content":" ","start":-1,"stop":0})"},
+          "decoder.start: a small whole");
+  refused({.decoder = R"({"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteFallback"}]})"},
+          "decoder.decoders[1]: comes too late");
+  refused({.model = R"("unk_token":"none")"}, "model.unk_token: 'none' is not in");
+  refused({.normalizer = "null", .pre_tokenizer = Metaspace(R"(,"prepend_scheme":"often")")},
+          "prepend_scheme: \"often\" is none of");
 }
 
 }  // namespace
