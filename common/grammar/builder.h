@@ -9,6 +9,11 @@
 
 namespace baton::grammar {
 
+struct IntegerRange {
+  std::int64_t low = 0;
+  std::int64_t high = 0;
+};
+
 /// Adds nodes and edges, and the parts that every JSON grammar has. Past `nodes_max` it adds nothing more and
 /// says so by `Full`: the caller then throws the result away.
 class Builder {
@@ -47,11 +52,15 @@ class Builder {
   /// Whole numbers in [low, high]; both at most 18 digits.
   NodeId IntegerBetween(std::int64_t low, std::int64_t high);
   NodeId NumberFromZero();
+  /// Whole numbers in `whole`, and others strictly between the bounds of `fractions`. Not written with an
+  /// exponent, and with no more digits than it takes to stay away from the bounds when read as a double.
+  NodeId NumberBetween(const IntegerRange& fractions, const IntegerRange& whole);
 
   [[nodiscard]] bool Full() const { return full_; }
   [[nodiscard]] Grammar Build(NodeId root) && { return Grammar(std::move(nodes_), root, free_keys_); }
 
  private:
+  void Magnitudes(NodeId from, std::int64_t least, std::int64_t most, NodeId end);
   void Unsigned(NodeId from, std::string_view low, std::string_view high, NodeId end);
   NodeId Fraction(NodeId after_digits);
   void NumberBody(NodeId from);

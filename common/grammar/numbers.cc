@@ -7,7 +7,7 @@
 namespace baton::grammar {
 namespace {
 
-constexpr int kIntegerDigits = 18;  // every such number is an int64
+constexpr std::size_t kIntegerDigits = 18;  // every such number is an int64
 constexpr int kFractionDigits = 17;
 constexpr int kExponentDigits = 2;  // and every such number is a finite double
 
@@ -22,7 +22,7 @@ NodeId Builder::AnyInteger() {
   Byte(start, '-', negative);
   NodeId at = AddNode(true);
   for (const NodeId node : {start, negative}) Bytes(node, '1', '9', at);
-  for (int i = 1; i < kIntegerDigits; ++i) {
+  for (std::size_t i = 1; i < kIntegerDigits; ++i) {
     const NodeId next = AddNode(true);
     Bytes(at, '0', '9', next);
     at = next;
@@ -59,7 +59,7 @@ void Builder::NumberBody(NodeId from) {
   const NodeId whole = AddNode(true);
   Byte(from, '0', whole);
   NodeId at = from;
-  for (int i = 0; i < kIntegerDigits; ++i) {
+  for (std::size_t i = 0; i < kIntegerDigits; ++i) {
     const NodeId next = AddNode(true);
     Bytes(at, i == 0 ? '1' : '0', '9', next);
     Skip(next, whole);
@@ -125,24 +125,60 @@ void Builder::Unsigned(NodeId from, std::string_view low, std::string_view high,
   }
 }
 
+/// Whole numbers from `least`, which is 0 or more, to `most`.
+void Builder::Magnitudes(NodeId from, std::int64_t least, std::int64_t most, NodeId end) {
+  for (std::int64_t power = 1; least <= most; power *= 10) {
+    const std::int64_t first = power == 1 ? 0 : power;
+    const std::int64_t last = power * 10 - 1;
+    const std::int64_t from_value = std::max(first, least);
+    const std::int64_t to_value = std::min(last, most);
+    if (from_value <= to_value) Unsigned(from, std::to_string(from_value), std::to_string(to_value), end);
+    if (last >= most) break;
+  }
+}
+
 NodeId Builder::IntegerBetween(std::int64_t low, std::int64_t high) {
   const NodeId start = AddNode();
   const NodeId end = AddNode(true);
-  const auto magnitudes = [&](NodeId from, std::int64_t least, std::int64_t most) {
-    for (std::int64_t power = 1; least <= most; power *= 10) {
-      const std::int64_t first = power == 1 ? 0 : power;
-      const std::int64_t last = power * 10 - 1;
-      const std::int64_t from_value = std::max(first, least);
-      const std::int64_t to_value = std::min(last, most);
-      if (from_value <= to_value) Unsigned(from, std::to_string(from_value), std::to_string(to_value), end);
-      if (last >= most) break;
-    }
-  };
-  if (high >= 0) magnitudes(start, std::max<std::int64_t>(low, 0), high);
+  if (high >= 0) Magnitudes(start, std::max<std::int64_t>(low, 0), high, end);
   if (low < 0 && low <= high) {
     const NodeId negative = AddNode();
     Byte(start, '-', negative);
-    magnitudes(negative, high < 0 ? -high : 1, -low);
+    Magnitudes(negative, high < 0 ? -high : 1, -low, end);
+  }
+  return start;
+}
+
+NodeId Builder::NumberBetween(const IntegerRange& fractions, const IntegerRange& whole) {
+  const NodeId start = AddNode();
+  const NodeId after_whole = AddNode(true);
+  Call(start, IntegerBetween(whole.low, whole.high), after_whole);
+  SetFinal(Literal(after_whole, ".0"));
+  const NodeId dot = AddNode();
+  const NodeId positive = AddNode();
+  const NodeId negative = AddNode();
+  Skip(start, positive);
+  Byte(start, '-', negative);
+  const auto [low, high] = fractions;
+  Magnitudes(positive, std::max<std::int64_t>(low, 0), high - 1, dot);
+  Magnitudes(negative, std::max<std::int64_t>(-high, 0), -low - 1, dot);
+  // One digit at least is not 0: the number lies between two whole ones. A double has 15 digits for sure.
+  constexpr std::size_t kDoubleDigits = 15;
+  std::size_t digits = 1;
+  for (const std::int64_t bound : {low, high}) {
+    const std::size_t count = std::to_string(bound < 0 ? -bound : bound).size();
+    if (count < kIntegerDigits) digits = std::max(digits, count);  // longer: not a bound of the schema's
+  }
+  NodeId zeros = Literal(dot, ".");
+  std::optional<NodeId> others;
+  for (std::size_t i = digits; i < kDoubleDigits; ++i) {
+    const NodeId next_zeros = AddNode();
+    const NodeId next_others = AddNode(true);
+    Byte(zeros, '0', next_zeros);
+    Bytes(zeros, '1', '9', next_others);
+    if (others) Bytes(*others, '0', '9', next_others);
+    zeros = next_zeros;
+    others = next_others;
   }
   return start;
 }

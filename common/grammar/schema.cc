@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/grammar/builder.h"
+#include "common/grammar/exclusion.h"
 #include "common/grammar/schema_fields.h"
 #include "common/json/value.h"
 
@@ -28,7 +29,7 @@ struct Property {
 class Compiler {
  public:
   Compiler(const json::Value& root, const SchemaLimits& limits)
-      : root_(root), limits_(limits), builder_(limits.nodes) {}
+      : root_(root), limits_(limits), builder_(limits.nodes), exclusion_(root) {}
 
   absl::StatusOr<std::shared_ptr<const Grammar>> Run() {
     BATON_ASSIGN_OR_RETURN(const NodeId root, RuleOf(root_, ""));
@@ -60,6 +61,7 @@ class Compiler {
   absl::Status FillKinds(NodeId rule, unsigned kinds, const json::Value& schema, const std::string& pointer);
   absl::Status FillNumber(NodeId rule, bool fractions, const json::Value& schema, const std::string& pointer);
   absl::Status FillAlternatives(NodeId rule, const json::Value& list, const std::string& pointer);
+  absl::Status CheckExclusive(const json::Array& schemas, const std::string& pointer);
   absl::Status FillEnum(NodeId rule, const json::Array& values, const json::Value& schema,
                         const std::string& pointer);
   absl::Status FillReference(NodeId rule, const json::Value& reference, const std::string& pointer);
@@ -77,6 +79,7 @@ class Compiler {
   const json::Value& root_;
   const SchemaLimits& limits_;
   Builder builder_;
+  Exclusion exclusion_;
   std::map<const json::Value*, NodeId> rules_;
   int depth_ = 0;
 };
@@ -103,6 +106,7 @@ absl::Status Compiler::Fill(NodeId rule, const json::Value& schema, const std::s
     if (name == "allOf" && list->AsArray()->size() != 1) {
       return Error(kInvalidArgument, "'allOf' at '{}' with more than one schema is not supported", pointer);
     }
+    if (name == "oneOf") BATON_RETURN_IF_ERROR(CheckExclusive(*list->AsArray(), pointer));
     return FillAlternatives(rule, *list, Below(pointer, name));
   }
   if (const json::Value* value = schema.Find("const"); value != nullptr) {
@@ -152,13 +156,21 @@ absl::Status Compiler::FillNumber(NodeId rule, bool fractions, const json::Value
   const bool from_zero = minimum != nullptr && minimum->Number() == 0 && schema.Find("maximum") == nullptr &&
                          schema.Find("exclusiveMinimum") == nullptr &&
                          schema.Find("exclusiveMaximum") == nullptr;
-  if (!from_zero) {
-    return Error(
-        kInvalidArgument,
-        "bounds of a 'number' at '{}' are not supported, but for a minimum of 0; an 'integer' has them",
-        pointer);
+  Become(rule, from_zero ? builder_.NumberFromZero() : builder_.NumberBetween(FractionsOf(schema), *range));
+  return {};
+}
+
+/// A grammar lets through what any of its alternatives does: right for `oneOf` where no value is of two.
+absl::Status Compiler::CheckExclusive(const json::Array& schemas, const std::string& pointer) {
+  for (std::size_t i = 0; i < schemas.size() && schemas.size() <= limits_.alternatives; ++i) {
+    for (std::size_t j = i + 1; j < schemas.size(); ++j) {
+      if (exclusion_.Exclude(schemas[i], schemas[j])) continue;
+      return Error(kInvalidArgument,
+                   "a value may fit schemas {} and {} of 'oneOf' at '{}': give them different types, or a "
+                   "required property with different constants; or write 'anyOf'",
+                   i, j, pointer);
+    }
   }
-  Become(rule, builder_.NumberFromZero());
   return {};
 }
 
@@ -206,25 +218,10 @@ absl::Status Compiler::FillEnum(NodeId rule, const json::Array& values, const js
 absl::Status Compiler::FillReference(NodeId rule, const json::Value& reference, const std::string& pointer) {
   const std::string* text = reference.AsString();
   if (text == nullptr) return Error(kInvalidArgument, "'$ref' at '{}' must be a string", pointer);
-  if (*text == "#") {
-    BATON_ASSIGN_OR_RETURN(const NodeId target, RuleOf(root_, ""));
+  if (const json::Value* schema = Referred(root_, *text); schema != nullptr) {
+    BATON_ASSIGN_OR_RETURN(const NodeId target, RuleOf(*schema, text->substr(1)));
     Become(rule, target);
     return {};
-  }
-  for (const std::string_view folder : {"$defs", "definitions"}) {
-    const std::string prefix = fmt::format("#/{}/", folder);
-    if (!text->starts_with(prefix)) continue;
-    const json::Value* definitions = root_.Find(folder);
-    if (definitions == nullptr || definitions->AsObject() == nullptr) break;
-    const std::string_view wanted = std::string_view(*text).substr(prefix.size());
-    for (const auto& [name, schema] : *definitions->AsObject()) {
-      const std::string below = Below(prefix.substr(1, prefix.size() - 2), name);
-      if (name != wanted && below.substr(prefix.size() - 1) != wanted) continue;
-      BATON_ASSIGN_OR_RETURN(const NodeId target, RuleOf(schema, below));
-      Become(rule, target);
-      return {};
-    }
-    break;
   }
   return Error(kInvalidArgument,
                "'$ref' at '{}' must be '#' or name a schema in '#/$defs' or '#/definitions'", pointer);

@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::int64_t kIntegerMax = 999'999'999'999'999'999;
 
-constexpr std::array<std::string_view, 12> kAnnotations = {
-    "title",    "description", "default",  "examples",  "$schema", "$id",
-    "$comment", "deprecated",  "readOnly", "writeOnly", "$defs",   "definitions"};
+constexpr std::array<std::string_view, 13> kAnnotations = {
+    "title",         "description", "default",  "examples",  "$schema", "$id",        "$comment",
+    "discriminator", "deprecated",  "readOnly", "writeOnly", "$defs",   "definitions"};
 
 struct Keyword {
   std::string_view name;
@@ -153,6 +153,17 @@ absl::StatusOr<Builder::Counts> CountsOf(const json::Value& schema, std::string_
     if (name == most) counts.most = *number;
   }
   return counts;
+}
+
+IntegerRange FractionsOf(const json::Value& schema) {
+  IntegerRange range{.low = -kIntegerMax, .high = kIntegerMax};
+  for (const std::string_view name : {"minimum", "exclusiveMinimum"}) {
+    if (const json::Value* bound = schema.Find(name)) range.low = std::max(range.low, *bound->AsInt());
+  }
+  for (const std::string_view name : {"maximum", "exclusiveMaximum"}) {
+    if (const json::Value* bound = schema.Find(name)) range.high = std::min(range.high, *bound->AsInt());
+  }
+  return range;
 }
 
 absl::StatusOr<std::optional<IntegerRange>> RangeOf(const json::Value& schema, std::string_view pointer) {

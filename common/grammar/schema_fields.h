@@ -41,10 +41,9 @@ enum Kind : unsigned {
 [[nodiscard]] absl::StatusOr<Builder::Counts> CountsOf(const json::Value& schema, std::string_view pointer,
                                                        std::string_view least, std::string_view most,
                                                        const SchemaLimits& limits);
-struct IntegerRange {
-  std::int64_t low = 0;
-  std::int64_t high = 0;
-};
+/// The bounds without a look at whether they themselves belong to it. Of a schema for which `RangeOf` is
+/// good.
+[[nodiscard]] IntegerRange FractionsOf(const json::Value& schema);
 /// The whole numbers that the four bounds allow; nothing where there is no bound.
 [[nodiscard]] absl::StatusOr<std::optional<IntegerRange>> RangeOf(const json::Value& schema,
                                                                   std::string_view pointer);

@@ -132,9 +132,9 @@ bool Validates(const Value& value, const Value& unresolved, const Value& root) {
   for (const std::string_view name : {"anyOf", "oneOf", "allOf"}) {
     const Value* list = schema.Find(name);
     if (list == nullptr) continue;
-    const bool fits = std::any_of(list->AsArray()->begin(), list->AsArray()->end(),
-                                  [&](const Value& one) { return Validates(value, one, root); });
-    if (!fits) return false;
+    const auto fits = std::count_if(list->AsArray()->begin(), list->AsArray()->end(),
+                                    [&](const Value& one) { return Validates(value, one, root); });
+    if (fits == 0 || (name == "oneOf" && fits != 1)) return false;
   }
   const std::string text = json::Serialize(value);
   if (const Value* only = schema.Find("const"); only != nullptr && json::Serialize(*only) != text)
@@ -151,6 +151,12 @@ bool Validates(const Value& value, const Value& unresolved, const Value& root) {
       return false;
   }
   if (value.IsNumber() && !Bounded(value.Number(), schema, "minimum", "maximum")) return false;
+  for (const std::string_view name : {"exclusiveMinimum", "exclusiveMaximum"}) {
+    const Value* bound = value.IsNumber() ? schema.Find(name) : nullptr;
+    if (bound == nullptr) continue;
+    if (name == "exclusiveMinimum" ? value.Number() <= bound->Number() : value.Number() >= bound->Number())
+      return false;
+  }
   if (const std::string* s = value.AsString(); s != nullptr) {
     if (!Bounded(static_cast<double>(Characters(*s)), schema, "minLength", "maxLength")) return false;
   }
@@ -186,7 +192,9 @@ Value RandomValue(const Value& unresolved, const Value& root, RandomStream& rand
   if (kind == "integer")
     return random.Between(Integer(schema, "minimum", -99'999), Integer(schema, "maximum", 99'999));
   if (kind == "number")
-    return static_cast<double>(random.Between(Integer(schema, "minimum", -9999), 9999)) / 8;
+    return static_cast<double>(
+               random.Between(8 * Integer(schema, "minimum", -9999), 8 * Integer(schema, "maximum", 9999))) /
+           8;
   if (kind == "string") {
     const std::int64_t least = Integer(schema, "minLength", 0);
     return RandomText(random, least, Integer(schema, "maxLength", least + 8));

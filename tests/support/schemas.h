@@ -6,7 +6,7 @@
 namespace baton::test {
 
 /// Schemas that together use every supported keyword.
-inline constexpr std::array<std::string_view, 10> kSchemas = {
+inline constexpr std::array<std::string_view, 11> kSchemas = {
     R"({"type":"object","properties":{"name":{"type":"string","maxLength":5})"
     R"(,"age":{"type":"integer","minimum":0,)"
     R"("maximum":120},"ok":{"type":"boolean"}},"required":["name","ok"],"additionalProperties":false})",
@@ -24,6 +24,10 @@ inline constexpr std::array<std::string_view, 10> kSchemas = {
     R"({"type":"object"})",
     R"({"oneOf":[{"type":"number","minimum":0},{"type":"object","properties":{"next":{"$ref":"#"}},)"
     R"("required":["next"],"additionalProperties":false}],"title":"chain","description":"ends in a number"})",
+    R"({"oneOf":[{"$ref":"#/$defs/cat"},{"$ref":"#/$defs/dog"}],"discriminator":{"propertyName":"kind"},)"
+    R"("$defs":{"cat":{"type":"object","properties":{"kind":{"const":"cat"},"weight":{"type":"number",)"
+    R"("minimum":-1,"maximum":2}},"required":["kind","weight"]},"dog":{"type":"object","properties":)"
+    R"({"kind":{"enum":["dog","wolf"]}},"required":["kind"],"additionalProperties":{"type":"null"}}}})",
     R"({"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"},"c":{"type":"null"},)"
     R"("a\nb":{"type":"array"}},"additionalProperties":false})",
 };

@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include <catch2/catch.hpp>
+#include <fmt/format.h>
 
 #include "common/base/random.h"
 #include "common/grammar/grammar.h"
@@ -52,6 +53,39 @@ TEST_CASE("whole numbers between two bounds are exactly the grammar's") {
   }
   CHECK(Accepts(*Of(R"({"exclusiveMinimum":4,"exclusiveMaximum":6,"type":"integer"})"), "5"));
   CHECK_FALSE(Accepts(*Of(R"({"exclusiveMinimum":4,"exclusiveMaximum":6,"type":"integer"})"), "4"));
+}
+
+TEST_CASE("numbers between bounds are the grammar's, written without an exponent") {
+  struct Bounds {
+    std::string_view schema;
+    double low;
+    double high;
+    bool open_low;
+    bool open_high;
+  };
+  for (const Bounds& bounds :
+       {Bounds{R"("minimum":0,"maximum":1)", 0, 1, false, false},
+        Bounds{R"("exclusiveMinimum":0,"exclusiveMaximum":1)", 0, 1, true, true},
+        Bounds{R"("exclusiveMinimum":0)", 0, 1e17, true, false},
+        Bounds{R"("maximum":-2)", -1e17, -2, false, false},
+        Bounds{R"("minimum":-3,"exclusiveMaximum":12)", -3, 12, false, true},
+        Bounds{R"("minimum":-3,"exclusiveMinimum":-3,"maximum":-1)", -3, -1, true, false}}) {
+    const auto grammar = Of(fmt::format(R"({{"type":"number",{}}})", bounds.schema));
+    for (int hundredths = -450; hundredths <= 1450; ++hundredths) {
+      const double number = hundredths / 100.0;
+      const bool inside = (bounds.open_low ? number > bounds.low : number >= bounds.low) &&
+                          (bounds.open_high ? number < bounds.high : number <= bounds.high);
+      for (const std::string& text : {fmt::format("{:.2f}", number), fmt::format("{:g}", number)}) {
+        INFO(bounds.schema << " " << text);
+        const bool written = text.find(".00") == std::string::npos;
+        REQUIRE(Accepts(*grammar, text) == (inside && written && text != "-0"));
+      }
+    }
+    CHECK_FALSE(Accepts(*grammar, "1e0"));
+    CHECK_FALSE(Accepts(*grammar, "0.999999999999999999"));
+  }
+  CHECK(Accepts(*Of(R"({"type":"number","exclusiveMaximum":1})"), "0.99999999999999"));
+  CHECK(Accepts(*Of(R"({"type":"number","maximum":1})"), "1.0"));
 }
 
 TEST_CASE("one space after a separator is allowed, other white space is not") {
