@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "common/hardware/catalogue.h"
+#include "simulator/fleet.h"
+#include "simulator/workload.h"
+
+/// One simulated run: a workload through a fleet.
+namespace baton::simulator {
+
+/// kNative: Baton as it is built, on the calibrated models. kSplitwise: the reference simulator of the paper
+/// exactly, its own batching and performance table included; only placement is shared code.
+enum class Mode { kNative, kSplitwise };
+
+/// Names are those of the command line: docs/POLICY.md.
+struct RunOptions {
+  Mode mode = Mode::kNative;
+  std::string model;                  // of the catalogue
+  std::string policy = "mixed-pool";  // random, round-robin, token-jsq, mixed-pool, cost, ...
+  std::uint64_t seed = 0;
+  double warm_up_s = 0;         // requests that arrive earlier count in no statistic
+  bool keep_timelines = false;  // of machines, for plots and the Perfetto trace
+  /// Called now and then with the share done in [0, 1]; false ends the run, which then holds what it has.
+  std::function<bool(double)> progress;
+};
+
+enum class RequestEnd { kDone, kRefused, kFailed, kUnfinished };
+
+/// Times in seconds. TTFT counts from arrival; TBT is the mean time between this request's tokens.
+struct RequestOutcome {
+  std::int64_t request = 0;  // index into the workload
+  RequestEnd end = RequestEnd::kUnfinished;
+  double queue_s = 0;  // arrival to the start of its prompt
+  double ttft_s = 0;
+  double tbt_s = 0;  // kSplitwise: (response - ttft) / output tokens, as the reference has it
+  double response_s = 0;
+  double second_token_s = 0;  // from the prompt's end to the first decode step: transfer and waiting
+  double transfer_s = 0;
+  std::int32_t prefill_machine = -1;  // index into RunResult::machines
+  std::int32_t decode_machine = -1;
+  std::int32_t preemptions = 0;
+  std::int64_t reused_tokens = 0;
+};
+
+/// One piece of a machine's time in which nothing changed.
+struct TimelineSlice {
+  double start_s = 0;
+  double end_s = 0;
+  std::int32_t prompts = 0;
+  std::int32_t prompt_tokens = 0;
+  std::int32_t decodes = 0;
+  double watts = 0;
+};
+
+struct MachineUse {
+  std::string name;  // "prefill-3"
+  std::int32_t pool = 0;
+  double busy_s = 0;
+  double energy_j = 0;
+  double peak_kv_share = 0;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::vector<TimelineSlice> timeline;  // where asked for
+};
+
+struct RunResult {
+  std::vector<RequestOutcome> requests;  // in order of the workload
+  std::vector<MachineUse> machines;
+  double span_s = 0;  // from the first arrival to the last end
+  double last_arrival_s = 0;
+  bool backlog_grows =
+      false;  // unstable: more waits at the end of arrivals than at their middle, see stats.h
+  bool interrupted = false;
+  double extrapolated_share = 0;  // of step times that lie outside what the model was fitted on
+};
+
+/// Runs `workload` on `fleet` to its end. Deterministic: equal arguments, equal bits. Errors name the pool,
+/// machine, model or policy that the catalogue does not have, or a model that does not fit.
+[[nodiscard]] absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetSpec& fleet,
+                                            const Workload& workload, const RunOptions& options);
+
+}  // namespace baton::simulator
