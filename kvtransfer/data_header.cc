@@ -3,12 +3,13 @@
 #include <type_traits>
 
 #include "common/base/check.h"
+#include "common/base/crc32c.h"
 #include "common/base/error.h"
 
 namespace baton::kvtransfer {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;  // 1: the checksum was the payload's alone
 
 template <typename T>
 void Put(std::string& out, T value) {
@@ -47,6 +48,13 @@ std::string EncodeDataHeader(const DataHeader& header) {
     Put(out, run.blocks.count);
   }
   return out;
+}
+
+std::uint32_t BeginChecksum(const DataHeader& header) {
+  DataHeader zeroed = header;
+  zeroed.crc = 0;
+  const std::string bytes = EncodeDataHeader(zeroed);
+  return Crc32c(std::as_bytes(std::span(bytes.data(), bytes.size())));
 }
 
 absl::StatusOr<DataHeader> DecodeDataHeader(std::span<const std::byte> bytes) {

@@ -11,12 +11,13 @@
 #include "common/base/ids.h"
 
 /// The header of a DATA message, the only thing besides KV that the data plane carries. Little-endian:
-///   0  u8  version (1)       1  u8  type (1 data, 2 canary)   2  u16 runs, 0 to 16
+///   0  u8  version (2)       1  u8  type (1 data, 2 canary)   2  u16 runs, 0 to 16
 ///   4  u32 sequence          8  u64 transfer id, high         16 u64 transfer id, low
-///   24 u64 receiver's incarnation                             32 u32 crc32c of the payload
+///   24 u64 receiver's incarnation                             32 u32 crc32c, below
 ///   36 u32 payload bytes     40 runs of 12 bytes: u16 layer, u16 zero, u32 first block, u32 blocks
-/// The payload is the runs' bytes in order: of each run, `blocks` consecutive blocks of one layer of the
-/// receiver's arena.
+/// The checksum is that of the header, with zeros in its own place, followed by the payload: a spoilt index
+/// is as bad as a spoilt byte. The payload is the runs' bytes in order: of each run, `blocks` consecutive
+/// blocks of one layer of the receiver's arena.
 namespace baton::kvtransfer {
 
 inline constexpr std::size_t kDataHeaderBytes = 40;
@@ -46,6 +47,8 @@ struct DataHeader {
 };
 
 [[nodiscard]] std::string EncodeDataHeader(const DataHeader& header);
+/// The header's share of the checksum; continue it with `Crc32c` over the payload.
+[[nodiscard]] std::uint32_t BeginChecksum(const DataHeader& header);
 /// InvalidArgument where `bytes` is no header: wrong version, type, length, run count or payload length.
 [[nodiscard]] absl::StatusOr<DataHeader> DecodeDataHeader(std::span<const std::byte> bytes);
 

@@ -8,22 +8,43 @@
 namespace baton::kvtransfer {
 namespace {
 
-/// Whether `run` lies inside one of `allowed` (sorted, disjoint, maximal).
-bool Contains(const std::vector<BlockRun>& allowed, const BlockRun& run) {
-  auto after =
-      std::ranges::upper_bound(allowed, run.first.value, {}, [](const BlockRun& r) { return r.first.value; });
-  if (after == allowed.begin()) return false;
-  const BlockRun& candidate = *std::prev(after);
-  const std::uint64_t end = std::uint64_t{run.first.value} + run.count;
-  return end <= std::uint64_t{candidate.first.value} + candidate.count;
+/// Whether two runs of one message share a block.
+bool Overlap(const DataRun& a, const DataRun& b) {
+  return a.layer == b.layer && a.blocks.first.value < std::uint64_t{b.blocks.first.value} + b.blocks.count &&
+         b.blocks.first.value < std::uint64_t{a.blocks.first.value} + a.blocks.count;
+}
+
+bool RepeatsItself(const std::vector<DataRun>& runs) {
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (Overlap(runs[i], runs[j])) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
 
 void ReceiveWindows::Open(ReceiveWindow window) {
   const TransferId transfer = window.transfer;
-  const bool fresh = entries_.try_emplace(transfer, Entry{.window = std::move(window)}).second;
+  Entry entry{.window = std::move(window)};
+  for (const BlockRun& run : entry.window.blocks) entry.blocks += run.count;
+  entry.begun.resize(static_cast<std::size_t>(arena_.layout.layers * entry.blocks));
+  const bool fresh = entries_.try_emplace(transfer, std::move(entry)).second;
   BATON_CHECK(fresh, "transfer {} opened twice", transfer);
+}
+
+std::optional<std::size_t> ReceiveWindows::FirstPlace(const Entry& entry, const DataRun& run) const {
+  if (run.layer >= arena_.layout.layers || run.blocks.count == 0) return std::nullopt;
+  std::size_t place = static_cast<std::size_t>(run.layer) * static_cast<std::size_t>(entry.blocks);
+  const std::uint64_t end = std::uint64_t{run.blocks.first.value} + run.blocks.count;
+  for (const BlockRun& granted : entry.window.blocks) {
+    if (run.blocks.first >= granted.first && end <= std::uint64_t{granted.first.value} + granted.count) {
+      return place + (run.blocks.first.value - granted.first.value);
+    }
+    place += granted.count;
+  }
+  return std::nullopt;
 }
 
 bool ReceiveWindows::Close(TransferId transfer) {
@@ -48,9 +69,18 @@ absl::StatusOr<std::vector<std::span<std::byte>>> ReceiveWindows::Place(const Da
   const std::size_t block_bytes = arena_.layout.BlockBytes();
   std::vector<std::span<std::byte>> places;
   std::uint64_t bytes = 0;
+  if (RepeatsItself(header.runs)) {
+    return Error(kInvalidArgument, "transfer {}: a message names a block twice", header.transfer);
+  }
   for (const DataRun& run : header.runs) {
-    if (run.layer >= arena_.layout.layers || run.blocks.count == 0 || !Contains(window.blocks, run.blocks)) {
+    const std::optional<std::size_t> first = FirstPlace(entry->second, run);
+    if (!first) {
       return Error(kInvalidArgument, "transfer {}: layer {} blocks {}+{} are not granted", header.transfer,
+                   run.layer, run.blocks.first, run.blocks.count);
+    }
+    const auto begun = entry->second.begun.begin() + static_cast<std::ptrdiff_t>(*first);
+    if (std::find(begun, begun + run.blocks.count, true) != begun + run.blocks.count) {
+      return Error(kAlreadyExists, "transfer {}: layer {} blocks {}+{} have come already", header.transfer,
                    run.layer, run.blocks.first, run.blocks.count);
     }
     const std::uint64_t offset =
@@ -67,8 +97,13 @@ absl::StatusOr<std::vector<std::span<std::byte>>> ReceiveWindows::Place(const Da
   return places;
 }
 
-void ReceiveWindows::Begin(TransferId transfer) {
-  ++entries_.at(transfer).in_flight;
+void ReceiveWindows::Begin(const DataHeader& header) {
+  Entry& entry = entries_.at(header.transfer);
+  ++entry.in_flight;
+  for (const DataRun& run : header.runs) {
+    const auto begun = entry.begun.begin() + static_cast<std::ptrdiff_t>(FirstPlace(entry, run).value());
+    std::fill(begun, begun + run.blocks.count, true);
+  }
 }
 
 bool ReceiveWindows::End(TransferId transfer) {

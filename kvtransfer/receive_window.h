@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,11 +24,12 @@ class ReceiveWindows {
   /// No message is accepted any more. True where nothing is in flight: drained at once.
   [[nodiscard]] bool Close(TransferId transfer);
   /// Where the payload of `header` goes, in order, or why it may not: unknown or closed transfer, stale
-  /// incarnation, layer or block outside the window, length that differs from the runs'.
+  /// incarnation, layer or block outside the window, length that differs from the runs', or a block that has
+  /// come already: it may be verified by now, and is not written again.
   [[nodiscard]] absl::StatusOr<std::vector<std::span<std::byte>>> Place(const DataHeader& header) const;
-  /// A receive into the window has begun or ended. `End` is true where that was the last one of a closed
-  /// window.
-  void Begin(TransferId transfer);
+  /// A receive into the window has begun, of what `Place` allowed, or ended. `End` is true where that was the
+  /// last one of a closed window.
+  void Begin(const DataHeader& header);
   [[nodiscard]] bool End(TransferId transfer);
 
  private:
@@ -35,7 +37,11 @@ class ReceiveWindows {
     ReceiveWindow window;
     std::int64_t in_flight = 0;
     bool closed = false;
+    std::int64_t blocks = 0;
+    std::vector<bool> begun{};  // [layer][place of the block among those granted]
   };
+  /// Places of `run`'s blocks in `begun`: the first; the rest follow. Nothing where they are not granted.
+  [[nodiscard]] std::optional<std::size_t> FirstPlace(const Entry& entry, const DataRun& run) const;
   ArenaView arena_;
   absl::flat_hash_map<TransferId, Entry> entries_;
 };

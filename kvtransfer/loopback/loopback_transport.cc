@@ -80,8 +80,11 @@ class LoopbackTransport final : public Transport {
       return send;
     }
     for (const auto& piece : message.pieces) {
-      if (checksum_) message.header.crc = Crc32c(piece, message.header.crc);
       message.header.payload_bytes += static_cast<std::uint32_t>(piece.size());
+    }
+    if (checksum_) message.header.crc = BeginChecksum(message.header);
+    for (const auto& piece : message.pieces) {
+      if (checksum_) message.header.crc = Crc32c(piece, message.header.crc);
     }
     target->Receive(message);
     events_->OnSent(send, absl::OkStatus());
@@ -119,9 +122,10 @@ class LoopbackTransport final : public Transport {
       ++counters_.dropped_messages;
       return;
     }
+    windows_->Begin(message.header);
     std::size_t piece = 0;
     std::size_t offset = 0;
-    std::uint32_t crc = 0;
+    std::uint32_t crc = checksum_ ? BeginChecksum(message.header) : 0;
     for (const std::span<std::byte> place : *places) {
       for (std::size_t done = 0; done < place.size();) {
         const auto from = message.pieces[piece].subspan(offset);
@@ -147,6 +151,7 @@ class LoopbackTransport final : public Transport {
       received.status = Error(kDataLoss, "message {}: checksum differs", received.sequence);
     }
     events_->OnReceived(std::move(received));
+    if (windows_->End(message.header.transfer)) events_->OnDrained(message.header.transfer);
   }
 
   const bool checksum_;

@@ -325,9 +325,12 @@ void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
   header.crc = 0;
   operation->list.clear();
   for (const std::span<const std::byte> piece : operation->message.pieces) {
-    if (options_.checksum && !operation->canary) header.crc = Crc32c(piece, header.crc);
     header.payload_bytes += static_cast<std::uint32_t>(piece.size());
     operation->list.push_back({.buffer = const_cast<std::byte*>(piece.data()), .length = piece.size()});
+  }
+  if (options_.checksum && !operation->canary) {
+    header.crc = BeginChecksum(header);
+    for (const auto piece : operation->message.pieces) header.crc = Crc32c(piece, header.crc);
   }
   operation->header = EncodeDataHeader(header);
   const bool one = operation->list.size() == 1;
@@ -419,7 +422,7 @@ ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::si
       return UCS_OK;
     }
     operation->places = *std::move(places);
-    windows_->Begin(header.transfer);
+    windows_->Begin(header);
   }
   if (rendezvous) {
     std::byte* target = operation->places[0].data();
@@ -466,7 +469,7 @@ void UcxTransport::Placed(const ReceiveOperation& operation, const absl::Status&
                     .runs = header.runs,
                     .status = status};
   if (status.ok() && options_.checksum) {
-    std::uint32_t crc = 0;
+    std::uint32_t crc = BeginChecksum(header);
     for (const std::span<std::byte> place : operation.places) crc = Crc32c(place, crc);
     if (crc != header.crc) {
       checksum_failures_.fetch_add(1);

@@ -32,7 +32,7 @@ TEST_CASE("a data header has the documented bytes") {
   const std::string bytes = EncodeDataHeader(Sample());
 
   REQUIRE(bytes.size() == 40 + 2 * 12);
-  CHECK(bytes.substr(0, 8) == std::string("\x01\x01\x02\x00\x04\x03\x02\x01", 8));
+  CHECK(bytes.substr(0, 8) == std::string("\x02\x01\x02\x00\x04\x03\x02\x01", 8));
   CHECK(static_cast<unsigned char>(bytes[8]) == 0x88);
   CHECK(static_cast<unsigned char>(bytes[32]) == 0xef);
   CHECK(bytes.substr(40, 12) == std::string("\x03\0\0\0\x11\0\0\0\x02\0\0\0", 12));
@@ -58,6 +58,17 @@ TEST_CASE("a data header that lies in a field is refused") {
   CHECK_FALSE(with(2, 17).ok());
   CHECK_FALSE(with(39, 0x7f).ok());
   CHECK_FALSE(with(42, 1).ok());
+}
+
+TEST_CASE("the checksum begins with the header: another index, another checksum") {
+  DataHeader header = Sample();
+  const std::uint32_t before = BeginChecksum(header);
+  header.crc = 1;
+  CHECK(BeginChecksum(header) == before);  // its own place counts as zeros
+
+  header.runs[0].blocks.first = BlockIndex(header.runs[0].blocks.first.value + 1);
+
+  CHECK(BeginChecksum(header) != before);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include "common/base/error.h"
 #include "kvtransfer/receive_window.h"
 
 namespace baton::kvtransfer {
@@ -67,13 +68,35 @@ TEST_CASE("data outside its window is refused, whatever the header says") {
 
 TEST_CASE("a closed window takes nothing, and is drained when its last receive has ended") {
   Fixture f;
-  f.windows.Begin(kTransfer);
-  f.windows.Begin(kTransfer);
+  f.windows.Begin(Fixture::Header(0, 2, 1));
+  f.windows.Begin(Fixture::Header(0, 3, 1));
 
   CHECK_FALSE(f.windows.Close(kTransfer));
-  CHECK_FALSE(f.windows.Place(Fixture::Header(0, 2, 1)).ok());
+  CHECK_FALSE(f.windows.Place(Fixture::Header(0, 8, 1)).ok());
   CHECK_FALSE(f.windows.End(kTransfer));
   CHECK(f.windows.End(kTransfer));
+}
+
+TEST_CASE("a block that has come is not written again, whatever comes in the same message") {
+  Fixture f;
+  f.windows.Begin(Fixture::Header(0, 3, 2));
+
+  CHECK(f.windows.Place(Fixture::Header(0, 3, 1)).status().code() == kAlreadyExists);
+  CHECK(f.windows.Place(Fixture::Header(0, 2, 2)).status().code() == kAlreadyExists);
+  CHECK(f.windows.Place(Fixture::Header(0, 2, 1)).ok());
+  CHECK(f.windows.Place(Fixture::Header(1, 3, 2)).ok());
+  CHECK(f.windows.Place(Fixture::Header(0, 8, 1)).ok());
+}
+
+TEST_CASE("a message that names a block twice is refused") {
+  Fixture f;
+  DataHeader twice = Fixture::Header(0, 2, 2);
+  twice.runs.push_back({.layer = 0, .blocks = {.first = BlockIndex(3), .count = 1}});
+  twice.payload_bytes = static_cast<std::uint32_t>(3 * Fixture::Layout().BlockBytes());
+
+  CHECK_FALSE(f.windows.Place(twice).ok());
+  twice.runs[1].layer = 1;
+  CHECK(f.windows.Place(twice).ok());
 }
 
 TEST_CASE("a window without receives is drained as it closes") {

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "kvtransfer/probe.h"
+#include "kvtransfer/receive_side.h"
+#include "kvtransfer/send_side.h"
+#include "kvtransfer/side_host.h"
+#include "tests/scenarios/block_ledger.h"
+#include "tests/scenarios/data_network.h"
+#include "tests/scenarios/world.h"
+
+namespace baton::scenarios {
+
+/// What a worker tells the router.
+struct Report {
+  RequestKey key{};
+  bool released = false;  // else a token
+  bool failed = false;
+  int index = 0;
+  int token = 0;
+};
+
+/// An order of the router.
+struct Order {
+  enum class Kind { kPrefill, kReserve, kCancel } kind = Kind::kCancel;
+  RequestKey key{};
+  int peer = 0;
+  Incarnation peer_incarnation{};
+  std::int64_t prompt_tokens = 0;
+  int tokens = 0;
+};
+
+/// What a process needs of the world around it.
+struct Surroundings {
+  std::function<void(int from, Report)> to_router;
+  std::function<absl::Status(int from, int to, std::string)> to_peer;
+  std::function<absl::StatusOr<kvtransfer::PeerHandle>(int from, int to, Incarnation)> ready;
+  std::function<void(int from, int to, absl::Status)> reset;
+};
+
+/// The answer's `index`-th token: the same whoever computes it.
+[[nodiscard]] int TokenOf(RequestId request, int index);
+
+/// One life of a worker that prefills and decodes: the real sending and receiving sides over a simulated
+/// transport, and a caller that computes, checks and decodes. Every byte that it decodes from is compared.
+class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEvents {
+ public:
+  Node(World& world, DataNetwork& network, const Surroundings& surroundings, int process,
+       const kvtransfer::HandoffOptions& options, const kvtransfer::Probe& probe);
+  ~Node() override;
+
+  [[nodiscard]] Incarnation GetIncarnation() const { return incarnation_; }
+  [[nodiscard]] SimTransport& Wire() { return transport_; }
+
+  void OnOrder(const Order& order);
+  /// The router's connection is lost: all that it gave is cancelled.
+  void CancelAll();
+  /// A frame of the pair connection; false where it is malformed.
+  [[nodiscard]] bool OnFrame(int from, const std::string& frame);
+  void OnPeerLost(int peer, const absl::Status& why);
+  [[nodiscard]] std::string Ping(int peer) const;
+  /// What holds something still; empty where nothing does.
+  [[nodiscard]] std::string Leftover() const;
+
+  // SideHost
+  TimePoint Now() const override { return world_.Now(); }
+  void Post(std::function<void()> work) override;
+  TransferId NewTransfer() override { return {.high = world_.Bits(), .low = world_.Bits()}; }
+  absl::Status Send(WorkerId peer, const peer::Envelope& message) override;
+  absl::StatusOr<kvtransfer::PeerHandle> Ready(WorkerId peer, Incarnation incarnation) const override;
+  void ResetLater(WorkerId peer, const absl::Status& why) override;
+  void Measured(WorkerId, double) override {}
+
+  // TransportEvents
+  void OnReceived(kvtransfer::Received received) override;
+  void OnDrained(TransferId transfer) override;
+  void OnSent(kvtransfer::SendHandle send, const absl::Status& status) override;
+  void OnPeerDown(kvtransfer::PeerHandle, const absl::Status&) override {}
+
+ private:
+  struct Prefilling {
+    Order order{};
+    std::vector<BlockIndex> blocks{};
+    std::int64_t computed = 0;
+    bool ended = false;
+    bool given = false;  // its blocks, by a mutation
+  };
+  struct Decoding {
+    Order order{};
+    std::vector<BlockIndex> blocks{};
+    int reports = 0;  // of on_committed and on_failed
+    bool failed = false;
+    bool over = false;  // of a committed one: decoded or cancelled
+    bool released = false;
+    bool cancelled = false;
+    bool given = false;
+    int next = 0;
+  };
+  void Prefill(const Order& order);
+  void ComputeChunk(RequestKey key);
+  void Reserve(const Order& order);
+  void Committed(RequestKey key);
+  void Failed(RequestKey key, const absl::Status& why);
+  void Released(RequestKey key);
+  void DecodeStep(RequestKey key);
+  void EndDecoding(RequestKey key);
+  void Cancel(RequestKey key);
+  void Tick();
+  void Tell(RequestKey key, bool failed);
+  void FillForNothing(TransferId transfer);
+
+  World& world_;
+  DataNetwork& network_;
+  const Surroundings& around_;
+  const int process_;
+  const Incarnation incarnation_;
+  BlockLedger ledger_;
+  SimTransport transport_;
+  kvtransfer::ReceiveSide receive_;
+  kvtransfer::SendSide send_;
+  std::map<RequestKey, Prefilling> prefilling_;
+  std::map<RequestKey, Decoding> decoding_;
+  TimePoint last_post_{};
+};
+
+}  // namespace baton::scenarios
