@@ -3,22 +3,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/base/check.h"
 #include "common/base/utf8.h"
 #include "common/text/unicode.h"
 
 namespace baton::text {
 namespace {
 
-/// Calls a function with a value of whichever type the variant holds.
-template <typename... Functions>
-struct Overloaded : Functions... {
-  using Functions::operator()...;
-};
-template <typename... Functions>
-Overloaded(Functions...) -> Overloaded<Functions...>;
-
-/// What a character is to a class: characters of one kind, not 0, are matches; `joins`: in runs.
+/// What a character is to a class: characters of one kind, not 0, are matches.
 int KindIn(Pattern::Class characters, char32_t code) {
   switch (characters) {
     case Pattern::Class::kPunctuation:
@@ -62,10 +53,10 @@ void FindText(const std::string& wanted, std::string_view text, std::vector<Text
   }
 }
 
-void FindByHand(SplitPattern pattern, std::string_view text, std::vector<TextPart>& parts) {
+void FindByHand(SplitPattern pattern, std::string_view text, std::vector<TextPart>& parts,
+                std::uint64_t* steps) {
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = FirstWord(pattern, text.substr(at));
-    BATON_CHECK(length > 0 && length <= text.size() - at, "a word of {} of {} bytes", length, text.size());
+    const std::size_t length = FirstWord(pattern, text.substr(at), steps);
     parts.push_back({at, at + length, true});
     at += length;
   }
@@ -88,21 +79,22 @@ absl::StatusOr<Pattern> Pattern::OfRegex(const std::string& regex) {
   return Pattern(What(*std::move(other)));
 }
 
-absl::Status Pattern::Find(std::string_view text, std::vector<TextPart>& parts) const {
-  return std::visit(Overloaded{[&](Class characters) {
-                                 FindClass(characters, text, parts);
-                                 return absl::OkStatus();
-                               },
-                               [&](const std::string& wanted) {
-                                 FindText(wanted, text, parts);
-                                 return absl::OkStatus();
-                               },
-                               [&](SplitPattern pattern) {
-                                 FindByHand(pattern, text, parts);
-                                 return absl::OkStatus();
-                               },
-                               [&](const auto& regex) { return regex->Find(text, parts); }},
-                    what_);
+absl::Status Pattern::Find(std::string_view text, std::vector<TextPart>& parts, std::uint64_t* steps) const {
+  if (const auto* pattern = std::get_if<SplitPattern>(&what_)) {
+    FindByHand(*pattern, text, parts, steps);
+    return absl::OkStatus();
+  }
+  if (const auto* linear = std::get_if<std::shared_ptr<const LinearRegex>>(&what_))
+    return (*linear)->Find(text, parts, steps);
+  if (steps != nullptr) *steps += text.size();
+  if (const auto* regex = std::get_if<std::shared_ptr<const BacktrackingRegex>>(&what_))
+    return (*regex)->Find(text, parts);
+  if (const auto* wanted = std::get_if<std::string>(&what_)) {
+    FindText(*wanted, text, parts);
+  } else {
+    FindClass(std::get<Class>(what_), text, parts);
+  }
+  return absl::OkStatus();
 }
 
 std::optional<SplitPattern> Pattern::ByHand() const {

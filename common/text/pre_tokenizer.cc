@@ -158,42 +158,41 @@ bool PreTokenizer::GivesBytes() const {
   return !spell_bytes_ && !steps_.empty() && std::holds_alternative<ByteLevel>(steps_.back());
 }
 
-absl::Status PreTokenizer::Cut(std::string_view piece, bool first, const Visit& visit) const {
-  return CutFrom(0, piece, first, visit);
+absl::Status PreTokenizer::Cut(std::string_view piece, bool first, Sink& sink) const {
+  return CutFrom(0, piece, first, sink);
 }
 
-absl::Status PreTokenizer::CutFrom(std::size_t step, std::string_view piece, bool first,
-                                   const Visit& visit) const {
+absl::Status PreTokenizer::CutFrom(std::size_t step, std::string_view piece, bool first, Sink& sink) const {
   if (piece.empty()) return absl::OkStatus();
   if (step == steps_.size()) {
-    visit(piece);
+    sink.word(piece);
     return absl::OkStatus();
   }
-  return std::visit([&](const auto& part) { return CutAt(part, step, piece, first, visit); }, steps_[step]);
+  return std::visit([&](const auto& part) { return CutAt(part, step, piece, first, sink); }, steps_[step]);
 }
 
 absl::Status PreTokenizer::CutAt(const Split& split, std::size_t step, std::string_view piece, bool first,
-                                 const Visit& visit) const {
+                                 Sink& sink) const {
   const std::optional<SplitPattern> known = split.pattern.ByHand();
   if (known && split.behavior == SplitBehavior::kIsolated) {  // its matches cover the text
     for (std::string_view rest = piece; !rest.empty(); first = false) {
-      const std::size_t length = FirstWord(*known, rest);
-      BATON_RETURN_IF_ERROR(CutFrom(step + 1, rest.substr(0, length), first, visit));
+      const std::size_t length = FirstWord(*known, rest, &sink.steps);
+      BATON_RETURN_IF_ERROR(CutFrom(step + 1, rest.substr(0, length), first, sink));
       rest.remove_prefix(length);
     }
     return absl::OkStatus();
   }
   std::vector<TextPart> parts;
-  BATON_RETURN_IF_ERROR(split.pattern.Find(piece, parts));
+  BATON_RETURN_IF_ERROR(split.pattern.Find(piece, parts, &sink.steps));
   for (const TextPart& word : WordsOf(std::move(parts), split.behavior, split.invert)) {
     BATON_RETURN_IF_ERROR(
-        CutFrom(step + 1, piece.substr(word.begin, word.end - word.begin), first && word.begin == 0, visit));
+        CutFrom(step + 1, piece.substr(word.begin, word.end - word.begin), first && word.begin == 0, sink));
   }
   return absl::OkStatus();
 }
 
 absl::Status PreTokenizer::CutAt(const ByteLevel& bytes, std::size_t step, std::string_view piece, bool first,
-                                 const Visit& visit) const {
+                                 Sink& sink) const {
   std::string prefixed;
   if (bytes.add_prefix_space && piece.front() != ' ') {
     prefixed = ' ' + std::string(piece);
@@ -201,12 +200,11 @@ absl::Status PreTokenizer::CutAt(const ByteLevel& bytes, std::size_t step, std::
   }
   const bool spells = spell_bytes_ || step + 1 < steps_.size();
   const auto go_on = [&](std::string_view word) {
-    return spells ? CutFrom(step + 1, ToByteLevel(word), first, visit)
-                  : CutFrom(step + 1, word, first, visit);
+    return spells ? CutFrom(step + 1, ToByteLevel(word), first, sink) : CutFrom(step + 1, word, first, sink);
   };
   if (!bytes.use_regex) return go_on(piece);
   while (!piece.empty()) {
-    const std::size_t length = FirstWord(SplitPattern::kGpt2, piece);
+    const std::size_t length = FirstWord(SplitPattern::kGpt2, piece, &sink.steps);
     BATON_RETURN_IF_ERROR(go_on(piece.substr(0, length)));
     piece.remove_prefix(length);
     first = false;
@@ -215,7 +213,7 @@ absl::Status PreTokenizer::CutAt(const ByteLevel& bytes, std::size_t step, std::
 }
 
 absl::Status PreTokenizer::CutAt(const Metaspace& space, std::size_t step, std::string_view piece, bool first,
-                                 const Visit& visit) const {
+                                 Sink& sink) const {
   std::string marked;
   marked.reserve(piece.size() + space.mark.size());
   const bool wanted =
@@ -228,10 +226,10 @@ absl::Status PreTokenizer::CutAt(const Metaspace& space, std::size_t step, std::
       marked += c;
     }
   }
-  if (!space.split) return CutFrom(step + 1, marked, first, visit);
+  if (!space.split) return CutFrom(step + 1, marked, first, sink);
   for (std::string_view rest = marked; !rest.empty(); first = false) {  // a mark begins a word
     const std::size_t length = std::min(rest.find(space.mark, 1), rest.size());
-    BATON_RETURN_IF_ERROR(CutFrom(step + 1, rest.substr(0, length), first, visit));
+    BATON_RETURN_IF_ERROR(CutFrom(step + 1, rest.substr(0, length), first, sink));
     rest.remove_prefix(length);
   }
   return absl::OkStatus();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -32,10 +33,14 @@ class PreTokenizer {
   /// Whether there is a ByteLevel.
   [[nodiscard]] bool IsByteLevel() const;
 
-  using Visit = std::function<void(std::string_view)>;
+  /// Where words go, and what is counted on the way.
+  struct Sink {
+    std::function<void(std::string_view)> word;
+    std::uint64_t steps = 0;  // see `Pattern::Find`
+  };
   /// Hands out the words of `piece`, none empty, in order; `first`: it is where the text begins. Errors as
   /// `Pattern::Find`.
-  [[nodiscard]] absl::Status Cut(std::string_view piece, bool first, const Visit& visit) const;
+  [[nodiscard]] absl::Status Cut(std::string_view piece, bool first, Sink& sink) const;
 
  private:
   struct Split {
@@ -55,13 +60,13 @@ class PreTokenizer {
   using Step = std::variant<Split, ByteLevel, Metaspace>;
   friend struct PreTokenizerReader;
 
-  absl::Status CutFrom(std::size_t step, std::string_view piece, bool first, const Visit& visit) const;
+  absl::Status CutFrom(std::size_t step, std::string_view piece, bool first, Sink& sink) const;
   absl::Status CutAt(const Split& split, std::size_t step, std::string_view piece, bool first,
-                     const Visit& visit) const;
+                     Sink& sink) const;
   absl::Status CutAt(const ByteLevel& bytes, std::size_t step, std::string_view piece, bool first,
-                     const Visit& visit) const;
+                     Sink& sink) const;
   absl::Status CutAt(const Metaspace& space, std::size_t step, std::string_view piece, bool first,
-                     const Visit& visit) const;
+                     Sink& sink) const;
 
   std::vector<Step> steps_;
   bool spell_bytes_ = false;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -18,7 +19,8 @@ enum class SplitPattern {
 [[nodiscard]] std::optional<SplitPattern> FindSplitPattern(std::string_view regex);
 
 /// The length of the first word of `text`, which is valid UTF-8 and not empty. Splitting all of a text so
-/// takes linear time.
-[[nodiscard]] std::size_t FirstWord(SplitPattern pattern, std::string_view text);
+/// takes linear time; `looks`, where it is given, counts the characters looked at.
+[[nodiscard]] std::size_t FirstWord(SplitPattern pattern, std::string_view text,
+                                    std::uint64_t* looks = nullptr);
 
 }  // namespace baton::text

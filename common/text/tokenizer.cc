@@ -86,6 +86,7 @@ struct Tokenizer::State {
   struct Scratch {
     Bpe::Scratch bpe;
     std::vector<TokenId> word;
+    std::uint64_t split_steps = 0;
     absl::Status status;  // the first that was not OK
   };
   void EncodePiece(std::string_view piece, bool first, Scratch& scratch, std::vector<TokenId>& ids) const;
@@ -177,8 +178,9 @@ void Tokenizer::State::EncodeNormalized(std::string_view text, bool first, Scrat
       return;
     }
     const bool begins = first && piece.text.data() == text.data();
-    scratch.status.Update(pre_tokenizer.Cut(piece.text, begins,
-                                            [&](std::string_view word) { EncodeWord(word, scratch, ids); }));
+    PreTokenizer::Sink sink{.word = [&](std::string_view word) { EncodeWord(word, scratch, ids); }};
+    scratch.status.Update(pre_tokenizer.Cut(piece.text, begins, sink));
+    scratch.split_steps += sink.steps;
   });
 }
 
@@ -274,6 +276,7 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
       state_->EncodePiece(piece.text, piece.text.data() == utf8.data(), scratch, ids);
     }
   });
+  if (options.steps != nullptr) *options.steps += scratch.split_steps + scratch.bpe.Steps();
   BATON_RETURN_IF_ERROR(scratch.status);
   if (options.add_special_tokens) ids.insert(ids.end(), state_->after.begin(), state_->after.end());
   return ids;

@@ -20,6 +20,8 @@ struct EncodeOptions {
   /// Whether the post-processor's template (a BOS token, say) is applied: plain prompts yes, rendered chats
   /// no.
   bool add_special_tokens = true;
+  /// Where given, the work done is added: characters looked at to split the text, pairs looked at to merge.
+  std::uint64_t* steps = nullptr;
 };
 
 /// A Hugging Face `tokenizer.json`. Immutable after `Load`; safe to share between threads.

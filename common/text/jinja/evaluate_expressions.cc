@@ -78,6 +78,11 @@ absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const DictLiteral& no
 
 absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Attribute& node) {
   BATON_ASSIGN_OR_RETURN(const Value object, EvaluateObject(*node.object));
+  // The pairs of groupby are tuples with names.
+  if (object.IsTuple() && object.AsList()->size() == 2) {
+    if (node.name == "grouper") return object.AsList()->front();
+    if (node.name == "list") return object.AsList()->back();
+  }
   if (const Value::Dict* dict = object.AsDict()) {
     BATON_RETURN_IF_ERROR(AtPosition(at, budget_.Look(dict->size())));
   }
@@ -144,7 +149,9 @@ absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Apply& node) {
     BATON_ASSIGN_OR_RETURN(Value value, EvaluateOptional(argument, Value()));
     arguments.push_back(std::move(value));
   }
-  absl::StatusOr<Value> result = node.builtin->apply(subject, arguments, budget_);
+  const bool asks_loop = node.builtin->name == "changed";  // the one method that remembers something
+  absl::StatusOr<Value> result =
+      asks_loop ? LoopChanged(arguments) : node.builtin->apply(subject, arguments, budget_);
   if (!result.ok()) return AtPosition(at, result.status());
   return node.negated ? Value(!result->IsTrue()) : std::move(result);
 }
@@ -157,6 +164,7 @@ absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Call& node) {
     if (!words.ok()) return AtPosition(at, words.status());
     return Error(kInvalidArgument, "{}", *words);
   }
+  if (node.name == "loop") return LoopAgain(at, given);
   if (const Macro* macro = Look(node.name).AsMacro()) return CallMacro(*macro, std::move(given), Value());
   return AtPosition(at, CallFunction(node.name, std::move(given)));
 }

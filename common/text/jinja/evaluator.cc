@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMaxOutputBytes = 32U << 20;
 
 /// What `loop` is in the round `index`.
-Value LoopVariable(std::size_t index, const Value::List& list) {
+Value LoopVariable(std::size_t index, const Value::List& list, int depth) {
   const auto number = [](std::size_t n) { return Value(static_cast<std::int64_t>(n)); };
   const std::size_t count = list.size();
   return Value(Value::Dict{{"index", number(index + 1)},
@@ -24,6 +24,8 @@ Value LoopVariable(std::size_t index, const Value::List& list) {
                            {"first", Value(index == 0)},
                            {"last", Value(index + 1 == count)},
                            {"length", number(count)},
+                           {"depth", Value(std::int64_t{depth} + 1)},
+                           {"depth0", Value(std::int64_t{depth})},
                            {"previtem", index == 0 ? Value() : list[index - 1]},
                            {"nextitem", index + 1 == count ? Value() : list[index + 1]}});
 }
@@ -103,8 +105,7 @@ absl::Status Rendering::RunNode(Position, const Output& node) {
   return Write(node.value.at, *text);
 }
 
-absl::StatusOr<Value::List> Rendering::Chosen(const For& node) {
-  BATON_ASSIGN_OR_RETURN(const Value iterable, Evaluate(node.iterable));
+absl::StatusOr<Value::List> Rendering::Chosen(const For& node, const Value& iterable) {
   absl::StatusOr<Value::List> list = ElementsOf(iterable, budget_);
   if (!list.ok()) return AtPosition(node.iterable.at, list.status());
   if (node.condition == nullptr) return list;
@@ -121,19 +122,53 @@ absl::StatusOr<Value::List> Rendering::Chosen(const For& node) {
 }
 
 absl::Status Rendering::RunNode(Position at, const For& node) {
-  BATON_ASSIGN_OR_RETURN(const Value::List list, Chosen(node));
+  BATON_ASSIGN_OR_RETURN(const Value iterable, Evaluate(node.iterable));
+  return RunLoop(at, node, iterable, /*depth=*/0);
+}
+
+absl::Status Rendering::RunLoop(Position at, const For& node, const Value& iterable, int depth) {
+  BATON_ASSIGN_OR_RETURN(const Value::List list, Chosen(node, iterable));
   if (list.empty()) return Run(node.otherwise);
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    BATON_RETURN_IF_ERROR(AtPosition(at, budget_.Step()));
+  loops_.push_back({.node = &node, .depth = depth, .last_changed = {}});
+  absl::Status status;
+  for (std::size_t i = 0; status.ok() && i < list.size(); ++i) {
+    status = AtPosition(at, budget_.Step());
+    if (!status.ok()) break;
     scopes_.emplace_back();
-    scopes_.back().emplace("loop", LoopVariable(i, list));
-    absl::Status status = Assign(at, node.targets, list[i]);
+    scopes_.back().emplace("loop", LoopVariable(i, list, depth));
+    status = Assign(at, node.targets, list[i]);
     if (status.ok()) status = Run(node.body);
     scopes_.pop_back();
-    BATON_RETURN_IF_ERROR(status);
     if (std::exchange(flow_, Flow::kNormal) == Flow::kBreak) break;
   }
-  return absl::OkStatus();
+  loops_.pop_back();
+  return status;
+}
+
+absl::StatusOr<Value> Rendering::LoopAgain(Position at, const GivenArguments& given) {
+  const Loop* loop = loops_.size() > loops_base_ ? &loops_.back() : nullptr;
+  if (loop == nullptr || !loop->node->recursive)
+    return TemplateError(at, "loop() outside of a recursive loop");
+  if (given.positional.size() != 1 || !given.named.empty()) return TemplateError(at, "loop() takes one list");
+  std::string outside = std::exchange(output_, {});
+  const bool captured = std::exchange(captures_, true);
+  const absl::Status status = RunLoop(at, *loop->node, given.positional[0], loop->depth + 1);
+  captures_ = captured;
+  std::string inside = std::exchange(output_, std::move(outside));
+  BATON_RETURN_IF_ERROR(status);
+  return Value(std::move(inside));
+}
+
+absl::StatusOr<Value> Rendering::LoopChanged(const std::vector<Value>& values) {
+  if (loops_.size() <= loops_base_) return Error(kInvalidArgument, "changed is a method of loop");
+  Value now = Value::Tuple(values);
+  std::optional<Value>& last = loops_.back().last_changed;
+  bool same = false;
+  if (last) {
+    BATON_ASSIGN_OR_RETURN(same, Equal(*last, now, budget_));
+  }
+  last = std::move(now);
+  return Value(!same);
 }
 
 absl::Status Rendering::RunNode(Position, const Break&) {
@@ -188,13 +223,41 @@ absl::Status Rendering::RunNode(Position at, const Set& node) {
   return Assign(at, node.targets, value);
 }
 
-absl::Status Rendering::RunNode(Position, const SetBlock& node) {
+absl::StatusOr<Value> Rendering::Filtered(const Statements& body, const Expression* filters) {
   scopes_.emplace_back();
-  absl::StatusOr<Value> text = Capture(node.body);
+  absl::StatusOr<Value> text = Capture(body);
   scopes_.pop_back();
-  BATON_RETURN_IF_ERROR(text.status());
-  scopes_.back().insert_or_assign(node.variable, *std::move(text));
+  if (!text.ok() || filters == nullptr) return text;
+  scopes_.emplace_back();
+  scopes_.back().emplace(kBlockText, *std::move(text));
+  text = Evaluate(*filters);
+  scopes_.pop_back();
+  return text;
+}
+
+absl::Status Rendering::RunNode(Position, const SetBlock& node) {
+  BATON_ASSIGN_OR_RETURN(Value text, Filtered(node.body, node.filtered.get()));
+  scopes_.back().insert_or_assign(node.variable, std::move(text));
   return absl::OkStatus();
+}
+
+absl::Status Rendering::RunNode(Position at, const FilterBlock& node) {
+  BATON_ASSIGN_OR_RETURN(const Value value, Filtered(node.body, &node.filtered));
+  const absl::StatusOr<std::string> text = Printed(value, budget_);
+  if (!text.ok()) return AtPosition(at, text.status());
+  return Write(at, *text);
+}
+
+absl::Status Rendering::RunNode(Position, const With& node) {
+  Variables variables;
+  for (std::size_t i = 0; i < node.variables.size(); ++i) {
+    BATON_ASSIGN_OR_RETURN(Value value, Evaluate(node.values[i]));
+    variables.insert_or_assign(node.variables[i], std::move(value));
+  }
+  scopes_.push_back(std::move(variables));
+  const absl::Status status = Run(node.body);
+  scopes_.pop_back();
+  return status;
 }
 
 absl::Status Rendering::RunNode(Position, const DefineMacro& node) {

@@ -32,6 +32,8 @@ class ExpressionParser {
   absl::StatusOr<Expression> ParseTuple();
   /// The same without `if ... else`, which the list of a loop may not have bare.
   absl::StatusOr<Expression> ParseOr();
+  /// `name(arguments) | name ...` over `subject`: the filters of a block.
+  absl::StatusOr<Expression> ParseFilters(Expression subject);
 
  private:
   using Level = absl::StatusOr<Expression> (ExpressionParser::*)();
@@ -57,6 +59,7 @@ class ExpressionParser {
   absl::StatusOr<Expression> ParseFiltersAndTests(Expression subject);
   absl::StatusOr<Expression> ParseAttribute(Expression object);
   absl::StatusOr<Expression> ParseSubscript(Expression object);
+  /// A filter, whose name comes next.
   absl::StatusOr<Expression> ParseFilter(Expression subject);
   absl::StatusOr<Expression> ParseTest(Expression subject);
   /// Whether a test's argument comes without parentheses: `is divisibleby 3`.

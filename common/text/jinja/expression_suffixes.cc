@@ -30,7 +30,7 @@ absl::StatusOr<Expression> ExpressionParser::ParsePostfix(Expression subject) {
 
 absl::StatusOr<Expression> ExpressionParser::ParseFiltersAndTests(Expression subject) {
   for (;;) {
-    if (tokens_.AtOperator("|")) {
+    if (tokens_.SkipOperator("|")) {
       BATON_ASSIGN_OR_RETURN(subject, ParseFilter(std::move(subject)));
     } else if (tokens_.AtName("is")) {
       BATON_ASSIGN_OR_RETURN(subject, ParseTest(std::move(subject)));
@@ -67,8 +67,8 @@ absl::StatusOr<Expression> ExpressionParser::Apply(Position at, Expression subje
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseCall(const Token& name) {
-  constexpr std::array<std::string_view, 6> kFunctions = {"raise_exception", "namespace", "range", "dict",
-                                                          "strftime_now",    "caller"};
+  constexpr std::array<std::string_view, 7> kFunctions = {"raise_exception", "namespace", "range", "dict",
+                                                          "strftime_now",    "caller",    "loop"};
   const bool known = std::ranges::find(kFunctions, name.text) != kFunctions.end();
   if (!known && !tokens_.DefinesMacro(name.text)) {
     return TemplateError(name.at, "function '{}' is not supported", name.text);
@@ -163,8 +163,14 @@ absl::StatusOr<ExpressionParser::GivenArguments> ExpressionParser::ParseArgument
   return given;
 }
 
+absl::StatusOr<Expression> ExpressionParser::ParseFilters(Expression subject) {
+  do {
+    BATON_ASSIGN_OR_RETURN(subject, ParseFilter(std::move(subject)));
+  } while (tokens_.SkipOperator("|"));
+  return subject;
+}
+
 absl::StatusOr<Expression> ExpressionParser::ParseFilter(Expression subject) {
-  tokens_.Next();
   const Token name = tokens_.Next();
   const Builtin* filter = name.kind == Kind::kName ? FindFilter(name.text) : nullptr;
   if (filter == nullptr) return TemplateError(name.at, "filter '{}' is not supported", name.text);

@@ -47,6 +47,7 @@ absl::StatusOr<Value> Rendering::CallMacro(const Macro& macro, GivenArguments gi
   if (!caller.IsUndefined()) bound.insert_or_assign("caller", std::move(caller));
   const std::size_t size = scopes_.size();
   const std::size_t outer_base = std::exchange(base_, size);
+  const std::size_t outer_loops = std::exchange(loops_base_, loops_.size());
   if (const auto closure = closures_.find(&macro); closure != closures_.end()) {
     scopes_.push_back(closure->second);
   }
@@ -60,6 +61,7 @@ absl::StatusOr<Value> Rendering::CallMacro(const Macro& macro, GivenArguments gi
   if (text.ok()) text = Capture(macro.body);
   scopes_.resize(size);
   base_ = outer_base;
+  loops_base_ = outer_loops;
   return text;
 }
 

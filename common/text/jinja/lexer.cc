@@ -203,11 +203,13 @@ absl::Status Lexer::LexTag(Kind begin, Kind end, std::string_view close) {
   const Position start = position_;
   Emit(begin, "", start);
   Skip(2);
+  std::string open;  // brackets that are; while the innermost is '{', "}}" closes two of them and no tag
   if (Rest().starts_with('-') || Rest().starts_with('+')) Skip(1);
   for (;;) {
     while (!Rest().empty() && IsBlank(Rest()[0])) Skip(1);
     if (Rest().empty()) return TemplateError(start, "tag without an end");
-    const bool signed_close = Rest().size() > 2 && Rest().substr(1).starts_with(close);
+    const bool in_braces = close[0] == '}' && open.ends_with('{');
+    const bool signed_close = !in_braces && Rest().size() > 2 && Rest().substr(1).starts_with(close);
     const char sign = signed_close ? Rest()[0] : '\0';
     if (sign == '-' || (sign == '+' && end == Kind::kStatementEnd)) {
       Emit(end, "", position_);
@@ -219,13 +221,17 @@ absl::Status Lexer::LexTag(Kind begin, Kind end, std::string_view close) {
       }
       return absl::OkStatus();
     }
-    if (Rest().starts_with(close)) {
+    if (!in_braces && Rest().starts_with(close)) {
       Emit(end, "", position_);
       Skip(2);
       AfterTag(/*strip=*/false, /*is_output=*/end == Kind::kOutputEnd);
       return absl::OkStatus();
     }
     BATON_RETURN_IF_ERROR(LexToken());
+    if (tokens_.back().kind != Kind::kOperator) continue;
+    const char bracket = tokens_.back().text[0];
+    if (bracket == '(' || bracket == '[' || bracket == '{') open += bracket;
+    if ((bracket == ')' || bracket == ']' || bracket == '}') && !open.empty()) open.pop_back();
   }
 }
 

@@ -52,26 +52,62 @@ absl::StatusOr<std::vector<Keyed>> KeyedOf(const Value& subject, const Value& at
   return keyed;
 }
 
-/// Stable. Values that have no order are found before: sorting must not stop half-way.
-absl::StatusOr<Value> Sorted(std::vector<Keyed> keyed, bool reverse, Budget& budget) {
-  absl::Status failure;
-  const auto less = [&](const Keyed& a, const Keyed& b) {
-    if (!failure.ok()) return false;
-    const auto result = reverse ? Less(b.key, a.key, budget) : Less(a.key, b.key, budget);
-    if (!result.ok()) failure = result.status();
-    return result.ok() && *result;
-  };
-  // An insertion by halves costs n log n comparisons and stands any outcome of `less`.
-  std::vector<Keyed> sorted;
-  for (Keyed& each : keyed) {
-    const auto place = std::upper_bound(sorted.begin(), sorted.end(), each, less);
-    BATON_RETURN_IF_ERROR(failure);
-    BATON_RETURN_IF_ERROR(budget.Look(static_cast<std::size_t>(sorted.end() - place)));
-    sorted.insert(place, std::move(each));
+/// Stable. By merging: n log n comparisons, and safe whatever their outcome; a pair without an order ends it.
+absl::StatusOr<std::vector<Keyed>> Ordered(std::vector<Keyed> keyed, bool reverse, Budget& budget) {
+  std::vector<Keyed> merged(keyed.size());
+  for (std::size_t run = 1; run < keyed.size(); run *= 2) {
+    for (std::size_t begin = 0; begin < keyed.size(); begin += 2 * run) {
+      const std::size_t middle = std::min(begin + run, keyed.size());
+      const std::size_t end = std::min(begin + 2 * run, keyed.size());
+      std::size_t left = begin;
+      std::size_t right = middle;
+      for (std::size_t out = begin; out < end; ++out) {
+        bool from_right = left == middle;
+        if (left < middle && right < end) {
+          const Keyed& a = keyed[left];
+          const Keyed& b = keyed[right];
+          BATON_ASSIGN_OR_RETURN(from_right,
+                                 reverse ? Less(a.key, b.key, budget) : Less(b.key, a.key, budget));
+        }
+        merged[out] = std::move(keyed[from_right ? right++ : left++]);
+      }
+    }
+    std::swap(keyed, merged);
   }
+  return keyed;
+}
+
+absl::StatusOr<Value> Sorted(std::vector<Keyed> keyed, bool reverse, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(std::vector<Keyed> ordered, Ordered(std::move(keyed), reverse, budget));
   Value::List list;
-  for (Keyed& each : sorted) list.push_back(std::move(each.element));
+  for (Keyed& each : ordered) list.push_back(std::move(each.element));
   return Value(std::move(list));
+}
+
+/// groupby(attribute, default, case_sensitive): pairs of a value and the elements that have it, in order.
+absl::StatusOr<Value> GroupBy(const Value& subject, const Arguments& arguments, Budget& budget) {
+  if (arguments[0].IsUndefined()) return Error(kInvalidArgument, "groupby takes an attribute");
+  BATON_ASSIGN_OR_RETURN(std::vector<Keyed> keyed,
+                         KeyedOf(subject, arguments[0], arguments[2].IsTrue(), budget));
+  for (Keyed& each : keyed) {
+    if (each.key.IsUndefined()) each.key = arguments[1];
+  }
+  BATON_ASSIGN_OR_RETURN(const std::vector<Keyed> ordered, Ordered(std::move(keyed), false, budget));
+  Value::List groups;
+  for (std::size_t i = 0; i < ordered.size();) {
+    BATON_ASSIGN_OR_RETURN(Value name, AttributeOf(ordered[i].element, arguments[0], budget));
+    if (name.IsUndefined()) name = arguments[1];
+    Value::List members;
+    bool same = true;
+    for (std::size_t first = i; same;) {
+      members.push_back(ordered[i].element);
+      if (++i == ordered.size()) break;
+      BATON_ASSIGN_OR_RETURN(same, Equal(ordered[first].key, ordered[i].key, budget));
+    }
+    BATON_RETURN_IF_ERROR(budget.Make((members.size() + 2) * sizeof(Value)));
+    groups.push_back(Value::Tuple({std::move(name), Value(std::move(members))}));
+  }
+  return Value(std::move(groups));
 }
 
 absl::StatusOr<Value> Length(const Value& subject, const Arguments&, Budget& budget) {
@@ -269,6 +305,7 @@ constexpr std::array kTable = std::to_array<Builtin>({
     {"min", "case_sensitive,attribute", &Extreme<false>},
     {"max", "case_sensitive,attribute", &Extreme<true>},
     {"sum", "attribute,start", &Sum},
+    {"groupby", "attribute,default,case_sensitive", &GroupBy},
     {"items", "", &Items},
     {"dictsort", "case_sensitive,by,reverse", &DictSort},
     {"batch", "linecount,fill_with", &Batch},

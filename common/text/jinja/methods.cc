@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/utf8.h"
 #include "common/text/jinja/builtins.h"
+#include "common/text/jinja/formatting.h"
 #include "common/text/jinja/operators.h"
 #include "common/text/jinja/python_text.h"
 #include "common/text/jinja/text_builtins.h"
@@ -141,8 +142,22 @@ absl::StatusOr<Value> ReplaceOf(const Value& subject, const Arguments& arguments
   return Replaced(text, old, with, count, budget);
 }
 
+/// list.index and list.count: the place of an element, or how many there are.
+absl::StatusOr<Value> Occurrences(const Value::List& list, const Value& element, bool first, Budget& budget) {
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    BATON_ASSIGN_OR_RETURN(const bool equal, Equal(list[i], element, budget));
+    if (equal && first) return Value(static_cast<std::int64_t>(i));
+    if (equal) ++count;
+  }
+  if (first) return Error(kInvalidArgument, "the list has no such element");
+  return Value(count);
+}
+
 template <bool kFromRight, bool kMustBeThere>
 absl::StatusOr<Value> FindOf(const Value& subject, const Arguments& arguments, Budget& budget) {
+  if (kMustBeThere && subject.AsList() != nullptr)
+    return Occurrences(*subject.AsList(), arguments[0], /*first=*/true, budget);
   BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "find"));
   BATON_RETURN_IF_ERROR(budget.Look(text.size()));
   if (arguments[0].IsUndefined()) return Error(kInvalidArgument, "a string expected");
@@ -156,6 +171,8 @@ absl::StatusOr<Value> FindOf(const Value& subject, const Arguments& arguments, B
 }
 
 absl::StatusOr<Value> CountOf(const Value& subject, const Arguments& arguments, Budget& budget) {
+  if (subject.AsList() != nullptr)
+    return Occurrences(*subject.AsList(), arguments[0], /*first=*/false, budget);
   BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "count"));
   BATON_RETURN_IF_ERROR(budget.Look(text.size()));
   BATON_ASSIGN_OR_RETURN(const std::string part, TextArgument(arguments[0], ""));
@@ -202,6 +219,76 @@ absl::StatusOr<Value> AllAre(const Value& subject, const Arguments&, Budget& bud
   return Value(all);
 }
 
+absl::StatusOr<Value> FormatOf(const Value& subject, const Arguments& arguments, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "format"));
+  const auto given = std::ranges::find_if(arguments, [](const Value& each) { return each.IsUndefined(); });
+  return Formatted(text, Value::List(arguments.begin(), given), budget);
+}
+
+template <bool kFromRight>
+absl::StatusOr<Value> Partition(const Value& subject, const Arguments& arguments, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "partition"));
+  BATON_RETURN_IF_ERROR(budget.Make(text.size()));
+  BATON_ASSIGN_OR_RETURN(const std::string separator, TextArgument(arguments[0], ""));
+  BATON_ASSIGN_OR_RETURN(const auto pieces, Pieces(text, separator, 1, kFromRight));
+  const auto part = [](std::string_view each) { return Value(std::string(each)); };
+  if (pieces.size() == 2) return Value::Tuple({part(pieces[0]), Value(separator), part(pieces[1])});
+  if (kFromRight) return Value::Tuple({part(""), part(""), part(text)});
+  return Value::Tuple({part(text), part(""), part("")});
+}
+
+template <Ends kSide>
+absl::StatusOr<Value> Justify(const Value& subject, const Arguments& arguments, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "ljust, rjust or zfill"));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t width, WholeArgument(arguments[0], 0));
+  BATON_ASSIGN_OR_RETURN(const std::string fill, TextArgument(arguments[1], " "));
+  if (CharacterCount(fill) != 1) return Error(kInvalidArgument, "one character to fill with expected");
+  const std::size_t length = CharacterCount(text);
+  const std::size_t missing =
+      width > std::int64_t(length) ? static_cast<std::size_t>(width) - length : std::size_t{0};
+  BATON_RETURN_IF_ERROR(budget.Look(text.size()));
+  if (missing > SIZE_MAX / 8) return Error(kResourceExhausted, "the template makes too much text");
+  BATON_RETURN_IF_ERROR(budget.Make(missing * fill.size()));
+  std::string padding;
+  for (std::size_t i = 0; i < missing; ++i) padding += fill;
+  return Made(kSide == Ends::kLeft ? std::string(text) + padding : padding + std::string(text), budget);
+}
+
+/// zfill: zeros after the sign.
+absl::StatusOr<Value> ZeroFill(const Value& subject, const Arguments& arguments, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "zfill"));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t width, WholeArgument(arguments[0], 0));
+  const std::size_t sign = text.starts_with('-') || text.starts_with('+') ? 1 : 0;
+  const Arguments rest = {Value(width - static_cast<std::int64_t>(sign)), Value(std::string("0"))};
+  BATON_ASSIGN_OR_RETURN(const Value filled,
+                         Justify<Ends::kRight>(Value(std::string(text.substr(sign))), rest, budget));
+  return Made(std::string(text.substr(0, sign)) + *filled.AsString(), budget);
+}
+
+absl::StatusOr<Value> IsAlphanumeric(const Value& subject, const Arguments&, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "isalnum"));
+  BATON_RETURN_IF_ERROR(budget.Look(text.size()));
+  bool all = !text.empty();
+  for (std::string_view rest = text; all && !rest.empty();) {
+    const Utf8Step step = NextUtf8(rest);
+    all = ClassOf(step.code) == CharClass::kLetter || ClassOf(step.code) == CharClass::kNumber;
+    rest.remove_prefix(step.length);
+  }
+  return Value(all);
+}
+
+template <auto kCase>
+absl::StatusOr<Value> IsCase(const Value& subject, const Arguments&, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string_view text, TextOf(subject, "isupper or islower"));
+  BATON_RETURN_IF_ERROR(budget.Make(text.size()));
+  return Value(kCase(text) == text && Upper(text) != Lower(text));
+}
+
+/// What loop.changed does is the evaluator's: it remembers.
+absl::StatusOr<Value> Changed(const Value&, const Arguments&, Budget&) {
+  return Error(kInvalidArgument, "changed is a method of loop");
+}
+
 // Of dicts.
 
 absl::StatusOr<Value> Items(const Value& subject, const Arguments&, Budget& budget) {
@@ -230,6 +317,13 @@ absl::StatusOr<Value> Get(const Value& subject, const Arguments& arguments, Budg
   BATON_ASSIGN_OR_RETURN(Value member, Element(subject, arguments[0], budget));
   if (!member.IsUndefined()) return member;
   return arguments[1].IsUndefined() ? Value(nullptr) : arguments[1];
+}
+
+/// What never changes is its own copy.
+absl::StatusOr<Value> Copy(const Value& subject, const Arguments&, Budget&) {
+  if (subject.AsDict() == nullptr && subject.AsList() == nullptr)
+    return Error(kInvalidArgument, "{} has no method 'copy'", subject.KindName());
+  return subject;
 }
 
 /// loop.cycle('a', 'b'): the argument of the round.
@@ -272,6 +366,17 @@ constexpr std::array kTable = std::to_array<Builtin>({
     {"values", "", &ValuesOf},
     {"get", "key,default", &Get},
     {"cycle", "a,b,c,d,e,f,g,h", &Cycle},
+    {"changed", "a,b,c,d", &Changed},
+    {"format", "a,b,c,d,e,f,g,h", &FormatOf},
+    {"partition", "sep", &Partition<false>},
+    {"rpartition", "sep", &Partition<true>},
+    {"ljust", "width,fillchar", &Justify<Ends::kLeft>},
+    {"rjust", "width,fillchar", &Justify<Ends::kRight>},
+    {"zfill", "width", &ZeroFill},
+    {"isalnum", "", &IsAlphanumeric},
+    {"copy", "", &Copy},
+    {"isupper", "", &IsCase<&Upper>},
+    {"islower", "", &IsCase<&Lower>},
 });
 
 }  // namespace

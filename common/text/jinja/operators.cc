@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "common/base/check.h"
+#include "common/text/jinja/formatting.h"
 #include "common/text/jinja/printing.h"
 #include "common/text/jinja/python_text.h"
 
@@ -296,10 +297,12 @@ absl::StatusOr<Value> ApplyOperator(BinaryOperator op, const Value& left, const 
       return Add(left, right, budget);
     case BinaryOperator::kMultiply:
       return Multiply(left, right, budget);
+    case BinaryOperator::kModulo:
+      if (left.AsString() != nullptr) return Interpolated(*left.AsString(), right, budget);
+      return Arithmetic(op, left, right);
     case BinaryOperator::kSubtract:
     case BinaryOperator::kDivide:
     case BinaryOperator::kFloorDivide:
-    case BinaryOperator::kModulo:
     case BinaryOperator::kPower:
       return Arithmetic(op, left, right);
     case BinaryOperator::kConcatenate:

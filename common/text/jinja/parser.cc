@@ -13,6 +13,10 @@ namespace {
 
 using Kind = Token::Kind;
 
+Expression BlockText(Position at) {
+  return {.at = at, .height = 1, .node = Name{std::string(kBlockText)}};
+}
+
 class Parser {
  public:
   explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
@@ -27,6 +31,8 @@ class Parser {
   absl::StatusOr<Statement> ParseFor(Position at);
   absl::StatusOr<Statement> ParseIf(Position at);
   absl::StatusOr<Statement> ParseSet(Position at);
+  absl::StatusOr<Statement> ParseFilterBlock(Position at);
+  absl::StatusOr<Statement> ParseWith(Position at);
   absl::StatusOr<Statement> ParseMacro(Position at);
   absl::StatusOr<Statement> ParseCall(Position at);
   absl::StatusOr<Statement> ParseGeneration(Position at);
@@ -86,6 +92,8 @@ absl::StatusOr<Statement> Parser::ParseTag() {
     if (name.text == "for") return ParseFor(at);
     if (name.text == "if") return ParseIf(at);
     if (name.text == "set") return ParseSet(at);
+    if (name.text == "filter") return ParseFilterBlock(at);
+    if (name.text == "with") return ParseWith(at);
     if (name.text == "macro") return ParseMacro(at);
     if (name.text == "call") return ParseCall(at);
     if (name.text == "generation") return ParseGeneration(at);
@@ -156,8 +164,7 @@ absl::StatusOr<Statement> Parser::ParseFor(Position at) {
     BATON_ASSIGN_OR_RETURN(Expression parsed, ExpressionParser(tokens_).ParseConditional());
     condition = std::make_unique<Expression>(std::move(parsed));
   }
-  if (tokens_.AtName("recursive"))
-    return TemplateError(tokens_.Peek().at, "a recursive loop is not supported");
+  const bool recursive = tokens_.SkipName("recursive");
   BATON_RETURN_IF_ERROR(ExpectTagEnd());
   ++loops_;
   BATON_ASSIGN_OR_RETURN(Statements body, ParseUntil(kEnds));
@@ -172,6 +179,7 @@ absl::StatusOr<Statement> Parser::ParseFor(Position at) {
                    .node = For{.targets = std::move(targets),
                                .iterable = std::move(iterable),
                                .condition = std::move(condition),
+                               .recursive = recursive,
                                .body = std::move(body),
                                .otherwise = std::move(otherwise)}};
 }
@@ -187,6 +195,28 @@ absl::StatusOr<Statement> Parser::ParseGeneration(Position at) {
   BATON_RETURN_IF_ERROR(ExpectTagEnd());
   BATON_ASSIGN_OR_RETURN(Statements body, ParseBody("endgeneration"));
   return Statement{.at = at, .node = Block{std::move(body)}};
+}
+
+absl::StatusOr<Statement> Parser::ParseFilterBlock(Position at) {
+  BATON_ASSIGN_OR_RETURN(Expression filtered, ExpressionParser(tokens_).ParseFilters(BlockText(at)));
+  BATON_RETURN_IF_ERROR(ExpectTagEnd());
+  BATON_ASSIGN_OR_RETURN(Statements body, ParseBody("endfilter"));
+  return Statement{.at = at, .node = FilterBlock{.filtered = std::move(filtered), .body = std::move(body)}};
+}
+
+absl::StatusOr<Statement> Parser::ParseWith(Position at) {
+  With node;
+  while (tokens_.Peek().kind != Kind::kStatementEnd) {
+    BATON_ASSIGN_OR_RETURN(std::string name, ParseVariable());
+    BATON_RETURN_IF_ERROR(tokens_.ExpectOperator("="));
+    BATON_ASSIGN_OR_RETURN(Expression value, ExpressionParser(tokens_).ParseConditional());
+    node.variables.push_back(std::move(name));
+    node.values.push_back(std::move(value));
+    if (!tokens_.SkipOperator(",")) break;
+  }
+  BATON_RETURN_IF_ERROR(ExpectTagEnd());
+  BATON_ASSIGN_OR_RETURN(node.body, ParseBody("endwith"));
+  return Statement{.at = at, .node = std::move(node)};
 }
 
 /// "(a, b=1)".
@@ -252,10 +282,16 @@ absl::StatusOr<Statement> Parser::ParseIf(Position at) {
 
 absl::StatusOr<Statement> Parser::ParseSet(Position at) {
   BATON_ASSIGN_OR_RETURN(Targets targets, ParseTargets());
-  if (tokens_.Peek().kind == Kind::kStatementEnd && targets.size() == 1) {
+  const bool filtered = tokens_.AtOperator("|");
+  if ((tokens_.Peek().kind == Kind::kStatementEnd || filtered) && targets.size() == 1) {
+    SetBlock block{.variable = std::move(targets[0]), .filtered = nullptr, .body = {}};
+    if (tokens_.SkipOperator("|")) {
+      BATON_ASSIGN_OR_RETURN(Expression chain, ExpressionParser(tokens_).ParseFilters(BlockText(at)));
+      block.filtered = std::make_unique<Expression>(std::move(chain));
+    }
     BATON_RETURN_IF_ERROR(ExpectTagEnd());
-    BATON_ASSIGN_OR_RETURN(Statements body, ParseBody("endset"));
-    return Statement{.at = at, .node = SetBlock{.variable = std::move(targets[0]), .body = std::move(body)}};
+    BATON_ASSIGN_OR_RETURN(block.body, ParseBody("endset"));
+    return Statement{.at = at, .node = std::move(block)};
   }
   std::string attribute;
   if (targets.size() == 1 && tokens_.SkipOperator(".")) {

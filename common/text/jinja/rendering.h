@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -73,6 +74,8 @@ class Rendering {
   absl::Status RunNode(Position at, const If& node);
   absl::Status RunNode(Position at, const Set& node);
   absl::Status RunNode(Position at, const SetBlock& node);
+  absl::Status RunNode(Position at, const FilterBlock& node);
+  absl::Status RunNode(Position at, const With& node);
   absl::Status RunNode(Position at, const DefineMacro& node);
   absl::Status RunNode(Position at, const CallBlock& node);
   absl::Status RunNode(Position, const Block& node) { return Run(node.body); }
@@ -80,8 +83,21 @@ class Rendering {
   absl::Status RunNode(Position at, const Continue& node);
 
   absl::Status RunEach(const Statements& statements);
-  /// The elements of the loop that meet its condition.
-  absl::StatusOr<Value::List> Chosen(const For& node);
+  /// A loop that runs.
+  struct Loop {
+    const For* node;
+    int depth = 0;                      // of recursion, from 0
+    std::optional<Value> last_changed;  // what loop.changed was given last
+  };
+  /// The elements of the list that meet the loop's condition.
+  absl::StatusOr<Value::List> Chosen(const For& node, const Value& iterable);
+  absl::Status RunLoop(Position at, const For& node, const Value& iterable, int depth);
+  /// The text of a block after its filters.
+  absl::StatusOr<Value> Filtered(const Statements& body, const Expression* filters);
+  /// loop(list): the recursive loop around it, over the list.
+  absl::StatusOr<Value> LoopAgain(Position at, const GivenArguments& given);
+  /// loop.changed(...): whether the loop around it was given something else the last time.
+  absl::StatusOr<Value> LoopChanged(const std::vector<Value>& values);
   /// Sets the variables in the innermost scope, of elements of the value where there are several.
   absl::Status Assign(Position at, const Targets& targets, const Value& value);
   absl::Status SetAttribute(Position at, const Set& node, Value value);
@@ -107,7 +123,9 @@ class Rendering {
   std::deque<Namespace> namespaces_;
   absl::flat_hash_map<const Macro*, Variables> closures_;  // of the callers of call blocks
   std::string output_;
-  bool captures_ = false;  // the output becomes a value
+  std::vector<Loop> loops_;     // those that run, the innermost last
+  std::size_t loops_base_ = 0;  // those from here on are in sight
+  bool captures_ = false;       // the output becomes a value
   Flow flow_ = Flow::kNormal;
   int depth_ = 0;
   Budget budget_;

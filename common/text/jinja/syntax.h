@@ -144,6 +144,7 @@ struct For {
   Targets targets;
   Expression iterable;
   ExpressionPtr condition;  // of the elements to take; null for all
+  bool recursive = false;   // loop(list) runs it again
   Statements body;
   Statements otherwise;  // where there was nothing to loop over
 };
@@ -160,9 +161,23 @@ struct Set {
   std::string attribute;  // set target.attribute = value, of a namespace; else empty
   Expression value;
 };
-/// {% set variable %}body{% endset %}
+// What a block's text is in the expression of its filters: no template can write such a name.
+inline constexpr std::string_view kBlockText = "block text";
+/// {% set variable | filters %}body{% endset %}
 struct SetBlock {
   std::string variable;
+  ExpressionPtr filtered;  // over kBlockText; null where there is no filter
+  Statements body;
+};
+/// {% filter filters %}body{% endfilter %}
+struct FilterBlock {
+  Expression filtered;  // over kBlockText
+  Statements body;
+};
+/// {% with a = 1, b = 2 %}body{% endwith %}: the values know nothing of the variables.
+struct With {
+  std::vector<std::string> variables;
+  Expressions values;  // as many
   Statements body;
 };
 /// What a macro is; values point to it.
@@ -192,7 +207,9 @@ struct Continue {};
 
 struct Statement {
   Position at;
-  std::variant<Text, Output, For, If, Set, SetBlock, DefineMacro, CallBlock, Block, Break, Continue> node;
+  std::variant<Text, Output, For, If, Set, SetBlock, FilterBlock, With, DefineMacro, CallBlock, Block, Break,
+               Continue>
+      node;
 };
 
 }  // namespace baton::text::jinja

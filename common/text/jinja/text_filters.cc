@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/text/jinja/builtins.h"
+#include "common/text/jinja/formatting.h"
 #include "common/text/jinja/printing.h"
 #include "common/text/jinja/python_text.h"
 #include "common/text/jinja/text_builtins.h"
@@ -210,6 +211,20 @@ absl::StatusOr<Value> Round(const Value& subject, const Arguments& arguments, Bu
   return Value(std::nearbyint(value) / scale);
 }
 
+/// format(a, b, ...): `%` with these values.
+absl::StatusOr<Value> Format(const Value& subject, const Arguments& arguments, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string text, Printed(subject, budget));
+  const auto given = std::ranges::find_if(arguments, [](const Value& each) { return each.IsUndefined(); });
+  return Interpolated(text, Value::Tuple(Arguments(arguments.begin(), given)), budget);
+}
+
+absl::StatusOr<Value> WordCount(const Value& subject, const Arguments&, Budget& budget) {
+  BATON_ASSIGN_OR_RETURN(const std::string text, Printed(subject, budget));
+  const Value words(text);
+  BATON_ASSIGN_OR_RETURN(const Value list, FindMethod("split")->apply(words, Arguments(2), budget));
+  return Value(std::ssize(*list.AsList()));
+}
+
 constexpr std::array kTable = std::to_array<Builtin>({
     {"trim", "chars", &Trim},
     {"upper", "", &OfText<&Upper>},
@@ -227,6 +242,8 @@ constexpr std::array kTable = std::to_array<Builtin>({
     {"float", "default", &ToFloat},
     {"abs", "", &Absolute},
     {"round", "precision,method", &Round},
+    {"format", "a,b,c,d,e,f,g,h", &Format},
+    {"wordcount", "", &WordCount},
 });
 
 }  // namespace

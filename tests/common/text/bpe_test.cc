@@ -69,6 +69,24 @@ TEST_CASE("the heap merges as the definition does, on random merges and words") 
   }
 }
 
+TEST_CASE("long words are merged as short ones are") {
+  std::mt19937 random(8);
+  for (int round = 0; round < 12; ++round) {
+    const std::vector<Merge> merges = RandomMerges(random);
+    const Bpe bpe(merges);
+    Bpe::Scratch scratch;
+    std::string word;
+    for (std::size_t i = 520 + random() % 400; i > 0; --i) {
+      // Runs of a letter as well as a mixture.
+      word += round % 3 == 0 ? 'a' : static_cast<char>('a' + random() % 3);
+    }
+    std::vector<TokenId> ids;
+    bpe.Append(Bytes(word), scratch, ids);
+    INFO("round " << round);
+    CHECK(ids == MergeByDefinition(word, merges));
+  }
+}
+
 TEST_CASE("scratch carries nothing from word to word") {
   const Bpe bpe({{.left = 'a', .right = 'a', .result = 256}});
   Bpe::Scratch scratch;

@@ -122,14 +122,6 @@ TEST_CASE("a stream of byte tokens sends whole characters and says U+FFFD once a
   CHECK(stream.Flush() == "\uFFFD");
 }
 
-TEST_CASE("a megabyte of one character is one word, and encodes") {
-  const auto tokenizer = Toy{}.Load();
-
-  const auto ids = tokenizer->Encode(std::string(1 << 20, ' '));
-
-  CHECK(ids->size() == (1 << 19) + 1);  // the mark before it, then pairs
-}
-
 TEST_CASE("add_bos_token of tokenizer_config.json stands for the template that the file does not have") {
   const test::TemporaryFolder folder;
   const auto load = [&](std::string_view config) {

@@ -146,31 +146,5 @@ TEST_CASE("a missing tokenizer.json is NotFound and named") {
   CHECK(Message(tokenizer.status()) == "/nonexistent/model/tokenizer.json: no such file");
 }
 
-// A quadratic algorithm would take minutes for each of these; the bound leaves room for a slow machine and
-// sanitizers.
-TEST_CASE("a hostile megabyte is encoded in linear time") {
-  const auto tokenizer = ToyFile{.normalizer = R"({"type":"NFC"})",
-                                 .merges = R"(["t h","th e","Ġ t","Ġt h","Ġth e","t t","tt tt","a a"])",
-                                 .extra_vocabulary = R"(,"tt":264,"tttt":265,"aa":266)"}
-                             .Load();
-  constexpr std::size_t kSize = 1'000'000;
-  std::string marks = "a";
-  while (marks.size() < kSize) marks += "\u0301\u0323";  // above, below: each pair is out of order
-  std::string begun;
-  while (begun.size() < kSize) begun += "</s";
-  std::string spaced;
-  while (spaced.size() < kSize) spaced += "\n\t ";
-
-  for (const std::string& text : {std::string(kSize, 't'), std::string(kSize, ' '), std::string(kSize, '\n'),
-                                  std::string(kSize, '\''), std::string(kSize, '<'), marks, begun, spaced}) {
-    const auto start = std::chrono::steady_clock::now();
-    const auto ids = tokenizer->Encode(text);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    REQUIRE(ids.ok());
-    INFO("text " << text.substr(0, 4) << "..., " << seconds.count() << " s");
-    CHECK(seconds.count() < 5.0);
-  }
-}
-
 }  // namespace
 }  // namespace baton::text
