@@ -15,6 +15,7 @@
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/rope_table.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/work_shares.h"
 
 namespace baton::kernels {
 namespace cpu {
@@ -38,10 +39,29 @@ void Free(MemoryRegion region) {
   std::free(region.address);
 }
 
+/// How a matmul's rows are cut: into blocks of 12, or two of the same size, since 16 rows in 8 and 8 stream
+/// memory more evenly than in 12 and 4.
+struct RowBlocks {
+  std::int64_t rows;
+  std::int64_t count;
+  std::int64_t each;
+
+  explicit RowBlocks(std::int64_t all)
+      : rows(all), count((all + kTileRows - 1) / kTileRows), each(count == 2 ? (all + 1) / 2 : kTileRows) {}
+  [[nodiscard]] std::int64_t First(std::int64_t block) const { return block * each; }
+  [[nodiscard]] int Rows(std::int64_t block) const {
+    return static_cast<int>(std::min(each, rows - First(block)));
+  }
+};
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const InnerKernels& kernels, ComputeClass compute, int threads)
-      : kernels_(kernels), compute_(compute), pool_(threads), scratch_(static_cast<std::size_t>(threads)) {}
+      : kernels_(kernels),
+        compute_(compute),
+        pool_(threads),
+        shares_(threads),
+        scratch_(static_cast<std::size_t>(threads)) {}
 
   std::string Name() const override {
     return fmt::format("cpu/{}/{}", kernels_.name, kernels::Name(compute_));
@@ -179,6 +199,8 @@ class CpuBackend final : public Backend {
   void Synchronize() override {}
 
  private:
+  /// Fills `packed_rows_`; returns the bytes of a block.
+  std::int64_t PackRows(const CpuMatrix& matrix, Rows in, const RowBlocks& blocks);
   /// Rows of one KV head's group that one thread attends for at a time.
   struct AttentionItem {
     std::int64_t slice = 0;
@@ -199,60 +221,71 @@ class CpuBackend final : public Backend {
   RopeTable rope_;
   // Scratch, kept between calls so that a step allocates nothing once it has grown.
   std::vector<std::byte> packed_rows_;
+  WorkShares shares_;                        // of a matmul's panels
   std::vector<std::vector<float>> scratch_;  // per thread
   std::vector<AttentionItem> items_;
   std::vector<const std::byte*> block_addresses_;
   std::vector<std::int64_t> first_block_;  // per slice: its first entry of block_addresses_
 };
 
-void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
-  const auto& matrix = static_cast<const CpuMatrix&>(weight);
-  BATON_CHECK(in.columns == matrix.Columns() && out.columns == matrix.Rows() && in.rows == out.rows);
+std::int64_t CpuBackend::PackRows(const CpuMatrix& matrix, Rows in, const RowBlocks& blocks) {
   const bool int8 = matrix.Format() == PanelFormat::kInt8;
-  const bool bf16_rows = compute_ == ComputeClass::kBF16;
+  const bool bf16 = !int8 && compute_ != ComputeClass::kF32;
   const std::int64_t padded_k = (in.columns + 1) / 2 * 2;
   const std::int64_t block_bytes =
-      int8 ? ByteRowsBytes(matrix.TileBounds().back()) : padded_k * kTileRows * (bf16_rows ? 2 : 4);
-  const std::int64_t blocks = (in.rows + kTileRows - 1) / kTileRows;
-  if (static_cast<std::int64_t>(packed_rows_.size()) < blocks * block_bytes) {
-    packed_rows_.resize(static_cast<std::size_t>(blocks * block_bytes));
+      int8 ? ByteRowsBytes(matrix.TileBounds().back()) : padded_k * kTileRows * (bf16 ? 2 : 4);
+  if (static_cast<std::int64_t>(packed_rows_.size()) < blocks.count * block_bytes) {
+    packed_rows_.resize(static_cast<std::size_t>(blocks.count * block_bytes));
   }
-  const auto rows_of = [&](std::int64_t block) {
-    return static_cast<int>(std::min<std::int64_t>(kTileRows, in.rows - block * kTileRows));
-  };
-  pool_.ParallelFor(blocks, [&](std::int64_t block, int) {
-    const float* source = in.data + block * kTileRows * in.stride;
+  pool_.ParallelFor(blocks.count, [&](std::int64_t block, int) {
+    const float* source = in.data + blocks.First(block) * in.stride;
     std::byte* target = packed_rows_.data() + block * block_bytes;
+    const int rows = blocks.Rows(block);
     if (int8) {
       kernels_.pack_rows_int8({.in = source,
                                .stride = in.stride,
-                               .rows = rows_of(block),
+                               .rows = rows,
                                .columns = in.columns,
                                .bounds = matrix.Bounds().data(),
                                .out = target});
-    } else if (bf16_rows) {
-      kernels_.pack_rows_bf16(source, in.stride, rows_of(block), in.columns,
-                              reinterpret_cast<std::uint16_t*>(target));
+    } else if (bf16) {
+      kernels_.pack_rows_bf16(source, in.stride, rows, in.columns, reinterpret_cast<std::uint16_t*>(target));
     } else {
-      kernels_.pack_rows_f32(source, in.stride, rows_of(block), in.columns, reinterpret_cast<float*>(target));
+      kernels_.pack_rows_f32(source, in.stride, rows, in.columns, reinterpret_cast<float*>(target));
     }
   });
-  const auto multiply = int8                                   ? kernels_.matmul_int8
+  return block_bytes;
+}
+
+void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
+  const auto& matrix = static_cast<const CpuMatrix&>(weight);
+  BATON_CHECK(in.columns == matrix.Columns() && out.columns == matrix.Rows() && in.rows == out.rows);
+  const RowBlocks blocks(in.rows);
+  const std::int64_t block_bytes = PackRows(matrix, in, blocks);
+  const auto multiply = matrix.Format() == PanelFormat::kInt8  ? kernels_.matmul_int8
                         : matrix.Format() == PanelFormat::kF32 ? kernels_.matmul_f32
-                        : bf16_rows                            ? kernels_.matmul_bf16
+                        : compute_ != ComputeClass::kF32       ? kernels_.matmul_bf16
                                                                : kernels_.matmul_bf16_f32;
-  const std::int64_t groups = (blocks + kBlocksPerItem - 1) / kBlocksPerItem;
-  pool_.ParallelFor(matrix.Panels() * groups, [&](std::int64_t item, int) {
-    const std::int64_t panel = item / groups;
+  const std::int64_t groups = (blocks.count + kBlocksPerItem - 1) / kBlocksPerItem;
+  shares_.Divide(matrix.Panels());
+  pool_.ParallelFor(matrix.Panels() * groups, [&](std::int64_t item, int thread) {
+    // One group of rows: panels in a run for each thread, so that it knows which comes next. More: they share
+    // the panels, whose reading is a small part of the work.
+    const auto [panel, next] = groups == 1 ? shares_.Take(thread) : WorkShares::Item{item / groups, -1};
     const std::int64_t first = item % groups * kBlocksPerItem;
     MatMulTile tile{
         .panel = matrix.Panel(panel), .bounds = matrix.TileBounds().data(), .out_stride = out.stride};
     tile.columns =
         static_cast<int>(std::min<std::int64_t>(kPanelColumns, out.columns - panel * kPanelColumns));
-    for (std::int64_t block = first; block < std::min(blocks, first + kBlocksPerItem); ++block) {
+    // The next panel comes with the first block of rows, half by half with the first two where there are
+    // more.
+    const std::byte* ahead = next >= 0 ? matrix.Panel(next) : nullptr;
+    tile.next_stride = blocks.count == 1 ? 128 : 64;
+    for (std::int64_t block = first; block < std::min(blocks.count, first + kBlocksPerItem); ++block) {
+      tile.next = ahead != nullptr && block < 2 ? ahead + block * matrix.PanelBytes() / 2 : nullptr;
       tile.activations = packed_rows_.data() + block * block_bytes;
-      tile.rows = rows_of(block);
-      tile.out = out.data + block * kTileRows * out.stride + panel * kPanelColumns;
+      tile.rows = blocks.Rows(block);
+      tile.out = out.data + blocks.First(block) * out.stride + panel * kPanelColumns;
       multiply(tile);
     }
   });

@@ -30,6 +30,8 @@ struct MatMulTile {
   std::int64_t out_stride = 0;  // floats between rows
   int rows = 0;                 // 1 to 12
   int columns = 0;              // 1 to 32: outputs that exist
+  const void* next = nullptr;   // what this thread multiplies next, to be prefetched; null: nothing
+  int next_stride = 0;          // bytes of it to ask for with each step of 128 bytes of `panel`: 64 or 128
 };
 
 /// Up to 12 rows of f32 into signed bytes, a scale for each row and segment: [step][12][4], then the scales

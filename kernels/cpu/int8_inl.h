@@ -119,6 +119,7 @@ __attribute__((noinline)) void MatMulInt8Block(const MatMulTile& tile, int first
   const ByteRows in = BytesOf(tile);
   const auto* panel = static_cast<const unsigned*>(tile.panel);
   const auto* weight_scales = reinterpret_cast<const float*>(panel + tile.bounds[8] * kPanelColumns);
+  NextPanel<rows> next(tile, first_row == 0 && column == 0);
   SegmentTree<rows * vectors> tree;
   Vec acc[rows * vectors];
   for (int segment = 0; segment < 8; ++segment) {
@@ -129,7 +130,7 @@ __attribute__((noinline)) void MatMulInt8Block(const MatMulTile& tile, int first
     for (int i = 0; i < rows * vectors; ++i) sum[i] = DotBytes::Start(corrections[i / vectors]);
     const long end = tile.bounds[segment + 1];
     for (long step = tile.bounds[segment]; step < end; ++step) {
-      if constexpr (rows >= 8) PrefetchAhead(panel, step, kPanelColumns * 4);
+      next.Prefetch();
       const unsigned* weights = panel + step * kPanelColumns + column;
       const unsigned* a = in.dwords + step * kTileRows + first_row;
       DotBytes::Weights w[vectors];

@@ -1,21 +1,28 @@
 #pragma once
 
 // Part of inner_kernels_inl.h: products of packed panels, and the matmul.
-/// acc += tree, level by level: segment sums arrive in order, and ((s0+s1)+(s2+s3))+((s4+s5)+(s6+s7)) is what
-/// remains.
+/// Segment sums arrive in order; ((s0+s1)+(s2+s3))+((s4+s5)+(s6+s7)) is what remains. Every loop over the
+/// sums is unrolled: g++ 12 would keep them on the stack otherwise, and copy them word by word.
 template <int count>
 struct SegmentTree {
   Vec level[3][count];
 
+  inline __attribute__((always_inline)) void Keep(int height, const Vec (&sum)[count]) {
+#pragma GCC unroll 24
+    for (int i = 0; i < count; ++i) level[height][i] = sum[i];
+  }
+  inline __attribute__((always_inline)) void Add(int height, Vec (&sum)[count]) const {
+#pragma GCC unroll 24
+    for (int i = 0; i < count; ++i) sum[i] = level[height][i] + sum[i];
+  }
   /// `sum` is segment `index`'s; after index 7 `sum` holds the whole.
   inline __attribute__((always_inline)) void Join(int index, Vec (&sum)[count]) {
-    for (int height = 0; height < 3; ++height) {
-      if ((index >> height & 1) == 0) {
-        for (int i = 0; i < count; ++i) level[height][i] = sum[i];
-        return;
-      }
-      for (int i = 0; i < count; ++i) sum[i] = level[height][i] + sum[i];
-    }
+    if ((index & 1) == 0) return Keep(0, sum);
+    Add(0, sum);
+    if ((index & 2) == 0) return Keep(1, sum);
+    Add(1, sum);
+    if ((index & 4) == 0) return Keep(2, sum);
+    Add(2, sum);
   }
 };
 
@@ -101,8 +108,11 @@ template <int rows, int vectors>
 inline __attribute__((always_inline)) void StoreBlock(const Vec (&acc)[rows * vectors],
                                                       const MatMulTile& tile, int first_row, int stored,
                                                       int column) {
-  for (int r = 0; r < stored; ++r) {
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; ++r) {
+    if (r >= stored) return;
     float* out = tile.out + (first_row + r) * tile.out_stride + column;
+#pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
       const int left = tile.columns - column - 16 * v;
       if (left >= 16) {
@@ -116,14 +126,25 @@ inline __attribute__((always_inline)) void StoreBlock(const Vec (&acc)[rows * ve
   }
 }
 
-/// Asks for a panel's bytes 4 KiB ahead of a step: the processor's own prefetch ends at each page, and 12
-/// rows leave no time to wait for memory. For blocks that multiply as long as memory takes; with fewer rows
-/// it costs more than it gives.
-inline __attribute__((always_inline)) void PrefetchAhead(const void* panel, long step, int step_bytes) {
-  const char* ahead = static_cast<const char*>(panel) + step * step_bytes + 4096;
-  __builtin_prefetch(ahead);
-  __builtin_prefetch(ahead + 64);
-}
+/// Asks for what the thread multiplies next, to lie in the second-level cache by then: the processor's own
+/// prefetch ends at each page, and several rows leave no time to wait for memory. With fewer rows it costs
+/// more than it gives.
+template <int rows>
+struct NextPanel {
+  const char* at;
+  long stride;
+
+  inline __attribute__((always_inline)) explicit NextPanel(const MatMulTile& tile, bool first)
+      : at(static_cast<const char*>(first && tile.next != nullptr ? tile.next : tile.panel)),
+        stride(first && tile.next != nullptr ? tile.next_stride : 0) {}
+  inline __attribute__((always_inline)) void Prefetch() {
+    if constexpr (rows >= 4) {
+      __builtin_prefetch(at, 0, 2);
+      __builtin_prefetch(at + stride / 2, 0, 2);
+      at += stride;
+    }
+  }
+};
 
 /// `rows` x 16*`vectors` outputs: 8 segments of K, each summed in order, joined by the tree. The first
 /// `stored` rows are kept.
@@ -132,12 +153,13 @@ __attribute__((noinline)) void MatMulBlock(const MatMulTile& tile, int first_row
   const auto* activations = static_cast<const typename Panel::Activation*>(tile.activations) + first_row;
   SegmentTree<rows * vectors> tree;
   Vec acc[rows * vectors];
+  NextPanel<rows> next(tile, first_row == 0 && column == 0);
   for (int segment = 0; segment < 8; ++segment) {
 #pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; ++i) acc[i] = Vec::Zero();
     const long end = tile.bounds[segment + 1] / Panel::kStep;
     for (long step = tile.bounds[segment] / Panel::kStep; step < end; ++step) {
-      if constexpr (rows >= 8) PrefetchAhead(tile.panel, step, kPanelColumns * 4);
+      next.Prefetch();
       Panel::template Step<rows, vectors, kTileRows, 1>(acc, tile.panel, column, activations, step);
     }
     tree.Join(segment, acc);

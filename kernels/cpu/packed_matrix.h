@@ -29,6 +29,7 @@ class CpuMatrix final : public PackedMatrix {
   [[nodiscard]] const std::byte* Panel(std::int64_t index) const {
     return buffer_.As<std::byte>() + index * panel_bytes_;
   }
+  [[nodiscard]] std::int64_t PanelBytes() const { return panel_bytes_; }
   /// Of the segments, in what a tile of this format counts: elements, or steps of four bytes.
   [[nodiscard]] const std::array<std::int32_t, kReductionSegments + 1>& TileBounds() const {
     return format_ == PanelFormat::kInt8 ? steps_ : bounds_;
