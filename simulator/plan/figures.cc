@@ -1,0 +1,230 @@
+#include "simulator/plan/figures.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <numeric>
+#include <optional>
+
+#include "common/base/error.h"
+
+namespace baton::simulator {
+namespace {
+
+constexpr std::array<std::string_view, 3> kRoleNames{"prefill", "decode", "mixed"};
+constexpr int kMachinesMost = 100'000;
+
+std::optional<double> AsNumber(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+absl::StatusOr<PoolSpec> ParsePool(std::string_view part) {
+  const auto wrong = [&](std::string_view what) {
+    return Error(kInvalidArgument,
+                 "fleet: '{}': {}; want such as prefill=25xdgx-h100 or decode=3xdgx-h100/4@350w", part, what);
+  };
+  const std::size_t equals = part.find('=');
+  if (equals == std::string_view::npos) return wrong("no '='");
+  PoolSpec pool;
+  const auto role = std::find(kRoleNames.begin(), kRoleNames.end(), part.substr(0, equals));
+  if (role == kRoleNames.end()) return wrong("the role is none of prefill, decode, mixed");
+  pool.role = static_cast<PoolRole>(role - kRoleNames.begin());
+  std::string_view rest = part.substr(equals + 1);
+  const std::size_t times = rest.find('x');
+  const auto count = AsNumber(rest.substr(0, times));
+  if (times == std::string_view::npos || !count || *count < 1 || *count > kMachinesMost ||
+      *count != std::floor(*count)) {
+    return wrong("no whole number of machines before 'x'");
+  }
+  pool.machines = static_cast<int>(*count);
+  rest.remove_prefix(times + 1);
+  if (const std::size_t at = rest.find('@'); at != std::string_view::npos) {
+    std::string_view cap = rest.substr(at + 1);
+    if (!cap.ends_with('w')) return wrong("a cap ends with 'w'");
+    cap.remove_suffix(1);
+    const auto watts = AsNumber(cap);
+    if (!watts || *watts <= 0) return wrong("the cap is no number of watts");
+    pool.gpu_cap_w = *watts;
+    rest = rest.substr(0, at);
+  }
+  if (const std::size_t slash = rest.find('/'); slash != std::string_view::npos) {
+    const auto degree = AsNumber(rest.substr(slash + 1));
+    if (!degree || *degree < 1 || *degree > 1024 || *degree != std::floor(*degree)) {
+      return wrong("the tensor-parallel degree is no whole number");
+    }
+    pool.tensor_parallel = static_cast<int>(*degree);
+    rest = rest.substr(0, slash);
+  }
+  if (rest.empty()) return wrong("no machine");
+  pool.machine = std::string(rest);
+  return pool;
+}
+
+double Share(double part, double whole) {
+  return whole > 0 ? part / whole : 0;
+}
+
+struct Sums {
+  std::array<double, 3> latency{};
+  double queue = 0;
+  double transfer = 0;
+  double second = 0;
+  double reused = 0;
+  double prompt = 0;
+  double with_tbt = 0;
+};
+
+void AddRequest(const WorkloadRequest& request, const RequestOutcome& outcome, Figures& figures, Sums& sums) {
+  ++figures.requests;
+  figures.preemptions += outcome.preemptions;
+  sums.prompt += static_cast<double>(request.prompt_tokens);
+  sums.reused += static_cast<double>(outcome.reused_tokens);
+  switch (outcome.end) {
+    case RequestEnd::kDone:
+      break;
+    case RequestEnd::kRefused:
+      ++figures.refused;
+      return;
+    case RequestEnd::kFailed:
+      ++figures.failed;
+      return;
+    case RequestEnd::kUnfinished:
+      ++figures.unfinished;
+      return;
+  }
+  ++figures.done;
+  sums.latency[0] += outcome.ttft_s;
+  if (request.output_tokens > 1) {
+    sums.latency[1] += outcome.tbt_s;
+    ++sums.with_tbt;
+  }
+  sums.latency[2] += outcome.response_s;
+  sums.queue += outcome.queue_s;
+  sums.transfer += outcome.transfer_s;
+  sums.second += outcome.second_token_s;
+}
+
+void AddMachines(const RunResult& result, Figures& figures) {
+  double busy = 0;
+  double output = 0;
+  for (const MachineUse& machine : result.machines) {
+    busy += machine.busy_s;
+    figures.energy_j += machine.energy_j;
+    output += static_cast<double>(machine.output_tokens);
+  }
+  figures.busy_share = Share(busy, result.span_s * static_cast<double>(result.machines.size()));
+  figures.mean_watts = Share(figures.energy_j, result.span_s);
+  figures.output_tokens_per_s = Share(output, result.span_s);
+  figures.joules_per_token = Share(figures.energy_j, output);
+  figures.dollars_per_million = Share(figures.price.dollars_per_hour * result.span_s / 3600 * 1e6, output);
+}
+
+}  // namespace
+
+absl::StatusOr<FleetSpec> ParseFleet(std::string_view text) {
+  FleetSpec fleet;
+  while (true) {
+    const std::size_t comma = text.find(',');
+    BATON_ASSIGN_OR_RETURN(PoolSpec pool, ParsePool(text.substr(0, comma)));
+    fleet.pools.push_back(std::move(pool));
+    if (comma == std::string_view::npos) return fleet;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+std::string FormatFleet(const FleetSpec& fleet) {
+  std::string out;
+  for (const PoolSpec& pool : fleet.pools) {
+    fmt::format_to(std::back_inserter(out), "{}{}={}x{}", out.empty() ? "" : ",", NameOf(pool.role),
+                   pool.machines, pool.machine);
+    if (pool.tensor_parallel > 0) fmt::format_to(std::back_inserter(out), "/{}", pool.tensor_parallel);
+    if (pool.gpu_cap_w > 0) fmt::format_to(std::back_inserter(out), "@{:g}w", pool.gpu_cap_w);
+  }
+  return out;
+}
+
+std::string_view NameOf(PoolRole role) {
+  return kRoleNames[static_cast<std::size_t>(role)];
+}
+
+Figures FiguresOf(const FleetPrice& price, const Workload& workload, const RunResult& result, const Slo& slo,
+                  const AloneModel& alone, double warm_up_s) {
+  Figures figures;
+  figures.price = price;
+  Sums sums;
+  for (const RequestOutcome& outcome : result.requests) {
+    const WorkloadRequest& request = workload.requests[static_cast<std::size_t>(outcome.request)];
+    if (request.arrival_s >= warm_up_s) AddRequest(request, outcome, figures, sums);
+  }
+  const auto done = static_cast<double>(figures.done);
+  figures.mean_s = {Share(sums.latency[0], done), Share(sums.latency[1], sums.with_tbt),
+                    Share(sums.latency[2], done)};
+  figures.queue_mean_s = Share(sums.queue, done);
+  figures.transfer_mean_s = Share(sums.transfer, done);
+  figures.second_token_mean_s = Share(sums.second, done);
+  figures.reused_share = Share(sums.reused, sums.prompt);
+  const double first = workload.requests.empty() ? 0 : workload.requests.front().arrival_s;
+  figures.offered_rate = Share(static_cast<double>(workload.requests.size()), result.last_arrival_s - first);
+  figures.completed_rate = Share(done, result.span_s);
+  figures.extrapolated_share = result.extrapolated_share;
+  figures.backlog_grows = result.backlog_grows;
+  figures.interrupted = result.interrupted;
+  AddMachines(result, figures);
+  figures.verdict = Judge(workload, result, slo, alone, warm_up_s);
+  if (figures.backlog_grows && !slo.Empty()) {
+    figures.verdict.met = false;
+    if (figures.verdict.tightest < 1) {
+      figures.verdict.tightest = 1;
+      figures.verdict.binding = "backlog";
+    }
+  }
+  return figures;
+}
+
+Waterfall WaterfallOf(const RunResult& result, double from) {
+  std::vector<const RequestOutcome*> done;
+  for (const RequestOutcome& outcome : result.requests) {
+    if (outcome.end == RequestEnd::kDone) done.push_back(&outcome);
+  }
+  std::stable_sort(done.begin(), done.end(), [](const RequestOutcome* a, const RequestOutcome* b) {
+    return a->response_s < b->response_s;
+  });
+  Waterfall sum;
+  const auto begin = std::min(done.size(), static_cast<std::size_t>(from * static_cast<double>(done.size())));
+  for (std::size_t i = begin; i < done.size(); ++i) {
+    const RequestOutcome& outcome = *done[i];
+    const double after = std::max(0.0, outcome.response_s - outcome.ttft_s);
+    const double transfer = std::min({outcome.transfer_s, outcome.second_token_s, after});
+    sum.queue_s += outcome.queue_s;
+    sum.prefill_s += std::max(0.0, outcome.ttft_s - outcome.queue_s);
+    sum.transfer_s += transfer;
+    sum.decode_wait_s += std::min(outcome.second_token_s, after) - transfer;
+    sum.decode_s += after - std::min(outcome.second_token_s, after);
+  }
+  const auto count = static_cast<double>(done.size() - begin);
+  for (double* part : {&sum.queue_s, &sum.prefill_s, &sum.transfer_s, &sum.decode_wait_s, &sum.decode_s}) {
+    *part = Share(*part, count);
+  }
+  return sum;
+}
+
+Interval IntervalOf(const std::vector<double>& values) {
+  // 97.5 % points of Student's t for 1 to 30 degrees of freedom; the normal's beyond.
+  constexpr std::array<double, 30> kT{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                                      2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+                                      2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+  if (values.empty()) return {};
+  const auto count = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  if (values.size() == 1) return {.mean = mean};
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const std::size_t freedom = values.size() - 1;
+  const double t = freedom <= kT.size() ? kT[freedom - 1] : 1.96;
+  return {.mean = mean, .half_width = t * std::sqrt(squares / static_cast<double>(freedom) / count)};
+}
+
+}  // namespace baton::simulator
