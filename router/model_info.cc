@@ -1,5 +1,6 @@
 #include "router/model_info.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <iterator>
@@ -94,7 +95,9 @@ absl::StatusOr<std::unique_ptr<const ModelInfo>> LoadModelInfo(const std::string
   if (context == nullptr || context->AsInt() == nullptr || *context->AsInt() < 1) {
     return Error(kInvalidArgument, "{}: max_position_embeddings must be a positive integer", config_path);
   }
-  model->context_tokens = *context->AsInt();
+  // A tokenizer may promise less than the model's positions would allow.
+  model->context_tokens =
+      std::min(*context->AsInt(), model->tokenizer->PromptTokensMax().value_or(*context->AsInt()));
   BATON_ASSIGN_OR_RETURN(model->end_ids, ReadEndIds(config, config_path));
 
   const std::string generation_path = directory + "/generation_config.json";

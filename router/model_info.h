@@ -19,7 +19,8 @@ struct ModelInfo {
   std::string name;
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::unique_ptr<text::ChatTemplate> chat_template;  // null where the model has none: chats are then refused
-  std::int64_t context_tokens = 0;                    // max_position_embeddings of config.json
+  std::int64_t context_tokens =
+      0;                         // max_position_embeddings of config.json; less where the tokenizer says so
   std::vector<TokenId> end_ids;  // eos_token_id of generation_config.json, else of config.json
   SamplingParameters defaults;   // where the client is silent: generation_config.json, else OpenAI's
 };

@@ -64,6 +64,22 @@ TEST_CASE("the model's directory says its context, end tokens and defaults") {
   CHECK(Demo().defaults.top_k == 40);
 }
 
+TEST_CASE("a tokenizer that takes less than the model's positions shortens the context") {
+  const test::TemporaryFolder folder;
+  for (const std::string_view name : {"config.json", "tokenizer.json"})
+    std::filesystem::copy(test::ProjectFile(fmt::format("deploy/demo-model/{}", name)), folder.Path());
+  const auto context_with = [&](std::string_view most) {
+    std::ofstream(folder.Path() + "/tokenizer_config.json") << R"({"model_max_length":)" << most << "}";
+    const auto model = LoadModelInfo(folder.Path(), "x");
+    REQUIRE(model.ok());
+    return (*model)->context_tokens;
+  };
+
+  CHECK(context_with("7") == 7);
+  CHECK(context_with("4096") == 512);
+  CHECK(context_with("1000000000000000019884624838656") == 512);
+}
+
 TEST_CASE("a directory that is no model is an error that names the file") {
   const auto model = LoadModelInfo("/nonexistent", "x");
   REQUIRE_FALSE(model.ok());

@@ -1,6 +1,7 @@
 #include "common/text/jinja/builtins.h"
 
 #include <algorithm>
+#include <array>
 
 namespace baton::text::jinja {
 namespace {
@@ -20,6 +21,12 @@ std::vector<std::string_view> Builtin::ParameterNames() const {
     rest.remove_prefix(std::min(comma + 1, rest.size()));
   }
   return names;
+}
+
+bool IsFunction(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kFunctions = {"raise_exception", "namespace", "range", "dict",
+                                                          "strftime_now"};
+  return std::ranges::find(kFunctions, name) != kFunctions.end();
 }
 
 const Builtin* FindFilter(std::string_view name) {

@@ -24,6 +24,8 @@ struct Builtin {
 
 using Arguments = std::vector<Value>;
 
+/// Whether templates may call a function of this name without defining it.
+[[nodiscard]] bool IsFunction(std::string_view name);
 /// Null where there is none of this name.
 [[nodiscard]] const Builtin* FindFilter(std::string_view name);
 [[nodiscard]] const Builtin* FindTest(std::string_view name);

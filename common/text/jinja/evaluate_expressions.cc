@@ -165,7 +165,8 @@ absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Call& node) {
     return Error(kInvalidArgument, "{}", *words);
   }
   if (node.name == "loop") return LoopAgain(at, given);
-  if (const Macro* macro = Look(node.name).AsMacro()) return CallMacro(*macro, std::move(given), Value());
+  const Macro* macro = Look(node.name).AsMacro();
+  if (macro != nullptr && macro != &FunctionItself()) return CallMacro(*macro, std::move(given), Value());
   return AtPosition(at, CallFunction(node.name, std::move(given)));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/text/jinja/builtins.h"
 #include "common/text/jinja/operators.h"
 #include "common/text/jinja/printing.h"
 #include "common/text/jinja/rendering.h"
@@ -86,7 +87,13 @@ Value Rendering::Look(const std::string& name) const {
   }
   if (const auto variable = scopes_[0].find(name); variable != scopes_[0].end()) return variable->second;
   const auto variable = globals_.find(name);
-  return variable == globals_.end() ? Value() : variable->second;
+  if (variable != globals_.end()) return variable->second;
+  return IsFunction(name) ? Value(&FunctionItself()) : Value();
+}
+
+const Macro& Rendering::FunctionItself() {
+  static const Macro macro;
+  return macro;
 }
 
 Variables Rendering::InSight() const {
@@ -268,7 +275,7 @@ absl::Status Rendering::RunNode(Position, const DefineMacro& node) {
 absl::Status Rendering::RunNode(Position at, const CallBlock& node) {
   const Call& call = std::get<Call>(node.call.node);
   const Macro* macro = Look(call.name).AsMacro();
-  if (macro == nullptr) return TemplateError(at, "'{}' is no macro", call.name);
+  if (macro == nullptr || macro == &FunctionItself()) return TemplateError(at, "'{}' is no macro", call.name);
   BATON_ASSIGN_OR_RETURN(GivenArguments given, EvaluateArguments(call));
   Variables outside = std::exchange(closures_[node.caller.get()], InSight());
   const absl::StatusOr<Value> text = CallMacro(*macro, std::move(given), Value(node.caller.get()));

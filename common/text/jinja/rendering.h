@@ -105,6 +105,8 @@ class Rendering {
   /// What the statements write, as a value.
   absl::StatusOr<Value> Capture(const Statements& statements);
   [[nodiscard]] Value Look(const std::string& name) const;
+  /// What a function's name stands for where it is not called: something that is defined and callable.
+  [[nodiscard]] static const Macro& FunctionItself();
   /// All variables that are in sight but the template's own and the globals.
   [[nodiscard]] Variables InSight() const;
 

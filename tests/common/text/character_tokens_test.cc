@@ -3,6 +3,7 @@
 #include <fstream>
 #include <string>
 
+#include <fmt/format.h>
 #include <catch2/catch.hpp>
 
 #include "common/base/error.h"
@@ -138,6 +139,50 @@ TEST_CASE("add_bos_token of tokenizer_config.json stands for the template that t
             .value() == Ids{5});
   CHECK(Message(load(R"({"add_bos_token":true,"bos_token":"<x>"})").status()).find("bos_token is no token") !=
         std::string::npos);
+}
+
+TEST_CASE("the prompt's limit is the smaller of the file's truncation and model_max_length") {
+  const test::TemporaryFolder folder;
+  const auto limit = [&](std::string_view truncation, std::string_view config) {
+    std::string text = Toy{}.Text();
+    text.insert(1, fmt::format(R"("truncation":{},)", truncation));
+    std::ofstream(folder.Path() + "/tokenizer.json") << text;
+    std::ofstream(folder.Path() + "/tokenizer_config.json") << config;
+    return Tokenizer::Load(folder.Path()).value()->PromptTokensMax();
+  };
+
+  CHECK(limit("null", "{}") == std::nullopt);
+  CHECK(limit("null", R"({"model_max_length":2048})") == 2048);
+  CHECK(limit("null", R"({"model_max_length":1000000000000000019884624838656})") == std::nullopt);
+  CHECK(limit(R"({"max_length":512,"strategy":"LongestFirst"})", R"({"model_max_length":2048})") == 512);
+  CHECK(limit(R"({"max_length":4096})", R"({"model_max_length":2048})") == 2048);
+}
+
+TEST_CASE("encoding cuts nothing off") {
+  std::string text = Toy{}.Text();
+  text.insert(1, R"("truncation":{"max_length":1},)");
+
+  CHECK(Tokenizer::FromJson(text).value()->Encode("a a a").value().size() == 3);
+}
+
+TEST_CASE("classes that make their own template go by add_bos_token, others by the file's") {
+  const test::TemporaryFolder folder;
+  std::string text = Toy{}.Text();
+  const std::string_view none = R"("post_processor":null)";
+  text.replace(text.find(none), none.size(),
+               R"("post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},)"
+               R"({"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[1]}}})");
+  std::ofstream(folder.Path() + "/tokenizer.json") << text;
+  const auto encoded = [&](std::string_view config) {
+    std::ofstream(folder.Path() + "/tokenizer_config.json") << config;
+    return Tokenizer::Load(folder.Path()).value()->Encode("a").value();
+  };
+
+  CHECK(encoded(R"({"add_bos_token":false,"bos_token":"<s>"})") == Ids{1, 5});
+  CHECK(encoded(R"({"tokenizer_class":"LlamaTokenizer","add_bos_token":false,"bos_token":"<s>"})") == Ids{5});
+  CHECK(encoded(R"({"tokenizer_class":"LlamaTokenizer","add_bos_token":true,"bos_token":"<s>"})") ==
+        Ids{1, 5});
+  CHECK(encoded(R"({"tokenizer_class":"LlamaTokenizer"})") == Ids{1, 5});
 }
 
 TEST_CASE("what such a file has beyond that is refused by its name") {

@@ -98,7 +98,9 @@ TEST_CASE("searching large values again and again is bounded") {
 
 TEST_CASE("nested lists, dicts, calls and filters are bounded in depth when read") {
   const auto deep = [](std::string_view open) { return ErrorOf("{{ " + Times(10'000, open) + " }}"); };
-  CHECK(deep("{'a':").find("more than 200 deep") != std::string::npos);
+  CHECK(
+      ErrorOf("{{ " + Times(10'000, "{'a':") + "1" + Times(10'000, "}") + " }}").find("more than 200 deep") !=
+      std::string::npos);
   CHECK(deep("[").find("more than 200 deep") != std::string::npos);
   CHECK(deep("range(").find("more than 200 deep") != std::string::npos);
   CHECK(deep("x.y(").find("method 'y' is not supported") != std::string::npos);
