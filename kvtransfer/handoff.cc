@@ -139,6 +139,8 @@ class HandoffImpl final : public Handoff,
       case peer::Envelope::kAbort:
         send_.OnAbort(from, message.abort());
         return receive_.OnAbort(from, message.abort());
+      case peer::Envelope::kCredit:
+        return send_.OnCredit(from, message.credit());
       case peer::Envelope::kPing:
         for (const peer::Id& id : message.ping().transfers()) receive_.Renew(from, FromWire(id));
         return;

@@ -49,11 +49,14 @@ struct HandoffOptions {
   std::string transport = "ucx";  // or "loopback": inside one process, for tests
   net::Address listen;            // pair control connections; port 0 = any
   std::string cluster_key;
-  std::string net_device;                           // UCX: the interface of the data plane, "" = all
-  std::string tls = "tcp,self";                     // UCX transports; shared memory is opt-in
-  bool checksum = true;                             // crc32c over every message
+  std::string cluster_id;        // workers of another one are refused by name, even where they know the key
+  std::string net_device;        // UCX: the interface of the data plane, "" = all
+  std::string tls = "tcp,self";  // UCX transports; shared memory is opt-in
+  bool checksum = true;          // crc32c over every message
   std::uint64_t layer_wise_bytes_min = 512U << 10;  // per layer and chunk; below, one shot after the prompt
   std::size_t transfers_max = 1024;                 // live, either direction
+  std::uint64_t credit_bytes = 64U << 20;           // that one peer may have under way to this worker
+  std::uint64_t credit_bytes_least = 4U << 20;      // of each transfer, beyond that: one message
   Duration ping_interval = std::chrono::milliseconds(500);
   int pings_missed_max = 3;
   Duration lease = std::chrono::seconds(10);              // renewed by the sender's PING

@@ -10,7 +10,7 @@
 namespace baton::kvtransfer {
 namespace {
 
-constexpr unsigned kProtocolVersion = 1;
+constexpr unsigned kProtocolVersion = 2;  // 1: no CREDIT, no checksum over headers
 constexpr std::uint64_t kCanaryBytes =
     8U << 20;  // 8 messages of 1 MiB: a few ms on loopback, enough to see a rate
 constexpr std::uint64_t kWarmBytes = 1U << 20;
@@ -208,6 +208,8 @@ void PeerLinks::SendHello(net::Connection& connection) {
   hello.set_worker_id(self_.value);
   hello.set_incarnation(incarnation_.value);
   hello.set_data_address(transport_.LocalAddress());
+  hello.set_checksum(options_.checksum);
+  hello.set_cluster_id(options_.cluster_id);
   ToWire(layout_, *hello.mutable_layout());
   static_cast<void>(connection.Send(envelope.SerializeAsString()));
 }
@@ -217,6 +219,8 @@ absl::Status PeerLinks::CheckHello(const Link& link, const peer::Hello& hello) c
     return Error(kFailedPrecondition, "protocol version {}, here {}", hello.protocol_version(),
                  kProtocolVersion);
   }
+  BATON_RETURN_IF_ERROR(CheckSame(Terms{.cluster_id = options_.cluster_id, .checksum = options_.checksum},
+                                  Terms{.cluster_id = hello.cluster_id(), .checksum = hello.checksum()}));
   if (hello.worker_id() != link.info.id.value || hello.incarnation() != link.info.incarnation.value) {
     return Error(kFailedPrecondition, "worker {} of another incarnation", hello.worker_id());
   }
@@ -255,6 +259,7 @@ void PeerLinks::OnFrame(WorkerId id, std::string_view frame) {
     case peer::Envelope::kAck:
     case peer::Envelope::kAbort:
     case peer::Envelope::kPing:
+    case peer::Envelope::kCredit:
     case peer::Envelope::BODY_NOT_SET:
       break;
   }

@@ -44,6 +44,7 @@ void ToWire(const Grant& grant, peer::Grant& out) {
   out.set_sender_incarnation(grant.sender.value);
   out.set_prompt_tokens(grant.prompt_tokens);
   out.set_lease_ms(static_cast<std::uint32_t>(Milliseconds(grant.lease)));
+  out.set_credit_bytes(grant.credit_bytes);
   for (const BlockRun& run : RunsOf(grant.blocks)) {
     peer::Run& wire = *out.add_blocks();
     wire.set_first(run.first.value);
@@ -58,13 +59,15 @@ absl::Status FromWire(const peer::Grant& message, std::int64_t blocks_max, Grant
     return Error(kInvalidArgument, "a grant of {} blocks for {} tokens; this worker has {} blocks", blocks,
                  message.prompt_tokens(), blocks_max);
   }
+  if (message.credit_bytes() == 0) return Error(kInvalidArgument, "a grant without credit");
   out = {.key = {.request = RequestId(message.request()), .attempt = Attempt(message.attempt())},
          .transfer = FromWire(message.transfer()),
          .receiver = Incarnation(message.receiver_incarnation()),
          .sender = Incarnation(message.sender_incarnation()),
          .prompt_tokens = message.prompt_tokens(),
          .blocks = {},
-         .lease = std::chrono::milliseconds(message.lease_ms())};
+         .lease = std::chrono::milliseconds(message.lease_ms()),
+         .credit_bytes = message.credit_bytes()};
   for (const peer::Run& run : message.blocks()) {
     for (std::uint32_t i = 0; i < run.count(); ++i) out.blocks.emplace_back(run.first() + i);
   }
@@ -88,6 +91,18 @@ absl::Status CheckSame(const KvLayout& ours, const KvLayout& theirs) {
   if (ours.dtype != theirs.dtype) return differ("dtype", ours.dtype, theirs.dtype);
   if (ours.element_bytes != theirs.element_bytes) {
     return differ("element size", ours.element_bytes, theirs.element_bytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSame(const Terms& ours, const Terms& theirs) {
+  if (ours.cluster_id != theirs.cluster_id) {
+    return Error(kPermissionDenied, "a worker of cluster '{}', this one is of '{}'; see transfer.cluster_id",
+                 theirs.cluster_id, ours.cluster_id);
+  }
+  if (ours.checksum != theirs.checksum) {
+    return Error(kFailedPrecondition, "checksums are {} here, {} there; set transfer.checksum alike",
+                 ours.checksum ? "on" : "off", theirs.checksum ? "on" : "off");
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -25,6 +26,7 @@ struct Grant {
   std::int64_t prompt_tokens = 0;
   std::vector<BlockIndex> blocks;  // in order of position
   Duration lease{};
+  std::uint64_t credit_bytes = 0;  // that may be sent before more is given
 };
 
 void ToWire(TransferId id, peer::Id& out);
@@ -38,6 +40,13 @@ void ToWire(const Grant& grant, peer::Grant& out);
 
 /// FailedPrecondition names the first difference: layouts must be equal (conversion is not there yet).
 [[nodiscard]] absl::Status CheckSame(const KvLayout& ours, const KvLayout& theirs);
+/// What workers of one cluster are configured with alike, beside the layout.
+struct Terms {
+  std::string cluster_id;
+  bool checksum = true;
+};
+/// PermissionDenied for another cluster, FailedPrecondition for another setting; the message says what to do.
+[[nodiscard]] absl::Status CheckSame(const Terms& ours, const Terms& theirs);
 /// `blocks` as maximal runs in order.
 [[nodiscard]] std::vector<BlockRun> RunsOf(const std::vector<BlockIndex>& blocks);
 

@@ -25,6 +25,10 @@ absl::Status CheckBlocks(const std::vector<BlockIndex>& blocks, std::int64_t pro
   return absl::OkStatus();
 }
 
+std::uint64_t BytesOf(const ReceiveRequest& request, const ArenaView& arena) {
+  return request.blocks.size() * arena.layout.BlockBytes() * static_cast<std::uint64_t>(arena.layout.layers);
+}
+
 std::vector<BlockRun> SortedRuns(std::vector<BlockIndex> blocks) {
   std::ranges::sort(blocks);
   return RunsOf(blocks);
@@ -67,7 +71,8 @@ absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents 
                     .sender = request.sender_incarnation,
                     .prompt_tokens = request.prompt_tokens,
                     .blocks = request.blocks,
-                    .lease = options_.lease};
+                    .lease = options_.lease,
+                    .credit_bytes = CreditOf(request.sender).Open(id, BytesOf(request, arena_))};
   transport_.OpenWindow({.transfer = id, .receiver = incarnation_, .blocks = SortedRuns(request.blocks)});
   peer::Envelope envelope;
   ToWire(grant, *envelope.mutable_grant());
@@ -101,6 +106,10 @@ void ReceiveSide::OnPlaced(const Received& received) {
   if (found == transfers_.end()) return;
   if (received.status.code() == kDataLoss) probe_.ChecksumFailed();
   probe_.Received(received.bytes);
+  if (received.status.ok() && found->second->machine.Live()) {
+    const WorkerId sender = found->second->request.sender;
+    SendCredit(sender, CreditOf(sender).Placed(received.transfer, received.bytes));
+  }
   Run(*found->second, found->second->machine.Placed(host_.Now(), received.runs, received.status));
 }
 
@@ -120,20 +129,23 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
     probe_.StaleMessage();
     return;
   }
-  if (commit.prompt_tokens() != transfer->request.prompt_tokens) {
+  const std::uint64_t bytes = BytesOf(transfer->request, arena_);
+  if (commit.prompt_tokens() != transfer->request.prompt_tokens || commit.bytes() != bytes) {
     Run(*transfer,
-        transfer->machine.Abort(host_.Now(), TransferEnd::kFailed,
-                                Error(kInvalidArgument, "COMMIT of {} prompt tokens, {} were granted",
-                                      commit.prompt_tokens(), transfer->request.prompt_tokens),
-                                /*tell_peer=*/true));
+        transfer->machine.Abort(
+            host_.Now(), TransferEnd::kFailed,
+            Error(kInvalidArgument, "COMMIT of {} prompt tokens and {} bytes, {} and {} were granted",
+                  commit.prompt_tokens(), commit.bytes(), transfer->request.prompt_tokens, bytes),
+            /*tell_peer=*/true));
     return;
   }
-  Run(*transfer,
-      transfer->machine.Committed(host_.Now(), {.first_token = commit.first_token(),
-                                                .prompt_tokens = commit.prompt_tokens(),
-                                                .cached_tokens = commit.cached_tokens(),
-                                                .more_first_tokens = {commit.more_first_tokens().begin(),
-                                                                      commit.more_first_tokens().end()}}));
+  Run(*transfer, transfer->machine.Committed(host_.Now(),
+                                             {.first_token = commit.first_token(),
+                                              .prompt_tokens = commit.prompt_tokens(),
+                                              .cached_tokens = commit.cached_tokens(),
+                                              .more_first_tokens = {commit.more_first_tokens().begin(),
+                                                                    commit.more_first_tokens().end()}},
+                                             commit.messages()));
 }
 
 void ReceiveSide::OnAbort(WorkerId from, const peer::Abort& abort) {
@@ -179,12 +191,36 @@ void ReceiveSide::Report(const std::shared_ptr<ReceiverEvents>& events,
   host_.Post([events, report = std::move(report)] { report(*events); });
 }
 
+CreditWindow& ReceiveSide::CreditOf(WorkerId peer) {
+  return credit_
+      .try_emplace(peer, CreditWindow::Limits{.window = options_.credit_bytes,
+                                              .least = std::max<std::uint64_t>(options_.credit_bytes_least,
+                                                                               arena_.layout.BlockBytes())})
+      .first->second;
+}
+
+void ReceiveSide::SendCredit(WorkerId peer, const CreditWindow::Grants& grants) {
+  for (const auto& [transfer, bytes] : grants) {
+    peer::Envelope envelope;
+    ToWire(transfer, *envelope.mutable_credit()->mutable_transfer());
+    envelope.mutable_credit()->set_bytes(bytes);
+    static_cast<void>(host_.Send(peer, envelope));
+  }
+}
+
+void ReceiveSide::EndCredit(WorkerId peer, TransferId transfer) {
+  CreditWindow& credit = CreditOf(peer);
+  SendCredit(peer, credit.Close(transfer));
+  if (credit.Empty()) credit_.erase(peer);
+}
+
 void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& actions) {
   using Kind = ReceiverMachine::Action::Kind;
   for (const ReceiverMachine::Action& action : actions) {
     peer::Envelope envelope;
     switch (action.kind) {
       case Kind::kCloseWindow:
+        EndCredit(transfer.request.sender, transfer.id);
         transport_.CloseWindow(transfer.id);
         break;
       case Kind::kSendAck:

@@ -7,6 +7,7 @@
 #include <absl/container/flat_hash_map.h>
 
 #include "kvtransfer/attempts.h"
+#include "kvtransfer/credit_window.h"
 #include "kvtransfer/handoff.h"
 #include "kvtransfer/probe.h"
 #include "kvtransfer/receiver_machine.h"
@@ -45,6 +46,9 @@ class ReceiveSide {
   struct Transfer;
   Transfer* Find(WorkerId from, TransferId transfer);
   void Run(Transfer& transfer, const ReceiverMachine::Actions& actions);
+  CreditWindow& CreditOf(WorkerId peer);
+  void SendCredit(WorkerId peer, const CreditWindow::Grants& grants);
+  void EndCredit(WorkerId peer, TransferId transfer);
   void Report(const std::shared_ptr<ReceiverEvents>& events,
               std::function<void(const ReceiverEvents&)> report);
 
@@ -56,6 +60,7 @@ class ReceiveSide {
   const Probe& probe_;
   std::map<TransferId, std::unique_ptr<Transfer>> transfers_;  // ordered: a simulation repeats itself
   absl::flat_hash_map<RequestKey, TransferId> by_key_;
+  std::map<WorkerId, CreditWindow> credit_;  // of the peers with transfers
   Attempts attempts_;
 };
 

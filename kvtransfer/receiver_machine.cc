@@ -41,11 +41,14 @@ ReceiverMachine::Actions ReceiverMachine::Placed(TimePoint now, const std::vecto
   if (!status.ok()) return Abort(now, TransferEnd::kFailed, status, /*tell_peer=*/true);
   state_ = State::kReceiving;
   if (!deadline_) deadline_ = now + limits_.transfer_deadline;
+  const std::int64_t missing_before = missing_;
   for (const DataRun& run : runs) Mark(run);
-  return CommitIfComplete();
+  if (missing_ < missing_before) ++messages_;
+  return CommitIfComplete(now);
 }
 
-ReceiverMachine::Actions ReceiverMachine::Committed(TimePoint now, const CommitInfo& info) {
+ReceiverMachine::Actions ReceiverMachine::Committed(TimePoint now, const CommitInfo& info,
+                                                    std::uint64_t messages) {
   Renew(now);
   if (state_ == State::kCommitted || state_ == State::kFree) {
     // A repeated COMMIT: the acknowledgement was lost.
@@ -53,11 +56,17 @@ ReceiverMachine::Actions ReceiverMachine::Committed(TimePoint now, const CommitI
   }
   if (!Live()) return {};
   commit_ = info;
-  return CommitIfComplete();
+  messages_expected_ = messages;
+  return CommitIfComplete(now);
 }
 
-ReceiverMachine::Actions ReceiverMachine::CommitIfComplete() {
+ReceiverMachine::Actions ReceiverMachine::CommitIfComplete(TimePoint now) {
   if (!commit_ || missing_ > 0) return {};
+  if (messages_ != messages_expected_) {
+    return Abort(now, TransferEnd::kFailed,
+                 Error(kDataLoss, "COMMIT counts {} messages, {} have come", messages_expected_, messages_),
+                 /*tell_peer=*/true);
+  }
   state_ = State::kCommitted;
   return {{.kind = Kind::kCloseWindow, .status = {}},
           {.kind = Kind::kSendAck, .status = {}},

@@ -49,8 +49,9 @@ class ReceiverMachine {
   void Renew(TimePoint now);
   /// Data has been placed (status OK), or it failed. Repeated data counts once.
   [[nodiscard]] Actions Placed(TimePoint now, const std::vector<DataRun>& runs, const absl::Status& status);
-  /// The sender says that all has been sent. May overtake the last data.
-  [[nodiscard]] Actions Committed(TimePoint now, const CommitInfo& info);
+  /// The sender says that all has been sent, in so many messages. May overtake the last data. Another number
+  /// of messages than have come when nothing is missing fails the transfer.
+  [[nodiscard]] Actions Committed(TimePoint now, const CommitInfo& info, std::uint64_t messages);
   [[nodiscard]] Actions Abort(TimePoint now, TransferEnd end, const absl::Status& status, bool tell_peer);
   /// The window is closed and no write can land any more.
   [[nodiscard]] Actions Drained();
@@ -62,7 +63,7 @@ class ReceiverMachine {
 
  private:
   void Mark(const DataRun& run);
-  Actions CommitIfComplete();
+  Actions CommitIfComplete(TimePoint now);
 
   Limits limits_;
   State state_ = State::kReserved;
@@ -70,6 +71,8 @@ class ReceiverMachine {
   std::vector<bool> filled_;           // [layer][index into sorted_]
   std::int64_t missing_ = 0;
   std::optional<CommitInfo> commit_;
+  std::uint64_t messages_ = 0;           // that have filled a block
+  std::uint64_t messages_expected_ = 0;  // of commit_
   TimePoint last_sign_;
   std::optional<TimePoint> deadline_;
   std::optional<TimePoint> drain_until_;

@@ -1,6 +1,7 @@
 #include "kvtransfer/send_side.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -18,7 +19,9 @@ struct SendSide::Transfer {
   std::shared_ptr<SenderEvents> events;
   SenderMachine machine;
   SendPlan plan;
-  Grant grant{};  // transfer 0 until it has come
+  Grant grant{};                       // transfer 0 until it has come
+  std::uint64_t credit = 0;            // bytes that may have been sent since the beginning
+  std::deque<PlannedMessage> ready{};  // planned, and waiting for credit
   CommitInfo commit{};
   std::uint32_t sequence = 0;
   TransferStats stats{};
@@ -128,6 +131,7 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
     return;
   }
   transfer.grant = grant;
+  transfer.credit = grant.credit_bytes;
   by_transfer_[grant.transfer] = transfer.request.key;
   transfer.plan.SetTarget(grant.blocks);
   Run(transfer, transfer.machine.Granted());
@@ -160,8 +164,18 @@ void SendSide::Commit(RequestKey key, const CommitInfo& info) {
 void SendSide::Pump(Transfer& transfer) {
   const auto state = transfer.machine.GetState();
   if (state != SenderMachine::State::kGranted && state != SenderMachine::State::kSending) return;
-  for (const PlannedMessage& message : transfer.plan.Take()) Post(transfer, message);
-  if (transfer.plan.Complete()) Run(transfer, transfer.machine.AllPosted());
+  for (PlannedMessage& message : transfer.plan.Take()) transfer.ready.push_back(std::move(message));
+  while (!transfer.ready.empty() && MayPost(transfer, transfer.ready.front())) {
+    Post(transfer, transfer.ready.front());
+    transfer.ready.pop_front();
+  }
+  if (transfer.plan.Complete() && transfer.ready.empty()) Run(transfer, transfer.machine.AllPosted());
+}
+
+bool SendSide::MayPost(const Transfer& transfer, const PlannedMessage& message) const {
+  std::uint64_t blocks = 0;
+  for (const PlannedRun& run : message) blocks += run.count;
+  return transfer.stats.bytes + blocks * arena_.layout.BlockBytes() <= transfer.credit;
 }
 
 void SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
@@ -198,6 +212,16 @@ SendSide::Transfer* SendSide::FindGranted(WorkerId from, TransferId transfer) {
   if (key == by_transfer_.end()) return nullptr;
   Transfer& found = *transfers_.at(key->second);
   return found.request.receiver == from ? &found : nullptr;
+}
+
+void SendSide::OnCredit(WorkerId from, const peer::Credit& credit) {
+  Transfer* transfer = FindGranted(from, FromWire(credit.transfer()));
+  if (transfer == nullptr) {
+    probe_.StaleMessage();
+    return;
+  }
+  transfer->credit = std::max(transfer->credit, credit.bytes());  // repeated or late: nothing
+  Pump(*transfer);
 }
 
 void SendSide::OnAck(WorkerId from, TransferId id) {

@@ -17,6 +17,7 @@
 
 namespace baton::peer {
 class Abort;
+class Credit;
 class Grant;
 }  // namespace baton::peer
 
@@ -37,6 +38,7 @@ class SendSide {
   void Commit(RequestKey key, const CommitInfo& info);
   void Abort(RequestKey key);
   void OnGrant(WorkerId from, const peer::Grant& message);
+  void OnCredit(WorkerId from, const peer::Credit& credit);
   void OnAck(WorkerId from, TransferId transfer);
   void OnAbort(WorkerId from, const peer::Abort& abort);
   /// False where the send is none of these transfers'.
@@ -57,6 +59,7 @@ class SendSide {
   Transfer* FindGranted(WorkerId from, TransferId transfer);
   void Apply(Transfer& transfer, const Grant& grant);
   void Pump(Transfer& transfer);
+  [[nodiscard]] bool MayPost(const Transfer& transfer, const PlannedMessage& message) const;
   void Post(Transfer& transfer, const PlannedMessage& message);
   void Run(Transfer& transfer, const SenderMachine::Actions& actions);
   void Refuse(WorkerId peer, TransferId transfer, const std::string& reason);

@@ -36,6 +36,18 @@ void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
                  {"auto", "avx512bf16", "avx512", "avx2", "portable"});
 }
 
+void ReadKv(const Section& kv, WorkerConfig& out) {
+  kv.Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
+  kv.Boolean("prefix_cache", out.prefix_cache);
+  kv.Number("prefix_cache_share", out.prefix_cache_share, 0, 1);
+  kv.Bytes("swap", out.swap_memory, 0, std::uint64_t{1} << 50);
+  kv.Integer("growth", out.growth_blocks, 0, 1024);
+  std::string preemption = "auto";
+  kv.Choice("preemption", preemption, {"auto", "swap", "recompute"});
+  if (preemption == "swap") out.preemption = Preemption::kSwap;
+  if (preemption == "recompute") out.preemption = Preemption::kRecompute;
+}
+
 void ReadBatch(const Section& batch, PlannerLimits& out) {
   batch.Integer("tokens", out.batch_tokens, 1, 65536);
   batch.Integer("sequences", out.batch_sequences, 1, 4096);
@@ -47,6 +59,8 @@ void ReadTransfer(const Section& transfer, kvtransfer::HandoffOptions& out) {
   transfer.String("net_device", out.net_device);
   transfer.String("tls", out.tls);
   transfer.Boolean("checksum", out.checksum);
+  transfer.String("cluster_id", out.cluster_id);
+  transfer.Bytes("credit", out.credit_bytes, out.credit_bytes_least, std::uint64_t{1} << 40);
   transfer.Bytes("layer_wise_min", out.layer_wise_bytes_min, 1, std::uint64_t{1} << 40);
   std::int64_t live = static_cast<std::int64_t>(out.transfers_max);
   transfer.Integer("live_max", live, 1, 1'000'000);
@@ -97,10 +111,7 @@ absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
   }
   ReadNetwork(root, out);
   ReadCompute(root.Sub("compute"), out.compute);
-  const Section kv = root.Sub("kv");
-  kv.Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
-  kv.Boolean("prefix_cache", out.prefix_cache);
-  kv.Number("prefix_cache_share", out.prefix_cache_share, 0, 1);
+  ReadKv(root.Sub("kv"), out);
   ReadBatch(root.Sub("batch"), out.batch);
   root.Sub("queue").Integer("requests", out.queue_requests, 1, 1'000'000);
   ReadTransfer(root.Sub("transfer"), out.transfer);

@@ -274,6 +274,36 @@ TEST_CASE(
   CHECK_FALSE(listener.IsReady(WorkerId(3)));
 }
 
+TEST_CASE("a peer of another cluster, or with another checksum setting, never becomes ready") {
+  const auto of = [](const char* cluster, bool checksum) {
+    return [cluster, checksum](HandoffOptions& options) {
+      options.cluster_id = cluster;
+      options.checksum = checksum;
+    };
+  };
+  Worker listener({.id = WorkerId(1), .adjust = of("north", true)});
+  Worker stranger({.id = WorkerId(2), .adjust = of("south", true)});
+  Worker careless({.id = WorkerId(3), .adjust = of("north", false)});
+  Worker friendly({.id = WorkerId(4), .adjust = of("north", true)});
+  listener.SetPeers({stranger.Info(false), careless.Info(false), friendly.Info(false)});
+
+  for (Worker* worker : {&stranger, &careless, &friendly}) worker->SetPeers({listener.Info(true)});
+
+  REQUIRE(friendly.WaitReady(WorkerId(1)));
+  REQUIRE(stranger.WaitReady(WorkerId(1), false));
+  REQUIRE(careless.WaitReady(WorkerId(1), false));
+  CHECK_FALSE(listener.IsReady(WorkerId(2)));
+  CHECK_FALSE(listener.IsReady(WorkerId(3)));
+}
+
+TEST_CASE("what differs between two clusters is said by name") {
+  CHECK(CheckSame(Terms{"north", true}, Terms{"north", true}).ok());
+  CHECK(Message(CheckSame(Terms{"north", true}, Terms{"south", true})) ==
+        "a worker of cluster 'south', this one is of 'north'; see transfer.cluster_id");
+  CHECK(Message(CheckSame(Terms{"north", true}, Terms{"north", false})) ==
+        "checksums are on here, off there; set transfer.checksum alike");
+}
+
 TEST_CASE("a layout that differs is refused with the field and both values") {
   KvLayout other = test::TestLayout();
   other.block_tokens = 32;

@@ -112,7 +112,7 @@ TEST_CASE("a receiver commits when every block of every layer is placed, and ack
   CHECK(receiver.Placed(kStart, Run(0, 4), absl::OkStatus()).empty());
   CHECK(receiver.Placed(kStart, Run(0, 9), absl::OkStatus()).empty());
   CHECK(receiver.Placed(kStart, Run(1, 4), absl::OkStatus()).empty());
-  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}).empty());
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4).empty());
 
   const auto done = receiver.Placed(kStart, Run(1, 9), absl::OkStatus());
 
@@ -123,15 +123,30 @@ TEST_CASE("a receiver commits when every block of every layer is placed, and ack
   CHECK(receiver.Drained().empty());
 }
 
+TEST_CASE("a COMMIT that counts other messages than have come fails the transfer") {
+  const std::uint64_t counted = GENERATE(3, 5);
+  auto receiver = Receiver();
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, counted).empty());
+  static_cast<void>(receiver.Placed(kStart, Run(0, 4), absl::OkStatus()));
+  static_cast<void>(receiver.Placed(kStart, Run(0, 9), absl::OkStatus()));
+  static_cast<void>(receiver.Placed(kStart, Run(1, 4), absl::OkStatus()));
+
+  const auto failed = receiver.Placed(kStart, Run(1, 9), absl::OkStatus());
+
+  REQUIRE(Of(failed) ==
+          std::vector{ReceiveKind::kSendAbort, ReceiveKind::kReportFailed, ReceiveKind::kCloseWindow});
+  CHECK(failed[1].end == TransferEnd::kFailed);
+}
+
 TEST_CASE("repeated data counts once, and a repeated COMMIT is acknowledged again") {
   auto receiver = Receiver();
   for (int i = 0; i < 4; ++i) CHECK(receiver.Placed(kStart, Run(0, 4), absl::OkStatus()).empty());
-  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}).empty());
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4).empty());
   static_cast<void>(receiver.Placed(kStart, Run(0, 9), absl::OkStatus()));
   static_cast<void>(receiver.Placed(kStart, Run(1, 9), absl::OkStatus()));
   REQUIRE_FALSE(receiver.Placed(kStart, Run(1, 4), absl::OkStatus()).empty());
 
-  CHECK(Of(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20})) ==
+  CHECK(Of(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4)) ==
         std::vector{ReceiveKind::kSendAck});
 }
 
@@ -143,7 +158,7 @@ TEST_CASE("doubtful data fails the transfer; its blocks are released only when d
   CHECK(Of(failed) ==
         std::vector{ReceiveKind::kSendAbort, ReceiveKind::kReportFailed, ReceiveKind::kCloseWindow});
   CHECK(failed[1].end == TransferEnd::kFailed);
-  CHECK(receiver.Committed(kStart, {}).empty());
+  CHECK(receiver.Committed(kStart, {}, 4).empty());
   CHECK(receiver.GetState() == ReceiverMachine::State::kAborting);
   CHECK(Of(receiver.Tick(kStart + seconds(2))) == std::vector{ReceiveKind::kForceClosePeer});
   CHECK(receiver.Tick(kStart + seconds(3)).empty());

@@ -30,6 +30,10 @@ Cluster::Cluster(std::uint64_t seed, Mutation mutation, bool tracing)
   options_.transfer_deadline = seconds(3);
   options_.drain_deadline = milliseconds(300);
   options_.layer_wise_bytes_min = world_.Chance(500) ? 1 : world_.Chance(500) ? 64 : 1 << 20;
+  if (world_.Chance(500)) {
+    options_.credit_bytes = static_cast<std::uint64_t>(world_.Between(1, 1024));
+    options_.credit_bytes_least = 512;  // no message of these prompts is longer
+  }
   network_.mutation = mutation;
   network_.checksum = mutation != Mutation::kNoChecksum;
   network_.blocked = [this](int from, int to) { return Blocked(from, to); };

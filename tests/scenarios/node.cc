@@ -93,6 +93,9 @@ bool Node::OnFrame(int from, const std::string& frame) {
       send_.OnAbort(peer, message.abort());
       receive_.OnAbort(peer, message.abort());
       return true;
+    case peer::Envelope::kCredit:
+      send_.OnCredit(peer, message.credit());
+      return true;
     case peer::Envelope::kPing:
       for (const peer::Id& id : message.ping().transfers()) receive_.Renew(peer, kvtransfer::FromWire(id));
       return true;
