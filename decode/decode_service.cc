@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/cluster/wire.pb.h"
+#include "engine/kv/answer_memory.h"
 #include "engine/worker/probe.h"
 #include "kvtransfer/attempts.h"
 
@@ -35,14 +36,10 @@ struct Job {
   WorkerId prefill;
   Incarnation prefill_incarnation;
 
-  /// Empty while it waits. For the first answer; then, for each other, its growth past the prompt's full
-  /// blocks.
-  engine::BlockTable blocks;
-  engine::BlockTable shared;  // the prompt's full blocks, as often as answers beside the first use them
   bool handoff_holds = false;
   std::int32_t sequences = 0;  // in the executor
   std::int32_t writing = 0;    // answers that have not ended
-  bool quarantined = false;    // the transfer failed, and a write may still land
+  bool reserved = false;       // has blocks, and the prompt has not come
   std::optional<Outcome> outcome;
   TimePoint arrived{};
   TimePoint begun{};
@@ -50,9 +47,28 @@ struct Job {
   net::Timer deadline;
 };
 
+/// Hands what the memory wants on to the executor.
+class Mover final : public engine::SequenceMover {
+ public:
+  explicit Mover(engine::Executor& executor) : executor_(executor) {}
+  void Grow(engine::SequenceKey key, engine::BlockTable more) override {
+    executor_.Grow(key, std::move(more));
+  }
+  void Preempt(engine::SequenceKey key, engine::BlockTable slots) override {
+    executor_.Preempt(key, std::move(slots));
+  }
+  void Resume(engine::SequenceKey key, engine::BlockTable blocks, engine::BlockTable slots) override {
+    executor_.Resume(key, std::move(blocks), std::move(slots));
+  }
+
+ private:
+  engine::Executor& executor_;
+};
+
 class DecodeService final : public engine::PhaseService {
  public:
-  explicit DecodeService(const engine::ServiceContext& context) : context_(context) {}
+  explicit DecodeService(const engine::ServiceContext& context)
+      : context_(context), mover_(context.executor), memory_(context.pool, mover_, context.answers) {}
 
   void OnOrder(const wire::Envelope& order) override {
     if (order.has_reserve()) OnReserve(order.reserve());
@@ -62,38 +78,37 @@ class DecodeService final : public engine::PhaseService {
   void OnLayerDone(const engine::LayerEvent&) override {}
   void OnToken(const engine::TokenEvent& event) override;
   void OnExecutorReleased(RequestKey key, FinishReason reason) override;
+  void OnPreempted(const engine::PreemptedEvent& event) override;
+  void OnResumed(const engine::ResumedEvent& event) override;
   engine::ServiceLoad Load() const override;
+  engine::AnswerMemoryCounts Answers() const override { return memory_.Counts(); }
   std::int64_t InFlight() const override { return static_cast<std::int64_t>(jobs_.size()); }
 
  private:
   void OnReserve(const wire::Reserve& order);
   void CancelUpTo(RequestKey key);
   void Advance();
-  void Begin(Job& job);
+  void Begin(Job& job, engine::BlockTable prompt);
   void OnCommitted(RequestKey key, const kvtransfer::CommitInfo& info);
+  void Write(Job& job, std::span<const TokenId> first, std::span<const std::int32_t> samples);
   void OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status);
   void OnTransferReleased(RequestKey key);
   void SendToken(const engine::TokenEvent& event, std::int64_t cached_tokens = 0);
   void End(Job& job, Outcome outcome);
   void FinishIfFree(Job& job);
   void SendReleased(const Job& job, const Outcome& outcome);
-  /// Of one answer, the prompt's blocks included.
-  [[nodiscard]] static std::int64_t BlocksOfAnswer(const Job& job) {
-    return engine::BlocksFor(std::ssize(job.tokens) + job.stop.max_tokens);
+  [[nodiscard]] static engine::AnswerSize SizeOf(const Job& job) {
+    return {
+        .prompt_tokens = std::ssize(job.tokens), .max_tokens = job.stop.max_tokens, .samples = job.samples};
   }
-  [[nodiscard]] static std::int64_t SharedBlocks(const Job& job) {
-    return job.samples > 1 ? std::ssize(job.tokens) / engine::kBlockTokens : 0;
-  }
-  [[nodiscard]] static std::int64_t BlocksOf(const Job& job) {
-    return BlocksOfAnswer(job) + (job.samples - 1) * (BlocksOfAnswer(job) - SharedBlocks(job));
-  }
-  [[nodiscard]] std::vector<engine::BlockTable> Divide(Job& job);
   Job* Find(RequestKey key) {
     const auto found = jobs_.find(key);
     return found == jobs_.end() ? nullptr : found->second.get();
   }
 
   const engine::ServiceContext context_;
+  Mover mover_;
+  engine::AnswerMemory memory_;
   absl::flat_hash_map<RequestKey, std::unique_ptr<Job>> jobs_;
   std::deque<RequestKey> waiting_;  // for blocks, in order of arrival
   kvtransfer::Attempts attempts_{kRememberedRequests};
@@ -125,12 +140,12 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   auto grammar = engine::GrammarWanted(order.sampling(), job.stop, context_.grammars);
   if (!grammar.ok()) return End(job, engine::Failed("internal", grammar.status()));
   job.grammar = *std::move(grammar);
-  if (full || BlocksOf(job) > context_.pool.Counts().total) {
-    return End(job, engine::Failed("no_memory",
-                                   Error(kResourceExhausted,
-                                         "{} reservations wait for KV blocks; this one "
-                                         "needs {} of {}",
-                                         waiting_.size(), BlocksOf(job), context_.pool.Counts().total)));
+  if (const absl::Status fits = memory_.CheckFits(SizeOf(job)); !fits.ok())
+    return End(job, engine::Failed("no_memory", fits));
+  if (full) {
+    return End(job,
+               engine::Failed("no_memory", Error(kResourceExhausted, "{} reservations wait for KV blocks",
+                                                 waiting_.size())));
   }
   if (order.deadline_ms() > 0) {
     job.deadline = context_.loop.After(std::chrono::milliseconds(order.deadline_ms()), [this, key = job.key] {
@@ -148,25 +163,24 @@ void DecodeService::Advance() {
   if (std::exchange(advancing_, true)) return;  // an order that ends while it begins comes back here
   while (!waiting_.empty()) {
     Job& job = *jobs_.at(waiting_.front());
-    absl::StatusOr<engine::BlockTable> blocks = context_.pool.Allocate(BlocksOf(job));
-    if (!blocks.ok()) break;
+    std::optional<engine::BlockTable> prompt = memory_.Reserve(job.key, SizeOf(job));
+    if (!prompt) break;
     waiting_.pop_front();
-    job.blocks = *std::move(blocks);
-    Begin(job);
+    job.reserved = true;
+    Begin(job, *std::move(prompt));
   }
   advancing_ = false;
 }
 
-void DecodeService::Begin(Job& job) {
+void DecodeService::Begin(Job& job, engine::BlockTable prompt) {
   job.begun = context_.loop.Now();
   const RequestKey key = job.key;
-  const std::int64_t prompt = std::ssize(job.tokens);
   const absl::Status begun = context_.handoff.Receive(
       {.key = key,
        .sender = job.prefill,
        .sender_incarnation = job.prefill_incarnation,
-       .prompt_tokens = prompt,
-       .blocks = {job.blocks.begin(), job.blocks.begin() + engine::BlocksFor(prompt)}},
+       .prompt_tokens = std::ssize(job.tokens),
+       .blocks = std::move(prompt)},
       {.on_committed = [this, key](const kvtransfer::CommitInfo& info) { OnCommitted(key, info); },
        .on_failed = [this, key](kvtransfer::TransferEnd end,
                                 const absl::Status& status) { OnTransferFailed(key, end, status); },
@@ -189,8 +203,7 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
                                           first.size(), job->samples,
                                           known ? "all known" : "some outside the vocabulary")));
   }
-  const std::vector<engine::BlockTable> tables = Divide(*job);
-  std::vector<engine::SequenceSpec> specs;
+  std::vector<std::int32_t> going_on;
   for (std::int32_t sample = 0; sample < job->samples; ++sample) {
     const TokenId token = first[static_cast<std::size_t>(sample)];
     const bool stops = job->stop.min_tokens <= 1 && std::ranges::count(job->stop.stop_ids, token) > 0;
@@ -198,50 +211,42 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
     if (job->stop.max_tokens == 1) finish = FinishReason::kLength;
     if (stops) finish = FinishReason::kStop;
     SendToken({.key = key, .token = token, .finish = finish, .sample = sample}, info.cached_tokens);
-    if (finish) continue;
-    engine::SequenceSpec& spec = specs.emplace_back(
-        engine::SequenceSpec{.key = key, .phase = engine::Phase::kDecode, .tokens = job->tokens});
-    spec.tokens.push_back(token);
-    spec.blocks = tables[static_cast<std::size_t>(sample)];
-    spec.sampling = job->sampling;
-    spec.stop = job->stop;
-    spec.logprobs = job->logprobs;
-    spec.grammar = job->grammar;
-    spec.sample = sample;
+    if (!finish) going_on.push_back(sample);
   }
-  if (specs.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});
-  job->sequences = job->writing = static_cast<std::int32_t>(specs.size());
-  for (engine::SequenceSpec& spec : specs) context_.executor.Submit(std::move(spec));
+  Write(*job, first, going_on);
+  if (going_on.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});
+  Advance();
   context_.load_changed();
 }
 
-/// Each answer's blocks. They share the prompt's full blocks; what its last block has is copied to each, for
-/// each goes on in it.
-std::vector<engine::BlockTable> DecodeService::Divide(Job& job) {
-  const std::int64_t shared = SharedBlocks(job);
-  const std::int64_t whole = BlocksOfAnswer(job);
-  const engine::BlockTable prompt(job.blocks.begin(), job.blocks.begin() + shared);
-  std::vector<engine::BlockTable> tables;
-  tables.emplace_back(job.blocks.begin(), job.blocks.begin() + whole);
-  for (std::int64_t sample = 1; sample < job.samples; ++sample) {
-    const auto growth = job.blocks.begin() + whole + (sample - 1) * (whole - shared);
-    if (std::ssize(job.tokens) % engine::kBlockTokens != 0) {
-      context_.copy_block(job.blocks[static_cast<std::size_t>(shared)], *growth);
-    }
-    context_.pool.Retain(prompt);
-    job.shared.insert(job.shared.end(), prompt.begin(), prompt.end());
-    engine::BlockTable& table = tables.emplace_back(prompt);
-    table.insert(table.end(), growth, growth + (whole - shared));
+/// The answers that go on after their first tokens join the running batch.
+void DecodeService::Write(Job& job, std::span<const TokenId> first, std::span<const std::int32_t> samples) {
+  job.reserved = false;
+  job.sequences = job.writing = static_cast<std::int32_t>(samples.size());
+  std::vector<engine::AnswerStart> starts = memory_.Begin(job.key, samples);
+  for (const engine::AnswerStart& start : starts) {
+    if (start.copy) context_.copy_block(start.copy->first, start.copy->second);
   }
-  return tables;
+  for (engine::AnswerStart& start : starts) {
+    engine::SequenceSpec spec{.key = job.key, .phase = engine::Phase::kDecode, .tokens = job.tokens};
+    spec.tokens.push_back(first[static_cast<std::size_t>(start.sample)]);
+    spec.blocks = std::move(start.blocks);
+    spec.grows = true;
+    spec.sampling = job.sampling;
+    spec.stop = job.stop;
+    spec.logprobs = job.logprobs;
+    spec.grammar = job.grammar;
+    spec.sample = start.sample;
+    context_.executor.Submit(std::move(spec));
+  }
+  memory_.Arrange();
 }
 
 void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end,
                                      const absl::Status& status) {
   Job* job = Find(key);
   if (job == nullptr) return;
-  context_.pool.Quarantine(job->blocks);
-  job->quarantined = true;
+  memory_.Quarantine(key);
   if (end != kvtransfer::TransferEnd::kAborted || job->outcome)
     return End(*job, engine::FailedTransfer(end, status));
   // The sender gave up: because the answer ended with its first token, or was cancelled. The router knows
@@ -274,9 +279,22 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
   Job* job = Find(event.key);
   if (job == nullptr || job->outcome) return;
   SendToken(event);
-  if (event.finish && --job->writing == 0) {
-    job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
-  }
+  const engine::SequenceKey sequence{event.key, event.sample};
+  if (!event.finish) return memory_.OnToken(sequence);
+  memory_.OnEnded(sequence);
+  if (--job->writing == 0) job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
+  Advance();
+}
+
+void DecodeService::OnPreempted(const engine::PreemptedEvent& event) {
+  memory_.OnPreempted(event.sequence, event.positions, event.bytes, event.duration);
+  context_.load_changed();
+}
+
+void DecodeService::OnResumed(const engine::ResumedEvent& event) {
+  memory_.OnResumed(event.sequence, event.tokens, event.bytes, event.duration);
+  Advance();
+  context_.load_changed();
 }
 
 void DecodeService::OnExecutorReleased(RequestKey key, FinishReason) {
@@ -297,12 +315,8 @@ void DecodeService::End(Job& job, Outcome outcome) {
 
 void DecodeService::FinishIfFree(Job& job) {
   if (!job.outcome || job.sequences > 0 || job.handoff_holds) return;
-  if (job.quarantined) {
-    context_.pool.EndQuarantine(job.blocks);
-  } else if (!job.blocks.empty()) {
-    context_.pool.Release(job.shared);
-    context_.pool.Release(job.blocks);
-  }
+  if (job.reserved) memory_.Drop(job.key);
+  for (std::int32_t sample = 0; sample < job.samples; ++sample) memory_.OnEnded({job.key, sample});
   const std::unique_ptr<Job> ended = std::move(jobs_.extract(job.key).mapped());
   SendReleased(*ended, *ended->outcome);
   Advance();
@@ -350,8 +364,9 @@ void DecodeService::CancelAll() {
 }
 
 engine::ServiceLoad DecodeService::Load() const {
-  engine::ServiceLoad load{.queued_requests = std::ssize(waiting_)};
-  for (const auto& [key, job] : jobs_) load.running_requests += job->blocks.empty() ? 0 : 1;
+  engine::ServiceLoad load{.queued_requests = std::ssize(waiting_),
+                           .blocks_available = waiting_.empty() ? memory_.Available() : 0};
+  for (const auto& [key, job] : jobs_) load.running_requests += job->begun != TimePoint{} ? 1 : 0;
   return load;
 }
 

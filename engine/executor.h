@@ -114,6 +114,7 @@ class ExecutorEvents {
  public:
   virtual ~ExecutorEvents() = default;
   virtual void OnLayerDone(const LayerEvent& event) = 0;
+  /// After the one with `finish` the executor touches this sequence's blocks no more.
   virtual void OnToken(const TokenEvent& event) = 0;
   /// The executor will never touch the sequence's blocks again. Exactly once for each Submit, after all else.
   virtual void OnReleased(RequestKey key, FinishReason reason) = 0;

@@ -63,11 +63,14 @@ absl::Status AnswerMemory::CheckFits(const AnswerSize& size) const {
                size.prompt_tokens, size.max_tokens, needed, total);
 }
 
-/// Of a sequence that runs or might.
-std::int64_t AnswerMemory::LongestNeed() const {
+/// What prompts that are received may take more, so that each of those that are here could run to its end
+/// beside all others' prompts.
+std::int64_t AnswerMemory::Unclaimed() const {
   std::int64_t longest = 0;
   for (const auto& [place, sequence] : sequences_) longest = std::max(longest, sequence.blocks_max);
-  return longest;
+  for (const auto& [key, held] : reservations_)
+    longest = std::max(longest, BlocksOfOne(held.size) - std::ssize(held.blocks));
+  return pool_.Counts().total - received_ - longest;
 }
 
 /// One block for each sequence that is still going to grow.
@@ -91,15 +94,7 @@ bool AnswerMemory::AllRun() const {
 std::optional<BlockTable> AnswerMemory::Reserve(RequestKey key, const AnswerSize& size) {
   const std::int64_t wanted = ReservationBlocks(size);
   if (!AllRun() || pool_.Counts().free - GrowthToCome() < wanted) return std::nullopt;
-  // Whoever becomes the oldest must fit beside what is being received by then.
-  const std::int64_t total = pool_.Counts().total;
-  bool fits =
-      received_ + std::max(BlocksOfOne(size), wanted) <= total && received_ + wanted + LongestNeed() <= total;
-  for (const auto& [other, held] : reservations_) {
-    const std::int64_t own = std::ssize(held.blocks);
-    fits &= received_ + wanted - own + std::max(BlocksOfOne(held.size), own) <= total;
-  }
-  if (!fits) return std::nullopt;
+  if (wanted > Unclaimed() || received_ + BlocksOfOne(size) > pool_.Counts().total) return std::nullopt;
   BlockTable blocks = pool_.Allocate(wanted).value();
   received_ += wanted;
   BlockTable prompt(blocks.begin(), blocks.begin() + BlocksFor(size.prompt_tokens));
@@ -312,9 +307,7 @@ void AnswerMemory::GrowBy(Sequence& sequence, std::int64_t blocks) {
 
 std::int64_t AnswerMemory::Available() const {
   if (!AllRun()) return 0;
-  const PoolCounts pool = pool_.Counts();
-  return std::max<std::int64_t>(0,
-                                std::min(pool.free - GrowthToCome(), pool.total - received_ - LongestNeed()));
+  return std::max<std::int64_t>(0, std::min(pool_.Counts().free - GrowthToCome(), Unclaimed()));
 }
 
 AnswerMemoryCounts AnswerMemory::Counts() const {

@@ -120,7 +120,7 @@ class AnswerMemory {
   [[nodiscard]] std::int64_t BlocksAtBegin(const AnswerSize& size, std::int64_t growth) const;
   [[nodiscard]] std::int64_t ReservationBlocks(const AnswerSize& size) const;
   [[nodiscard]] std::int64_t Wanted(const Sequence& sequence) const;
-  [[nodiscard]] std::int64_t LongestNeed() const;
+  [[nodiscard]] std::int64_t Unclaimed() const;
   [[nodiscard]] std::int64_t GrowthToCome() const;
   [[nodiscard]] bool AllRun() const;
   [[nodiscard]] bool GrowUrgent();

@@ -18,7 +18,12 @@ std::span<const TokenId, kBlockTokens> TokensOf(std::span<const TokenId> prompt,
 
 }  // namespace
 
-PrefixCache::PrefixCache(BlockPool& pool, std::int64_t blocks_max) : pool_(pool), blocks_max_(blocks_max) {}
+PrefixCache::PrefixCache(BlockPool& pool, std::int64_t blocks_max, const PinOptions& pins)
+    : pool_(pool), blocks_max_(blocks_max), pins_(pins) {}
+
+std::int64_t PrefixCache::CachedTokens(std::string_view salt, std::span<const TokenId> prompt) const {
+  return std::ssize(Find(salt, prompt, (std::ssize(prompt) - 1) / kBlockTokens)) * kBlockTokens;
+}
 
 absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::span<const TokenId> prompt) {
   BATON_CHECK(!prompt.empty(), "blocks for an empty prompt");
@@ -31,7 +36,10 @@ absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::s
 
   const std::int64_t wanted = total - std::ssize(found);
   const PoolCounts pool = pool_.Counts();
-  if (pool.free < wanted && pool.free + pool.cached >= wanted) Evict(wanted - pool.free);
+  if (pool.free < wanted && pool.free + pool.cached >= wanted) {
+    const std::int64_t evicted = Evict(wanted - pool.free, /*pinned=*/false);
+    if (evicted < wanted - pool.free) Evict(wanted - pool.free - evicted, /*pinned=*/true);
+  }
   absl::StatusOr<BlockTable> fresh = pool_.Allocate(wanted);
   if (!fresh.ok()) {
     pool_.Release(out.blocks);
@@ -41,6 +49,7 @@ absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::s
   out.cached_tokens = std::ssize(found) * kBlockTokens;
   ++(found.empty() ? counts_.misses : counts_.hits);
   counts_.tokens_reused += out.cached_tokens;
+  CountHit(found);
   return out;
 }
 
@@ -64,7 +73,7 @@ PrefixCache::Entry* PrefixCache::Add(std::uint64_t name, Entry* parent, std::str
                                      BlockIndex block) {
   if (entries_.contains(name) || pool_.Cached(block)) return nullptr;
   if (parent != nullptr) ++parent->children;  // so that it stays while room is made
-  if (std::ssize(entries_) >= blocks_max_ && Evict(1) == 0) {
+  if (std::ssize(entries_) >= blocks_max_ && Evict(1, /*pinned=*/false) == 0) {
     if (parent != nullptr) --parent->children;
     return nullptr;
   }
@@ -112,13 +121,40 @@ void PrefixCache::Touch(Entry* leaf) {
   }
 }
 
-/// Takes out up to `count` blocks that nobody uses, oldest leaves first; how many it was. One pass does,
-/// since children are older than their parents.
-std::int64_t PrefixCache::Evict(std::int64_t count) {
+/// Pins what has been found often enough, from the root on.
+void PrefixCache::CountHit(const std::vector<Entry*>& found) {
+  ++lookups_;
+  for (Entry* entry : found) {
+    ++entry->hits;
+    entry->last_hit = lookups_;
+  }
+  if (pins_.hits <= 0) return;
+  for (Entry* entry : found) {
+    if (entry->pinned) continue;
+    if (entry->hits < pins_.hits || !MakePinRoom()) return;
+    entry->pinned = true;
+    ++counts_.pinned;
+  }
+}
+
+/// Room for one more pin: the least recently used one goes, a child before its parent, but none that this
+/// lookup has found.
+bool PrefixCache::MakePinRoom() {
+  if (counts_.pinned < pins_.blocks_max) return true;
+  const auto oldest = std::ranges::find_if(ages_, [](const Entry* entry) { return entry->pinned; });
+  if (oldest == ages_.end() || (*oldest)->last_hit == lookups_) return false;
+  (*oldest)->pinned = false;
+  --counts_.pinned;
+  return true;
+}
+
+/// Takes out up to `count` blocks that nobody uses, oldest leaves first; how many it was. Pinned ones only
+/// where `pinned` says so. One pass does, since children are older than their parents.
+std::int64_t PrefixCache::Evict(std::int64_t count, bool pinned) {
   std::int64_t evicted = 0;
   for (auto at = ages_.begin(); at != ages_.end() && evicted < count;) {
     Entry* entry = *at++;
-    if (entry->children > 0 || pool_.References(entry->block) > 1) continue;
+    if (entry->children > 0 || pool_.References(entry->block) > 1 || (entry->pinned && !pinned)) continue;
     Remove(entry);
     ++evicted;
   }
@@ -128,6 +164,7 @@ std::int64_t PrefixCache::Evict(std::int64_t count) {
 
 void PrefixCache::Remove(Entry* entry) {
   if (entry->parent != nullptr) --entry->parent->children;
+  counts_.pinned -= entry->pinned ? 1 : 0;
   pool_.SetCached(entry->block, false);
   pool_.Release({entry->block});
   ages_.erase(entry->age);

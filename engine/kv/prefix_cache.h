@@ -25,6 +25,13 @@ struct PrefixCounts {
   std::int64_t misses = 0;         // prompts of which nothing was
   std::int64_t tokens_reused = 0;  // of the hits
   std::int64_t evictions = 0;      // blocks
+  std::int64_t pinned = 0;         // blocks, now
+};
+
+/// Which blocks go last.
+struct PinOptions {
+  std::int64_t hits = 0;        // a block that so many prompts have found is pinned; 0: none is
+  std::int64_t blocks_max = 0;  // of pinned ones; the least recently used pin makes way for a new one
 };
 
 /// The blocks of a prompt; the first `cached_tokens` positions, whole blocks, hold their KV already.
@@ -39,11 +46,13 @@ struct PromptBlocks {
 /// the 64-bit name of its prefix, and taken only where parent, salt and all 16 tokens are equal: a collision,
 /// chosen by an attacker even, is a miss and never somebody else's KV. One reference of the pool on each
 /// block. Blocks that sequences use are never taken from them; of the others the least recently used goes
-/// first, and a parent never before its children.
+/// first, and a parent never before its children. Beginnings that many prompts have in common (system
+/// prompts, tools) are pinned by their hits: a stream of prompts that come once does not wash them out. A pin
+/// protects against other cached blocks alone: a prompt that needs the memory gets it.
 class PrefixCache {
  public:
   /// Keeps at most `blocks_max` blocks. The pool outlives the cache.
-  PrefixCache(BlockPool& pool, std::int64_t blocks_max);
+  PrefixCache(BlockPool& pool, std::int64_t blocks_max, const PinOptions& pins = {});
   ~PrefixCache() { Clear(); }
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
@@ -52,6 +61,8 @@ class PrefixCache {
   /// ones for the rest. At least the last token stays to be computed, for its logits. All or nothing;
   /// ResourceExhausted where the pool is short even without the blocks that only the cache holds.
   [[nodiscard]] absl::StatusOr<PromptBlocks> Allocate(std::string_view salt, std::span<const TokenId> prompt);
+  /// Tokens of `prompt` whose KV `Allocate` would find now. Changes nothing.
+  [[nodiscard]] std::int64_t CachedTokens(std::string_view salt, std::span<const TokenId> prompt) const;
   /// The KV of all of `prompt` is in `blocks`: keeps its full blocks, beside what the caller holds.
   void Insert(std::string_view salt, std::span<const TokenId> prompt, const BlockTable& blocks);
   /// Lets go of everything.
@@ -67,6 +78,9 @@ class PrefixCache {
     std::array<TokenId, kBlockTokens> tokens{};
     BlockIndex block;
     int children = 0;
+    std::int64_t hits = 0;
+    std::int64_t last_hit = 0;  // number of the lookup
+    bool pinned = false;
     std::list<Entry*>::iterator age;
   };
   using Tokens = std::span<const TokenId, kBlockTokens>;
@@ -78,11 +92,15 @@ class PrefixCache {
   [[nodiscard]] Entry* Add(std::uint64_t name, Entry* parent, std::string_view salt, Tokens tokens,
                            BlockIndex block);
   void Touch(Entry* leaf);
-  std::int64_t Evict(std::int64_t count);
+  void CountHit(const std::vector<Entry*>& found);
+  [[nodiscard]] bool MakePinRoom();
+  std::int64_t Evict(std::int64_t count, bool pinned);
   void Remove(Entry* entry);
 
   BlockPool& pool_;
   const std::int64_t blocks_max_;
+  const PinOptions pins_;
+  std::int64_t lookups_ = 0;
   absl::flat_hash_map<std::uint64_t, std::unique_ptr<Entry>> entries_;  // by name
   std::list<Entry*> ages_;  // least recently used first; children before their parents
   PrefixCounts counts_;

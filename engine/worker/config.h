@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <absl/status/statusor.h>
@@ -9,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/net/connection.h"
 #include "engine/schedule/batch_planner.h"
+#include "engine/schedule/preemption.h"
 #include "kernels/backend.h"
 #include "kvtransfer/handoff.h"
 
@@ -26,8 +28,11 @@ struct WorkerConfig {
   bool insecure_no_auth = false;
   kernels::CpuOptions compute;
   std::uint64_t kv_memory = 64U << 20;
-  bool prefix_cache = true;         // prefill: keep the KV of prompts
-  double prefix_cache_share = 0.9;  // of the KV memory, at most
+  bool prefix_cache = true;               // prefill: keep the KV of prompts
+  double prefix_cache_share = 0.9;        // of the KV memory, at most
+  std::uint64_t swap_memory = 64U << 20;  // decode: host memory for the KV of preempted sequences
+  std::optional<Preemption> preemption;   // decode: leaves no choice by cost
+  std::int64_t growth_blocks = 1;         // decode: that an answer has ahead of what it writes
   PlannerLimits batch;
   std::int64_t queue_requests = 256;
   kvtransfer::HandoffOptions transfer;

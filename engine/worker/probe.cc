@@ -29,6 +29,18 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
     prefix_evictions_ = registry.AddCounter("baton_prefix_cache_evictions_total",
                                             "KV blocks that the prefix cache gave up for others", {});
   }
+  if (!prefill) {
+    const std::string_view preemptions = "Answers that made room for older ones, by what became of their KV";
+    preempted_swap_ = registry.AddCounter("baton_preemptions_total", preemptions, {{"kind", "swap"}});
+    preempted_recompute_ =
+        registry.AddCounter("baton_preemptions_total", preemptions, {{"kind", "recompute"}});
+    const std::string_view swapped = "KV of preempted answers copied to host memory and back";
+    swapped_out_bytes_ = registry.AddCounter("baton_kv_swapped_bytes_total", swapped, {{"direction", "out"}});
+    swapped_in_bytes_ = registry.AddCounter("baton_kv_swapped_bytes_total", swapped, {{"direction", "in"}});
+    const std::string_view out = "Preempted answers that wait for room, by where their KV is";
+    sequences_out_ = registry.AddGauge("baton_preempted_sequences", out, {{"kv", "dropped"}});
+    sequences_swapped_ = registry.AddGauge("baton_preempted_sequences", out, {{"kv", "swapped"}});
+  }
   const std::string_view ended = "Requests that this worker has released, by outcome";
   done_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "done"));
   cancelled_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "cancelled"));
@@ -65,6 +77,16 @@ void WorkerProbe::Prefixes(const PrefixCounts& counts) {
   prefix_tokens_.Increment(static_cast<double>(counts.tokens_reused - prefixes_.tokens_reused));
   prefix_evictions_.Increment(static_cast<double>(counts.evictions - prefixes_.evictions));
   prefixes_ = counts;
+}
+
+void WorkerProbe::Answers(const AnswerMemoryCounts& counts) {
+  preempted_swap_.Increment(static_cast<double>(counts.swaps - answers_.swaps));
+  preempted_recompute_.Increment(static_cast<double>(counts.recomputations - answers_.recomputations));
+  swapped_out_bytes_.Increment(static_cast<double>(counts.bytes_out - answers_.bytes_out));
+  swapped_in_bytes_.Increment(static_cast<double>(counts.bytes_in - answers_.bytes_in));
+  sequences_out_.Set(static_cast<double>(counts.preempted - counts.swapped_out));
+  sequences_swapped_.Set(static_cast<double>(counts.swapped_out));
+  answers_ = counts;
 }
 
 void WorkerProbe::Ended(const std::string& outcome) const {

@@ -4,6 +4,7 @@
 
 #include "common/metrics/registry.h"
 #include "engine/executor.h"
+#include "engine/kv/answer_memory.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/prefix_cache.h"
 
@@ -18,6 +19,8 @@ class WorkerProbe {
   void Blocks(const PoolCounts& counts) const;
   /// Counts since the start, of a prefix cache.
   void Prefixes(const PrefixCounts& counts);
+  /// Counts since the start, of a worker that writes answers.
+  void Answers(const AnswerMemoryCounts& counts);
   void InFlight(double requests) const { in_flight_.Set(requests); }
   void QueuedTokens(double tokens) const { queued_tokens_.Set(tokens); }
   void Ready(bool ready) const { ready_.Set(ready ? 1 : 0); }
@@ -38,6 +41,13 @@ class WorkerProbe {
   metrics::Counter prefix_tokens_;
   metrics::Counter prefix_evictions_;
   PrefixCounts prefixes_;  // as last counted
+  metrics::Counter preempted_swap_;
+  metrics::Counter preempted_recompute_;
+  metrics::Counter swapped_out_bytes_;
+  metrics::Counter swapped_in_bytes_;
+  metrics::Gauge sequences_out_;
+  metrics::Gauge sequences_swapped_;
+  AnswerMemoryCounts answers_;  // as last counted
   metrics::Counter done_;
   metrics::Counter cancelled_;
   metrics::Counter failed_;

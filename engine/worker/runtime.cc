@@ -53,6 +53,12 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   void OnReleased(RequestKey key, FinishReason reason) override {
     ToLoop([key, reason](Runtime& self) { self.service_->OnExecutorReleased(key, reason); });
   }
+  void OnPreempted(const PreemptedEvent& event) override {
+    ToLoop([event](Runtime& self) { self.service_->OnPreempted(event); });
+  }
+  void OnResumed(const ResumedEvent& event) override {
+    ToLoop([event](Runtime& self) { self.service_->OnResumed(event); });
+  }
   void OnStep(const StepReport& report) override { probe_.Step(report); }
 
  private:
@@ -64,6 +70,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
 
   absl::Status LoadModelAndArena();
   absl::Status SelfTest();
+  [[nodiscard]] AnswerMemoryOptions MeasureAnswers();
   absl::Status CreateHandoff(const std::string& cluster_key);
   void CreateLink(const std::string& cluster_key);
   void FillRegister(wire::Register& message) const;
@@ -88,6 +95,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<KvArena> arena_;
+  std::unique_ptr<SwapArea> swap_;  // decode
   std::unique_ptr<BlockPool> pool_;
   std::unique_ptr<PrefixCache> prefixes_;  // null: none is kept
   std::unique_ptr<kvtransfer::Handoff> handoff_;
@@ -152,6 +160,41 @@ absl::Status Runtime::SelfTest() {
   return absl::OkStatus();
 }
 
+/// What preempting is going to cost on this machine: one prompt's chunk is computed, and some blocks go to
+/// the swap area and back. First guesses; each preemption measures again.
+AnswerMemoryOptions Runtime::MeasureAnswers() {
+  const KvGeometry& geometry = arena_->Geometry();
+  swap_ = std::make_unique<SwapArea>(geometry, config_.swap_memory);
+  AnswerMemoryOptions out{.growth_blocks = config_.growth_blocks,
+                          .swap_slots = swap_->Slots(),
+                          .block_bytes = static_cast<std::int64_t>(swap_->SlotBytes()),
+                          .forced = config_.preemption};
+  const std::int64_t tokens =
+      std::min({config_.batch.batch_tokens, geometry.blocks * kBlockTokens, std::int64_t{4 * kBlockTokens}});
+  BlockTable blocks;
+  for (std::int64_t i = 0; i < BlocksFor(tokens); ++i) blocks.emplace_back(static_cast<std::uint32_t>(i));
+  StepBatch batch{.tokens = std::vector<TokenId>(static_cast<std::size_t>(tokens)),
+                  .logit_rows = {tokens - 1}};
+  for (std::int32_t i = 0; i < tokens; ++i) batch.positions.push_back(i);
+  batch.slices.push_back({.blocks = blocks, .first_row = 0, .tokens = tokens, .first_position = 0});
+  const auto rate = [this](std::int64_t amount, auto work) {
+    const TimePoint begin = loop_.Now();
+    work();
+    return static_cast<double>(amount) / std::max(1e-9, Seconds(loop_.Now() - begin));
+  };
+  out.rates.prompt_tokens_per_second =
+      rate(tokens, [&] { static_cast<void>(model_->Forward(batch, *arena_, nullptr)); });
+  const std::int64_t count = std::min(std::ssize(blocks), swap_->Slots());
+  const std::int64_t bytes = count * out.block_bytes;
+  out.rates.swap_out_bytes_per_second = rate(bytes, [&] { swap_->CopyOut(*arena_, blocks, blocks, count); });
+  out.rates.swap_in_bytes_per_second = rate(bytes, [&] { swap_->CopyIn(*arena_, blocks, blocks, count); });
+  LogInfo("preemption_rates", {{"swap_slots", swap_->Slots()},
+                               {"swap_out_bytes_per_second", out.rates.swap_out_bytes_per_second},
+                               {"swap_in_bytes_per_second", out.rates.swap_in_bytes_per_second},
+                               {"prompt_tokens_per_second", out.rates.prompt_tokens_per_second}});
+  return out;
+}
+
 absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
   const KvGeometry& geometry = arena_->Geometry();
   kvtransfer::ArenaView view{.region = arena_->Region(), .blocks = geometry.blocks, .layout = {}};
@@ -192,7 +235,8 @@ absl::Status Runtime::Build(const CreateService& create) {
   BATON_RETURN_IF_ERROR(LoadModelAndArena());
   BATON_RETURN_IF_ERROR(SelfTest());
   BATON_RETURN_IF_ERROR(CreateHandoff(cluster_key));
-  executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this, tokens_);
+  const AnswerMemoryOptions answers = prefill_ ? AnswerMemoryOptions{} : MeasureAnswers();
+  executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this, tokens_, swap_.get());
   CreateLink(cluster_key);
   service_ = create({.loop = loop_,
                      .executor = *executor_,
@@ -205,7 +249,8 @@ absl::Status Runtime::Build(const CreateService& create) {
                      .load_changed = [this] { LoadChanged(); },
                      .prefixes = prefixes_.get(),
                      .copy_block = [this](BlockIndex from, BlockIndex to) { arena_->CopyBlock(from, to); },
-                     .grammars = tokens_ != nullptr ? &grammars_ : nullptr});
+                     .grammars = tokens_ != nullptr ? &grammars_ : nullptr,
+                     .answers = answers});
   UpdateGauges();
   BATON_ASSIGN_OR_RETURN(http_, MetricsListener::Start(config_.metrics, metrics_));
   return absl::OkStatus();
@@ -251,7 +296,8 @@ void Runtime::FillLoad(wire::Load& load) const {
   load.set_queued_requests(service.queued_requests);
   load.set_queued_prompt_tokens(service.queued_prompt_tokens);
   load.set_running_requests(service.running_requests);
-  load.set_kv_blocks_free(blocks.free + blocks.cached);  // the cache gives up what is wanted
+  // The cache gives up what is wanted; answers that grow, or wait to come back, come first.
+  load.set_kv_blocks_free(service.blocks_available.value_or(blocks.free + blocks.cached));
   load.set_kv_blocks_used(blocks.used);
   load.set_kv_blocks_quarantined(blocks.quarantined);
   load.set_grants(static_cast<std::int64_t>(handoff_->LiveTransfers()));
@@ -303,6 +349,7 @@ void Runtime::LoadChanged() {
 void Runtime::UpdateGauges() {
   probe_.Blocks(pool_->Counts());
   if (prefixes_ != nullptr) probe_.Prefixes(prefixes_->Counts());
+  if (!prefill_) probe_.Answers(service_->Answers());
   probe_.InFlight(static_cast<double>(service_->InFlight()));
   probe_.QueuedTokens(static_cast<double>(service_->Load().queued_prompt_tokens));
   probe_.Ready(Ready());

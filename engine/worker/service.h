@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "common/base/ids.h"
 #include "common/net/event_loop.h"
 #include "engine/constrain/grammar_cache.h"
 #include "engine/executor.h"
+#include "engine/kv/answer_memory.h"
 #include "engine/kv/block_pool.h"
 #include "engine/kv/prefix_cache.h"
 #include "engine/model/model_config.h"
@@ -41,12 +43,15 @@ struct ServiceContext {
   /// Copies the KV of one block, all layers, into another. Neither may be in use.
   std::function<void(BlockIndex from, BlockIndex to)> copy_block = {};
   GrammarCache* grammars = nullptr;  // null: this worker's vocabulary cannot follow a grammar
+  AnswerMemoryOptions answers = {};  // decode
 };
 
 struct ServiceLoad {
   std::int64_t queued_requests = 0;       // without blocks yet
   std::int64_t queued_prompt_tokens = 0;  // not yet computed
   std::int64_t running_requests = 0;      // with blocks
+  /// Blocks that a new request could take now, where that is not what the pool has free.
+  std::optional<std::int64_t> blocks_available = std::nullopt;
 };
 
 /// One phase of requests on this worker: orders of the router in, events of executor and hand-off in, tokens
@@ -62,7 +67,11 @@ class PhaseService {
   virtual void OnLayerDone(const LayerEvent& event) = 0;
   virtual void OnToken(const TokenEvent& event) = 0;
   virtual void OnExecutorReleased(RequestKey key, FinishReason reason) = 0;
+  virtual void OnPreempted(const PreemptedEvent&) {}
+  virtual void OnResumed(const ResumedEvent&) {}
   [[nodiscard]] virtual ServiceLoad Load() const = 0;
+  /// Of a phase that writes answers.
+  [[nodiscard]] virtual AnswerMemoryCounts Answers() const { return {}; }
   /// Requests that have not been reported Released.
   [[nodiscard]] virtual std::int64_t InFlight() const = 0;
 };

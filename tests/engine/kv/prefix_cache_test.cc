@@ -273,5 +273,64 @@ TEST_CASE("random prompts, salts and evictions: no block holds another's KV, and
   }
 }
 
+TEST_CASE("a beginning that was found often enough survives prompts that come once, and others do not") {
+  for (const std::int64_t hits : {0, 3}) {
+    CAPTURE(hits);
+    BlockPool pool(20);
+    PrefixCache cache(pool, 16, {.hits = hits, .blocks_max = 4});
+    const std::vector<TokenId> root = Prompt(33);
+    const std::vector<TokenId> rare = Prompt(33, 5000);
+    for (int i = 0; i < 4; ++i) Compute(cache, pool, "", root);
+    for (int i = 0; i < 3; ++i) Compute(cache, pool, "", rare);
+    CHECK(cache.Counts().pinned == (hits == 3 ? 2 : 0));
+
+    for (TokenId once = 0; once < 20; ++once) Compute(cache, pool, "", Prompt(48, 10000 + once * 100));
+
+    CHECK(cache.CachedTokens("", root) == (hits == 3 ? 32 : 0));
+    CHECK(cache.CachedTokens("", rare) == 0);
+    CHECK(cache.Counts().blocks == 16);
+  }
+}
+
+TEST_CASE("pins are bounded, and the one that is found least recently makes way") {
+  BlockPool pool(40);
+  PrefixCache cache(pool, 40, {.hits = 1, .blocks_max = 3});
+  const std::vector<TokenId> first = Prompt(33);
+  const std::vector<TokenId> second = Prompt(33, 1000);
+  const std::vector<TokenId> large = Prompt(160, 2000);
+  for (const auto* prompt : {&first, &first, &second, &second, &large, &large})
+    Compute(cache, pool, "", *prompt);
+  CHECK(cache.Counts().pinned == 3);
+  Compute(cache, pool, "", second);  // in place of the last two of the large one's
+
+  for (TokenId once = 0; once < 30; ++once) Compute(cache, pool, "", Prompt(160, 10000 + once * 1000));
+
+  CHECK(cache.Counts().pinned == 3);
+  CHECK(cache.CachedTokens("", first) == 0);
+  CHECK(cache.CachedTokens("", second) == 32);
+  CHECK(cache.CachedTokens("", large) == 16);
+}
+
+TEST_CASE("a prompt that needs the memory takes pinned blocks too, after all others") {
+  BlockPool pool(10);
+  PrefixCache cache(pool, 10, {.hits = 1, .blocks_max = 8});
+  const std::vector<TokenId> root = Prompt(65);
+  for (int i = 0; i < 2; ++i) Compute(cache, pool, "", root);
+  REQUIRE(cache.Counts().pinned == 4);
+  Compute(cache, pool, "", Prompt(64, 1000));
+
+  const auto some = cache.Allocate("", Prompt(96, 3000));
+  REQUIRE(some.ok());
+  CHECK(cache.CachedTokens("", root) == 64);
+  pool.Release(some->blocks);
+  const auto all = cache.Allocate("", Prompt(160, 4000));
+  REQUIRE(all.ok());
+
+  CHECK(cache.Counts().pinned == 0);
+  CHECK(cache.Counts().blocks == 0);
+  pool.Release(all->blocks);
+  CHECK(pool.Counts().free == 10);
+}
+
 }  // namespace
 }  // namespace baton::engine

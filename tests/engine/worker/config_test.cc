@@ -31,6 +31,9 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->kv_memory == defaults.kv_memory);
     CHECK(config->prefix_cache == defaults.prefix_cache);
     CHECK(config->prefix_cache_share == defaults.prefix_cache_share);
+    CHECK(config->growth_blocks == defaults.growth_blocks);
+    CHECK(config->swap_memory == defaults.swap_memory);
+    CHECK(config->preemption == defaults.preemption);
     CHECK(config->batch.batch_tokens == defaults.batch.batch_tokens);
     CHECK(config->batch.prefill_chunk_tokens == defaults.batch.prefill_chunk_tokens);
     CHECK(config->queue_requests == defaults.queue_requests);
@@ -42,6 +45,17 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->drain_timeout == defaults.drain_timeout);
     CHECK(config->compute.threads == 0);
   }
+}
+
+TEST_CASE("what becomes of preempted answers can be said in the file") {
+  const test::TemporaryFolder folder;
+  const auto config = ReadWorkerConfig(Write(
+      folder, "name: d\nmodel: m\nrouter: \"127.0.0.1:1\"\nkv: {swap: 1GiB, growth: 3, preemption: swap}\n"));
+
+  REQUIRE(config.ok());
+  CHECK(config->swap_memory == std::uint64_t{1} << 30);
+  CHECK(config->growth_blocks == 3);
+  CHECK(config->preemption == Preemption::kSwap);
 }
 
 TEST_CASE("each compute class has its name in the file") {

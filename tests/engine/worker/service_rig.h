@@ -40,7 +40,7 @@ class ServiceRig : public ExecutorEvents {
 
   /// `prefix_blocks` are kept of computed prompts; 0: none, and no cache.
   ServiceRig(const Create& create, bool prefill, std::int64_t blocks, std::int64_t queue_requests = 8,
-             std::int64_t prefix_blocks = 0)
+             std::int64_t prefix_blocks = 0, const AnswerMemoryOptions& answers = {})
       : pool(blocks),
         backend_(*kernels::CreateCpuBackend({.compute = kernels::ComputeClass::kF32, .threads = 1})),
         arena_(*KvArena::Create(*backend_, model.Geometry(blocks))),
@@ -50,7 +50,11 @@ class ServiceRig : public ExecutorEvents {
       static_cast<void>(gate_.WaitFor([](bool open) { return open; }));
     };
     if (prefix_blocks > 0) prefixes_ = std::make_unique<PrefixCache>(pool, prefix_blocks);
-    executor_ = std::make_unique<Executor>(model, arena_, PlannerLimits{.prefill_chunk_tokens = 32}, *this);
+    const auto swap_bytes = arena_.Geometry().TotalBytes() / static_cast<std::size_t>(blocks) *
+                            static_cast<std::size_t>(answers.swap_slots);
+    swap_ = std::make_unique<SwapArea>(arena_.Geometry(), swap_bytes);
+    executor_ = std::make_unique<Executor>(model, arena_, PlannerLimits{.prefill_chunk_tokens = 32}, *this,
+                                           nullptr, swap_.get());
     OnLoop([&] {
       service = create(
           {.loop = thread_.Loop(),
@@ -63,7 +67,8 @@ class ServiceRig : public ExecutorEvents {
            .send = [this](const wire::Envelope& e) { sent.Update([&](auto& all) { all.push_back(e); }); },
            .load_changed = [] {},
            .prefixes = prefixes_.get(),
-           .copy_block = [this](BlockIndex from, BlockIndex to) { arena_.CopyBlock(from, to); }});
+           .copy_block = [this](BlockIndex from, BlockIndex to) { arena_.CopyBlock(from, to); },
+           .answers = answers});
     });
   }
   ~ServiceRig() override {
@@ -80,6 +85,16 @@ class ServiceRig : public ExecutorEvents {
   }
   void OnReleased(RequestKey key, FinishReason reason) override {
     thread_.Loop().Post([this, key, reason] { service->OnExecutorReleased(key, reason); });
+  }
+  void OnPreempted(const PreemptedEvent& event) override {
+    thread_.Loop().Post([this, event] {
+      service->OnPreempted(event);
+      if (on_preempted) on_preempted();
+      preemptions_.Update([](int& count) { ++count; });
+    });
+  }
+  void OnResumed(const ResumedEvent& event) override {
+    thread_.Loop().Post([this, event] { service->OnResumed(event); });
   }
   void OnStep(const StepReport&) override {}
 
@@ -120,8 +135,12 @@ class ServiceRig : public ExecutorEvents {
   }
   [[nodiscard]] std::vector<wire::Token> Tokens(RequestKey key) const { return TokensIn(sent.Get(), key); }
 
+  [[nodiscard]] bool WaitForPreemptions(int count) {
+    return preemptions_.WaitFor([count](int seen) { return seen >= count; });
+  }
   [[nodiscard]] const KvArena& Arena() const { return arena_; }
 
+  std::function<void()> on_preempted;  // on the loop; set before anything is ordered
   test::FakeModel model;
   BlockPool pool;
   ScriptedHandoff handoff;
@@ -152,8 +171,10 @@ class ServiceRig : public ExecutorEvents {
 
   std::unique_ptr<PrefixCache> prefixes_;
   net::Watched<bool> gate_{true};
+  net::Watched<int> preemptions_{0};
   std::unique_ptr<kernels::Backend> backend_;
   KvArena arena_;
+  std::unique_ptr<SwapArea> swap_;
   WorkerProbe probe_;
   net::LoopThread thread_{"service-rig"};
   std::unique_ptr<Executor> executor_;
