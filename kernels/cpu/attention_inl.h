@@ -1,10 +1,12 @@
 #pragma once
 
 // Part of inner_kernels_inl.h: attention of one KV head's query rows over the tiles of 64 positions of a
-// sequence. Keys and values of a tile are repacked into panels of 32, so that both products are those of the
-// matmul.
+// sequence. For many rows, keys and values of a tile are repacked into panels of 32, so that both products
+// are those of the matmul. A few rows (a single token's) read them where they lie; each score and each value
+// is summed in the same order, so that both ways give the same bits.
 
 constexpr int kTilePositions = 64;
+constexpr int kBlockPositions = 16;  // that lie side by side in memory
 /// Floats between the weights of two rows of a block.
 constexpr int kWeightStride = kTilePositions;
 
@@ -33,7 +35,6 @@ inline AttentionScratch Carve(const AttentionTask& task) {
   return s;
 }
 
-typedef unsigned Dwords4 __attribute__((vector_size(16)));
 typedef unsigned short Halves8 __attribute__((vector_size(16)));
 
 template <typename Out>
@@ -43,30 +44,6 @@ inline __attribute__((always_inline)) Out Load16(const void* p) {
   return value;
 }
 
-/// Four rows of dwords into columns [column, column + 4) of a panel; `steps` dwords a row.
-inline void TransposeFour(const unsigned* const (&in)[4], int steps, unsigned* out) {
-  int d = 0;
-  for (; d + 4 <= steps; d += 4) {
-    const auto a = Load16<Dwords4>(in[0] + d);
-    const auto b = Load16<Dwords4>(in[1] + d);
-    const auto c = Load16<Dwords4>(in[2] + d);
-    const auto e = Load16<Dwords4>(in[3] + d);
-    const Dwords4 low_ab = __builtin_shuffle(a, b, Dwords4{0, 4, 1, 5});
-    const Dwords4 high_ab = __builtin_shuffle(a, b, Dwords4{2, 6, 3, 7});
-    const Dwords4 low_ce = __builtin_shuffle(c, e, Dwords4{0, 4, 1, 5});
-    const Dwords4 high_ce = __builtin_shuffle(c, e, Dwords4{2, 6, 3, 7});
-    const Dwords4 columns[4] = {__builtin_shuffle(low_ab, low_ce, Dwords4{0, 1, 4, 5}),
-                                __builtin_shuffle(low_ab, low_ce, Dwords4{2, 3, 6, 7}),
-                                __builtin_shuffle(high_ab, high_ce, Dwords4{0, 1, 4, 5}),
-                                __builtin_shuffle(high_ab, high_ce, Dwords4{2, 3, 6, 7})};
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) __builtin_memcpy(out + (d + i) * kPanelColumns, &columns[i], 16);
-  }
-  for (; d < steps; ++d) {
-    for (int i = 0; i < 4; ++i) __builtin_memcpy(out + d * kPanelColumns + i, in[i] + d, 4);
-  }
-}
-
 alignas(64) constexpr unsigned kZeroRow[kHeadDimMax] = {};
 
 /// A stored row of this KV head: `offset` is k_offset or v_offset.
@@ -74,18 +51,16 @@ inline const std::byte* StoredRow(const AttentionTask& task, std::int64_t positi
   return task.blocks[position / 16] + offset + position % 16 * task.head_dim * (task.bf16 ? 2 : 4);
 }
 
-/// Keys of positions [first, first + count), a dword (one f32 or two bf16) a step; the rest of the tile is
-/// zero.
+/// Keys of the tile's first `count` positions, a dword (one f32 or two bf16) a step. Those after them are
+/// whatever lies there: nobody sees their scores.
 void LoadKeys(const AttentionTask& task, std::int64_t first, int count, int steps, float* keys) {
-  for (int j = 0; j < kTilePositions; j += 4) {
-    const unsigned* rows[4];
-    for (int i = 0; i < 4; ++i) {
-      rows[i] = j + i < count
-                    ? reinterpret_cast<const unsigned*>(StoredRow(task, first + j + i, task.k_offset))
-                    : kZeroRow;
-    }
+  for (int j = 0; j < count; j += kBlockPositions) {
+    const auto* rows = reinterpret_cast<const unsigned*>(StoredRow(task, first + j, task.k_offset));
     unsigned* panel = reinterpret_cast<unsigned*>(keys) + j / kPanelColumns * steps * kPanelColumns;
-    TransposeFour(rows, steps, panel + j % kPanelColumns);
+    for (int step = 0; step < steps; step += 16) {
+      Transpose16(rows + step, steps, steps - step, panel + step * kPanelColumns + j % kPanelColumns,
+                  kPanelColumns);
+    }
   }
 }
 
@@ -119,8 +94,8 @@ void LoadValuesBf16(const AttentionTask& task, std::int64_t first, int count, in
     for (; d + 8 <= task.head_dim; d += 8) {
       const auto a = Load16<Halves8>(even + d);
       const auto b = Load16<Halves8>(odd + d);
-      const Halves8 low = __builtin_shuffle(a, b, Halves8{0, 8, 1, 9, 2, 10, 3, 11});
-      const Halves8 high = __builtin_shuffle(a, b, Halves8{4, 12, 5, 13, 6, 14, 7, 15});
+      const Halves8 low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+      const Halves8 high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
       unsigned* target = out + d / kPanelColumns * panel + d % kPanelColumns;
       __builtin_memcpy(target, &low, 16);
       __builtin_memcpy(target + 4, &high, 16);
@@ -231,26 +206,204 @@ inline void Merge(const AttentionScratch& s, const AttentionBlock& block, const 
   }
 }
 
-/// One tile for one block of rows; `count` positions of the tile are loaded.
+template <bool first, typename A, typename B>
+struct Choose {
+  using Type = A;
+};
+template <typename A, typename B>
+struct Choose<false, A, B> {
+  using Type = B;
+};
+
+/// How an f32 activation and stored f32 are multiplied, in the form of DotPairs.
+struct DotFloats {
+  using Weights = Vec;
+  static inline __attribute__((always_inline)) Weights Load(const unsigned* p) {
+    return Vec::Load(reinterpret_cast<const float*>(p));
+  }
+  static inline __attribute__((always_inline)) Vec Accumulate(const Vec& sum, const Weights& w, float a) {
+    return Vec::Fma(Vec::Broadcast(a), w, sum);
+  }
+};
+
+/// Asks for block `index` of what comes next: memory hands out the blocks of a KV head 2 KiB by 2 KiB, too
+/// little for the processor's own prefetch to find a stream.
+inline void PrefetchBlock(const AttentionAhead& ahead, int index, std::int64_t bytes) {
+  if (index >= ahead.count) return;
+  const auto* block = reinterpret_cast<const char*>(ahead.blocks[index]);
+  for (std::int64_t at = 0; at < bytes; at += 64) {
+    __builtin_prefetch(block + ahead.k_offset + at, 0, 2);
+    __builtin_prefetch(block + ahead.v_offset + at, 0, 2);
+  }
+}
+
+/// What the thread reads after the tile at `base`, where the last position is `highest`.
+inline AttentionAhead AheadOf(const AttentionTask& task, std::int64_t base, std::int64_t highest) {
+  const std::int64_t next = base + kTilePositions;
+  if (next > highest) return task.next;
+  const std::int64_t blocks = (highest - next) / kBlockPositions + 1;
+  return {.blocks = task.blocks + next / kBlockPositions,
+          .count = blocks < 4 ? static_cast<int>(blocks) : 4,
+          .k_offset = task.k_offset,
+          .v_offset = task.v_offset};
+}
+
+/// Scores of up to `rows` rows in a tile, from the keys where they lie: 16 positions of a block at a time,
+/// turned so that each has a lane.
+template <typename Dot, typename Activation>
+struct FewScores {
+  const AttentionTask& task;
+  const AttentionScratch& s;
+  std::int64_t base;
+  int count;
+  int steps;
+  AttentionAhead ahead;
+
+  template <int rows>
+  __attribute__((noinline)) void Run() const {
+    const auto* queries = reinterpret_cast<const Activation*>(s.queries);
+    for (int block = 0; block < 4; ++block) {
+      PrefetchBlock(ahead, block, std::int64_t{4} * kBlockPositions * steps);
+      const int j = block * kBlockPositions;
+      if (j >= count) continue;
+      const auto* keys = reinterpret_cast<const unsigned*>(StoredRow(task, base + j, task.k_offset));
+      Vec acc[rows];
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; ++r) acc[r] = Vec::Zero();
+      for (int first = 0; first < steps; first += 16) {
+        alignas(64) unsigned turned[16 * kBlockPositions];
+        Transpose16(keys + first, steps, steps - first, turned, kBlockPositions);
+        const int end = steps - first < 16 ? steps - first : 16;
+        for (int i = 0; i < end; ++i) {
+          const auto w = Dot::Load(turned + i * kBlockPositions);
+          const Activation* a = queries + (first + i) * kTileRows;
+#pragma GCC unroll 12
+          for (int r = 0; r < rows; ++r) acc[r] = Dot::Accumulate(acc[r], w, a[r]);
+        }
+      }
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; ++r) acc[r].Store(s.scores + r * kTilePositions + j);
+    }
+  }
+};
+
+/// Weighted values of up to `rows` rows in a tile of bf16 KV: pairs of positions, where they lie.
+struct FewValuesBf16 {
+  const AttentionTask& task;
+  const AttentionScratch& s;
+  std::int64_t base;
+  int count;
+
+  template <int rows>
+  __attribute__((noinline)) void Run() const {
+    constexpr int kVectors = kColumnsPerTile / 16;
+    const auto* weights = reinterpret_cast<const unsigned*>(s.weights);
+    for (int column = 0; column < task.head_dim; column += kColumnsPerTile) {
+      Vec acc[rows * kVectors];
+#pragma GCC unroll 24
+      for (int i = 0; i < rows * kVectors; ++i) acc[i] = Vec::Zero();
+      for (int j = 0; j < count; j += 2) {
+        const auto* even = reinterpret_cast<const unsigned short*>(StoredRow(task, base + j, task.v_offset));
+        const auto* odd =
+            j + 1 < count ? even + task.head_dim : reinterpret_cast<const unsigned short*>(kZeroRow);
+        DotPairs::Weights w[kVectors];
+        DotPairs::LoadRows<kVectors>(even + column, odd + column, task.head_dim - column, w);
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectors; ++v) {
+            acc[r * kVectors + v] =
+                DotPairs::Accumulate(acc[r * kVectors + v], w[v], weights[r * kWeightStride + j / 2]);
+          }
+        }
+      }
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; ++r) {
+        DotPairs::Restore<kVectors>(acc + r * kVectors);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v)
+          acc[r * kVectors + v].Store(s.products + r * s.padded + column + 16 * v);
+      }
+    }
+  }
+};
+
+/// The same of f32 KV.
+struct FewValuesF32 {
+  const AttentionTask& task;
+  const AttentionScratch& s;
+  std::int64_t base;
+  int count;
+
+  template <int rows>
+  __attribute__((noinline)) void Run() const {
+    for (int column = 0; column < task.head_dim; column += 16) {
+      Vec acc[rows];
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; ++r) acc[r] = Vec::Zero();
+      for (int j = 0; j < count; ++j) {
+        const auto* row = reinterpret_cast<const float*>(StoredRow(task, base + j, task.v_offset));
+        const Vec w = LoadF32(row + column, task.head_dim - column);
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; ++r)
+          acc[r] = DotFloats::Accumulate(acc[r], w, s.weights[r * kWeightStride + j]);
+      }
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; ++r) acc[r].Store(s.products + r * s.padded + column);
+    }
+  }
+};
+
+/// A tile's scores of the block's rows; `packed`: from panels.
+template <typename Panel, bool bf16>
+inline void ScoreTile(const AttentionTask& task, const AttentionScratch& s, std::int64_t base, int count,
+                      const AttentionBlock& block, bool packed, const AttentionAhead& ahead) {
+  const int steps = bf16 ? task.head_dim / 2 : task.head_dim;
+  if (!packed) {
+    using Dot = typename Choose<bf16, DotPairs, DotFloats>::Type;
+    return ForRows(block.rows,
+                   FewScores<Dot, typename Panel::Activation>{task, s, base, count, steps, ahead});
+  }
+  const auto* queries = reinterpret_cast<const typename Panel::Activation*>(s.queries) +
+                        block.first / kTileRows * steps * kTileRows + block.first % kTileRows;
+  Product<Panel, kTileRows, 1>({.panels = s.keys,
+                                .panel_steps = steps,
+                                .activations = queries,
+                                .rows = block.rows,
+                                .steps = steps,
+                                .columns = count,
+                                .out = s.scores,
+                                .out_stride = kTilePositions});
+}
+
+/// A tile's values, weighted by the block's rows.
+template <typename Panel, bool bf16>
+inline void WeighTile(const AttentionTask& task, const AttentionScratch& s, std::int64_t base, int count,
+                      const AttentionBlock& block, bool packed) {
+  if (!packed) {
+    using Few = typename Choose<bf16, FewValuesBf16, FewValuesF32>::Type;
+    return ForRows(block.rows, Few{task, s, base, count});
+  }
+  constexpr int kStep = bf16 ? 2 : 1;
+  Product<Panel, 1, kWeightStride>({.panels = s.values,
+                                    .panel_steps = kTilePositions / kStep,
+                                    .activations = s.weights,
+                                    .rows = block.rows,
+                                    .steps = (count + kStep - 1) / kStep,
+                                    .columns = task.head_dim,
+                                    .out = s.products,
+                                    .out_stride = s.padded});
+}
+
+/// One tile of `count` positions for one block of rows.
 template <typename Panel, bool bf16>
 void AttendTile(const AttentionTask& task, const AttentionScratch& s, std::int64_t base, int count,
-                AttentionBlock& block, SoftmaxState& state) {
+                AttentionBlock& block, bool packed, const AttentionAhead& ahead, SoftmaxState& state) {
   int low[kTileRows];
   int high[kTileRows];
   Look(task, base, block, low, high);
   if (!block.any) return;
-  constexpr int kStep = bf16 ? 2 : 1;
-  const int dim_steps = task.head_dim / kStep;
-  const auto* queries = reinterpret_cast<const typename Panel::Activation*>(s.queries) +
-                        block.first / kTileRows * dim_steps * kTileRows + block.first % kTileRows;
-  Product<Panel, kTileRows, 1>({.panels = s.keys,
-                                .panel_steps = dim_steps,
-                                .activations = queries,
-                                .rows = block.rows,
-                                .steps = dim_steps,
-                                .columns = count,
-                                .out = s.scores,
-                                .out_stride = kTilePositions});
+  ScoreTile<Panel, bf16>(task, s, base, count, block, packed, ahead);
   float highest[16] = {};
   float total[16] = {};
   for (int r = 0; r < block.rows; ++r) {
@@ -262,14 +415,7 @@ void AttendTile(const AttentionTask& task, const AttentionScratch& s, std::int64
       __builtin_memset(weights, 0, kTilePositions * 4);
     }
   }
-  Product<Panel, 1, kWeightStride>({.panels = s.values,
-                                    .panel_steps = kTilePositions / kStep,
-                                    .activations = s.weights,
-                                    .rows = block.rows,
-                                    .steps = (count + kStep - 1) / kStep,
-                                    .columns = task.head_dim,
-                                    .out = s.products,
-                                    .out_stride = s.padded});
+  WeighTile<Panel, bf16>(task, s, base, count, block, packed);
   Merge(s, block, highest, total, state);
 }
 
@@ -279,12 +425,12 @@ void LoadQueries(const AttentionTask& task, float* queries) {
   const int steps = bf16 ? task.head_dim / 2 : task.head_dim;
   for (int r = 0; r < task.rows.rows; ++r) {
     const float* in = task.rows.q[r];
+    std::uint16_t rounded[kHeadDimMax];
+    if constexpr (bf16) ToBf16(in, task.head_dim, rounded);
     float* out = queries + r / kTileRows * steps * kTileRows + r % kTileRows;
     for (int i = 0; i < steps; ++i) {
       if constexpr (bf16) {
-        const unsigned pair = RoundToBf16(in[2 * i]) | static_cast<unsigned>(RoundToBf16(in[2 * i + 1]))
-                                                           << 16;
-        __builtin_memcpy(out + i * kTileRows, &pair, 4);
+        __builtin_memcpy(out + i * kTileRows, rounded + 2 * i, 4);
       } else {
         out[i * kTileRows] = in[i];
       }
@@ -307,20 +453,19 @@ void AttendRows(const AttentionTask& task) {
   }
   __builtin_memset(s.sums, 0, static_cast<std::size_t>(task.rows.rows * s.padded) * 4);
   LoadQueries<bf16>(task, s.queries);
+  const bool packed = task.rows.rows > kRowsPerTile;
   const std::int64_t seen_from = task.window > 0 && lowest >= task.window ? lowest - task.window + 1 : 0;
   for (std::int64_t base = seen_from / kTilePositions * kTilePositions; base <= highest;
        base += kTilePositions) {
     const int count = highest - base < kTilePositions ? static_cast<int>(highest - base) + 1 : kTilePositions;
-    LoadKeys(task, base, count, bf16 ? task.head_dim / 2 : task.head_dim, s.keys);
-    if constexpr (bf16) {
-      LoadValuesBf16(task, base, count, s.padded, s.values);
-    } else {
-      LoadValuesF32(task, base, count, s.padded, s.values);
+    if (packed) {
+      LoadKeys(task, base, count, bf16 ? task.head_dim / 2 : task.head_dim, s.keys);
+      (bf16 ? LoadValuesBf16 : LoadValuesF32)(task, base, count, s.padded, s.values);
     }
     for (int first = 0; first < task.rows.rows; first += kRowsPerTile) {
       AttentionBlock block{.first = first};
       block.rows = task.rows.rows - first < kRowsPerTile ? task.rows.rows - first : kRowsPerTile;
-      AttendTile<Panel, bf16>(task, s, base, count, block, state);
+      AttendTile<Panel, bf16>(task, s, base, count, block, packed, AheadOf(task, base, highest), state);
     }
   }
   for (int r = 0; r < task.rows.rows; ++r) {
