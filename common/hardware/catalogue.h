@@ -6,7 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include <absl/status/status.h>
 #include <absl/status/statusor.h>
+
+#include "common/hardware/calibration.h"
 
 /// Devices, machines and models that one can buy and serve, with prices: data, in YAML, that users extend.
 namespace baton::hardware {
@@ -21,17 +24,23 @@ struct ModelShape {
   int head_dim = 0;
   int intermediate = 0;
   int vocabulary = 0;
-  int experts = 0;          // 0: dense
-  int experts_used = 0;     // of each token
-  double weight_bytes = 2;  // of one weight
-  double kv_bytes = 2;      // of one number of the KV state
+  int mlp_matrices = 3;  // 2 where the feed-forward part has no gate
+  bool tied_embeddings = false;
+  int experts = 0;                    // 0: dense
+  int experts_used = 0;               // of each token
+  double weight_bytes = 2;            // of one weight
+  double kv_bytes = 2;                // of one number of the KV state
+  double reference_weight_bytes = 0;  // all, as the paper's simulator counts them; 0: it has no such model
 
   [[nodiscard]] double Parameters() const;        // all
   [[nodiscard]] double ActiveParameters() const;  // that one token touches
   [[nodiscard]] double KvBytesPerToken() const;   // all layers, K and V
+  [[nodiscard]] double WeightBytes() const;       // all
+  /// What the paper's simulator takes: as if every head had K and V of its own, at two bytes.
+  [[nodiscard]] double ReferenceKvBytesPerToken() const;
 };
 
-/// Operator-level efficiency of a roofline, between 0 and 1 of the peaks (models-and-search: 4.2).
+/// Operator-level efficiency of a roofline, between 0 and 1 of the peaks.
 struct Efficiency {
   double gemm_compute = 0.75;
   double gemm_memory = 0.8;
@@ -46,7 +55,7 @@ struct PowerCoefficients {
   double p0 = 0.3;
   double per_bandwidth = 0.5;
   double per_flops = 1.6;
-  std::string quality;  // "fitted", "anchored", "guess"
+  std::string quality = "guess";  // "fitted", "anchored", "guess"
 };
 
 struct Device {
@@ -90,12 +99,15 @@ struct TimeTable {
   std::vector<double> token_ms;
 };
 
+/// Immutable once made; any thread may read it.
 class Catalogue {
  public:
   /// What is built in.
   [[nodiscard]] static const Catalogue& BuiltIn();
   /// The built-in one with the entries of a YAML file added or replaced; errors with file, line and field.
   [[nodiscard]] static absl::StatusOr<Catalogue> Load(const std::string& path);
+  /// The same from text; `name` stands for the file in errors.
+  [[nodiscard]] static absl::StatusOr<Catalogue> FromText(std::string_view text, const std::string& name);
 
   [[nodiscard]] absl::StatusOr<const Device*> FindDevice(std::string_view name) const;
   [[nodiscard]] absl::StatusOr<const Machine*> FindMachine(std::string_view name) const;
@@ -103,15 +115,28 @@ class Catalogue {
   /// Null where there is none.
   [[nodiscard]] const TimeTable* FindTable(std::string_view model, std::string_view machine,
                                            int tensor_parallel) const;
+  [[nodiscard]] const Calibration* FindCalibration(std::string_view model, std::string_view device,
+                                                   int tensor_parallel) const;
 
+  [[nodiscard]] const std::map<std::string, Device, std::less<>>& Devices() const { return devices_; }
   [[nodiscard]] const std::map<std::string, Machine, std::less<>>& Machines() const { return machines_; }
   [[nodiscard]] const std::map<std::string, ModelShape, std::less<>>& Models() const { return models_; }
+  [[nodiscard]] const std::vector<TimeTable>& Tables() const { return tables_; }
+  [[nodiscard]] const std::vector<Calibration>& Calibrations() const { return calibrations_; }
+
+  void Put(Device device) { devices_[device.name] = device; }
+  void Put(Machine machine) { machines_[machine.name] = machine; }
+  void Put(ModelShape model) { models_[model.name] = model; }
+  /// Replaces the one of the same model, machine (device) and degree.
+  void Put(TimeTable table);
+  void Put(Calibration calibration);
 
  private:
   std::map<std::string, Device, std::less<>> devices_;
   std::map<std::string, Machine, std::less<>> machines_;
   std::map<std::string, ModelShape, std::less<>> models_;
   std::vector<TimeTable> tables_;
+  std::vector<Calibration> calibrations_;
 };
 
 }  // namespace baton::hardware

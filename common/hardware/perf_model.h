@@ -4,6 +4,9 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+
+#include <absl/status/statusor.h>
 
 #include "common/hardware/catalogue.h"
 
@@ -36,5 +39,27 @@ class PerfModel {
   virtual ~PerfModel() = default;
   [[nodiscard]] virtual StepTime Time(const StepWork& work) const = 0;
 };
+
+enum class PerfKind {
+  kBest,       // calibrated where the catalogue holds a calibration, else the roofline
+  kRoofline,   // from the shapes and the device's efficiencies alone
+  kTable,      // interpolates the catalogue's table; decoding by the key it was measured with
+  kReference,  // exactly what the paper's simulator answers
+};
+
+/// What runs where.
+struct PerfConfiguration {
+  std::string_view model;
+  std::string_view machine;
+  int tensor_parallel = 0;  // 0: all devices of the machine
+  double gpu_cap_w = 0;     // 0: the machine's own cap, if it has one
+};
+
+/// Errors name the model, machine, table that the catalogue lacks, and a degree that does not fit. A power
+/// cap slows steps that would draw more (power.h); not those of kTable and kReference, whose tables hold it.
+/// Keeps no reference to `catalogue`.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<PerfModel>> MakePerfModel(const Catalogue& catalogue,
+                                                                       const PerfConfiguration& configuration,
+                                                                       PerfKind kind);
 
 }  // namespace baton::hardware
