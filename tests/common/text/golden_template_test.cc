@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/json/value.h"
 #include "common/text/chat_template.h"
+#include "tests/common/text/render.h"
 #include "tests/support/shared_data.h"
 
 namespace baton::text {
@@ -46,16 +47,17 @@ void CheckCase(const ChatTemplate& chat_template, const json::Value& entry, std:
 }
 
 void CheckAll(std::string_view name) {
-  const auto source = test::SharedData(fmt::format("golden/templates/{}.jinja", name));
-  const auto cases = test::SharedData(fmt::format("golden/templates/{}.cases.json", name));
+  const auto source = baton::test::SharedData(fmt::format("golden/templates/{}.jinja", name));
+  const auto cases = baton::test::SharedData(fmt::format("golden/templates/{}.cases.json", name));
   if (!source || !cases) {
     WARN("SKIPPED: no ../shared/data/golden/templates/" << name);
     return;
   }
-  const auto file = json::Parse(test::ReadFile(*cases));
+  const auto file = json::Parse(baton::test::ReadFile(*cases));
   REQUIRE(file.ok());
-  const auto chat_template = ChatTemplate::Parse(
-      test::ReadFile(*source), *file->Find("bos_token")->AsString(), *file->Find("eos_token")->AsString());
+  const auto chat_template =
+      ChatTemplate::Parse(baton::test::ReadFile(*source), *file->Find("bos_token")->AsString(),
+                          *file->Find("eos_token")->AsString());
   INFO(name << ": " << Message(chat_template.status()));
   REQUIRE(chat_template.ok());
   CHECK(file->Find("cases")->AsArray()->size() > 20);
@@ -63,7 +65,7 @@ void CheckAll(std::string_view name) {
 }
 
 TEST_CASE("every published template renders as the reference does") {
-  const auto folder = test::SharedData("golden/templates");
+  const auto folder = baton::test::SharedData("golden/templates");
   if (!folder) {
     WARN("SKIPPED: no ../shared/data/golden/templates");
     return;
@@ -75,6 +77,58 @@ TEST_CASE("every published template renders as the reference does") {
     ++count;
   }
   CHECK(count >= 7);
+}
+
+json::Value OwnFile(std::string_view name) {
+  const std::string path = baton::test::ProjectFile(fmt::format("tests/common/text/templates/{}", name));
+  auto value = json::Parse(baton::test::ReadFile(path));
+  INFO(path << ": " << Message(value.status()));
+  REQUIRE(value.ok());
+  return *std::move(value);
+}
+
+/// What the reference raised or could not do has no text; the words of raise_exception are the template's.
+void CheckOutcome(const json::Value& entry, const absl::StatusOr<std::string>& text) {
+  INFO(Message(text.status()));
+  if (const json::Value* rendered = entry.Find("rendered")) {
+    REQUIRE(text.ok());
+    CHECK(*text == *rendered->AsString());
+    return;
+  }
+  REQUIRE_FALSE(text.ok());
+  if (const json::Value* raises = entry.Find("raises")) CHECK(Message(text.status()) == *raises->AsString());
+}
+
+TEST_CASE("templates of our own render as the reference does") {
+  const json::Value inputs = OwnFile("inputs.json");
+  for (const std::string_view name : {"briefing", "python-tools", "roster", "thoughts"}) {
+    const std::string source = baton::test::ReadFile(
+        baton::test::ProjectFile(fmt::format("tests/common/text/templates/{}.jinja", name)));
+    const auto chat_template = ChatTemplate::Parse(source, "<s>", "</s>");
+    INFO(name << ": " << Message(chat_template.status()));
+    REQUIRE(chat_template.ok());
+    const json::Value cases = OwnFile(fmt::format("{}.cases.json", name));
+    CHECK(cases.AsArray()->size() == 24);
+    for (const json::Value& entry : *cases.AsArray()) {
+      const std::string& chat = *entry.Find("chat")->AsString();
+      const std::int64_t setting = *entry.Find("settings")->AsInt();
+      INFO(chat << " " << setting);
+      const json::Value& kwargs = (*inputs.Find("settings")->AsArray())[static_cast<std::size_t>(setting)];
+      ChatInput input =
+          InputOf(json::Object{{"messages", *inputs.Find("chats")->Find(chat)}, {"kwargs", kwargs}});
+      input.now_unix_s = kNow;
+      CheckOutcome(entry, (*chat_template)->Render(input));
+    }
+  }
+}
+
+TEST_CASE("idioms of templates have the reference's text") {
+  const json::Value pairs = OwnFile("idioms.json");
+  CHECK(pairs.AsArray()->size() > 90);
+  for (const json::Value& pair : *pairs.AsArray()) {
+    const json::Array& both = *pair.AsArray();
+    CHECK(test::Render(*both[0].AsString()) == *both[1].AsString());
+  }
 }
 
 }  // namespace
