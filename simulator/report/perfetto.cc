@@ -48,10 +48,10 @@ void AddMachine(Writer& writer, std::size_t index, const MachineUse& machine) {
                              : slice.decodes == 0
                                  ? fmt::format("prefill {} tokens", slice.prompt_tokens)
                                  : fmt::format("both {} tokens + {}", slice.prompt_tokens, slice.decodes);
-    writer.Event(
-        R"({{"ph":"X","name":{},"pid":{},"tid":{},"ts":{},"dur":{},"args":{{"prompts":{},"prompt_tokens":{},"decodes":{},"watts":{:.1f}}}}})",
-        Text(name), kMachines, index, Time(slice.start_s), Time(slice.end_s - slice.start_s), slice.prompts,
-        slice.prompt_tokens, slice.decodes, slice.watts);
+    writer.Event(R"({{"ph":"X","name":{},"pid":{},"tid":{},"ts":{},"dur":{},)"
+                 R"("args":{{"prompts":{},"prompt_tokens":{},"decodes":{},"watts":{:.1f}}}}})",
+                 Text(name), kMachines, index, Time(slice.start_s), Time(slice.end_s - slice.start_s),
+                 slice.prompts, slice.prompt_tokens, slice.decodes, slice.watts);
   }
   for (const TimelineSlice& slice : machine.timeline) {
     if (slice.watts <= 0) continue;
