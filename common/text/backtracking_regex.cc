@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include <cctype>
+#include <chrono>
 #include <ctime>
 
 #include "common/base/check.h"
@@ -17,7 +18,6 @@ namespace {
 constexpr std::uint32_t kMaxMatchSteps = 1'000'000;
 // Each may scan the whole text: that long can one look at the clock be late.
 constexpr std::size_t kMatchesPerCheck = 16;
-constexpr std::size_t kPatiencePerByteNs = 250;
 constexpr std::uint32_t kMaxMatchMemoryKib = 64 * 1024;
 
 struct FreeMatch {
@@ -63,12 +63,11 @@ struct BacktrackingRegex::Compiled {
   pcre2_code* code;
 };
 
-BacktrackingRegex::BacktrackingRegex(std::unique_ptr<Compiled> compiled, std::chrono::milliseconds patience)
-    : compiled_(std::move(compiled)), patience_(patience) {}
+BacktrackingRegex::BacktrackingRegex(std::unique_ptr<Compiled> compiled) : compiled_(std::move(compiled)) {}
 BacktrackingRegex::~BacktrackingRegex() = default;
 
 absl::StatusOr<std::shared_ptr<const BacktrackingRegex>> BacktrackingRegex::Compile(
-    const std::string& regex, std::chrono::milliseconds patience) {
+    const std::string& regex) {
   if (regex.size() > kMaxRegexBytes) {
     return Error(kInvalidArgument, "a regular expression of {} bytes, at most {} are supported", regex.size(),
                  kMaxRegexBytes);
@@ -83,23 +82,23 @@ absl::StatusOr<std::shared_ptr<const BacktrackingRegex>> BacktrackingRegex::Comp
   if (code == nullptr) {
     return Error(kInvalidArgument, "the regular expression is wrong at byte {}: {}", at, MessageOf(error));
   }
-  return std::make_shared<BacktrackingRegex>(std::make_unique<Compiled>(code), patience);
+  return std::make_shared<BacktrackingRegex>(std::make_unique<Compiled>(code));
 }
 
-absl::Status BacktrackingRegex::Find(std::string_view text, std::vector<TextPart>& parts) const {
+absl::Status BacktrackingRegex::Find(std::string_view text, std::vector<TextPart>& parts,
+                                     Effort& effort) const {
   const std::unique_ptr<pcre2_match_data, FreeMatch> data(
       pcre2_match_data_create_from_pattern(compiled_->code, nullptr));
   const std::unique_ptr<pcre2_match_context, FreeMatch> context(pcre2_match_context_create(nullptr));
   BATON_CHECK(data != nullptr && context != nullptr, "no memory for a match");
   pcre2_set_match_limit(context.get(), kMaxMatchSteps);
   pcre2_set_heap_limit(context.get(), kMaxMatchMemoryKib);
-  const std::chrono::nanoseconds end_of_patience =
-      ThreadTime() + patience_ + std::chrono::nanoseconds(text.size() * kPatiencePerByteNs);
+  if (!effort.end_of_patience) effort.end_of_patience = ThreadTime() + effort.patience;
   std::size_t covered = 0;
   std::size_t from = 0;
   bool matched = false;  // there was one, and `covered` is its end
-  for (std::size_t searches = 0; from <= text.size(); ++searches) {
-    if (searches % kMatchesPerCheck == kMatchesPerCheck - 1 && ThreadTime() > end_of_patience) {
+  while (from <= text.size()) {
+    if (++effort.searches % kMatchesPerCheck == 0 && ThreadTime() > *effort.end_of_patience) {
       return Error(kResourceExhausted, "splitting text into words, at byte {}: it takes too long", from);
     }
     const int found = pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,6 +8,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include "common/text/effort.h"
 #include "common/text/text_parts.h"
 
 namespace baton::text {
@@ -22,27 +22,21 @@ class BacktrackingRegex {
   struct Compiled;
 
  public:
-  /// Processor time that a text may take, on top of a quarter of a microsecond for each of its bytes, five
-  /// times what ordinary patterns need. PCRE2 does not count the steps of a repeated character, so that its
-  /// own limits leave some patterns quadratic in the text.
-  static constexpr std::chrono::milliseconds kPatience{100};
-
   /// InvalidArgument where `regex` is malformed, too long, or means something else in Oniguruma's syntax,
   /// which Hugging Face reads it in.
   [[nodiscard]] static absl::StatusOr<std::shared_ptr<const BacktrackingRegex>> Compile(
-      const std::string& regex, std::chrono::milliseconds patience = kPatience);
-  BacktrackingRegex(std::unique_ptr<Compiled> compiled, std::chrono::milliseconds patience);
+      const std::string& regex);
+  explicit BacktrackingRegex(std::unique_ptr<Compiled> compiled);
   ~BacktrackingRegex();
   BacktrackingRegex(const BacktrackingRegex&) = delete;
   BacktrackingRegex& operator=(const BacktrackingRegex&) = delete;
 
   /// Appends all of `text`, valid UTF-8, as matches and what lies between. ResourceExhausted where a match
-  /// takes too many steps, or all of them too long.
-  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<TextPart>& parts) const;
+  /// takes too many steps, or all that share `effort` take too long.
+  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<TextPart>& parts, Effort& effort) const;
 
  private:
   std::unique_ptr<Compiled> compiled_;
-  std::chrono::milliseconds patience_;
 };
 
 }  // namespace baton::text

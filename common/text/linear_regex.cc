@@ -261,8 +261,7 @@ std::optional<std::size_t> LinearMatcher::MatchAt(std::size_t begin) {
   }
 }
 
-absl::Status LinearRegex::Find(std::string_view text, std::vector<TextPart>& parts,
-                               std::uint64_t* steps) const {
+absl::Status LinearRegex::Find(std::string_view text, std::vector<TextPart>& parts, Effort& effort) const {
   if ((text.size() + 1) * split_count_ > kMaxMemoBits)
     return Error(kResourceExhausted, "splitting a text of {} bytes needs too much memory", text.size());
   LinearMatcher matcher(*this, text);
@@ -285,7 +284,7 @@ absl::Status LinearRegex::Find(std::string_view text, std::vector<TextPart>& par
     begin += begin == text.size() ? 1 : NextUtf8(text.substr(begin)).length;
   }
   if (covered < text.size()) parts.push_back({covered, text.size(), false});
-  if (steps != nullptr) *steps += matcher.Steps();
+  effort.steps += matcher.Steps();
   return absl::OkStatus();
 }
 

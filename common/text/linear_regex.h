@@ -7,6 +7,7 @@
 
 #include <absl/status/status.h>
 
+#include "common/text/effort.h"
 #include "common/text/regex_syntax.h"
 #include "common/text/text_parts.h"
 
@@ -19,10 +20,9 @@ class LinearRegex {
   /// Null where `regex` is nothing that can be matched so; see `ParseRegex`.
   [[nodiscard]] static std::shared_ptr<const LinearRegex> Compile(std::string_view regex);
 
-  /// Appends all of `text`, valid UTF-8, as matches and what lies between; adds the steps it took to `steps`
-  /// where that is given. ResourceExhausted where the text needs too much memory.
-  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<TextPart>& parts,
-                                  std::uint64_t* steps = nullptr) const;
+  /// Appends all of `text`, valid UTF-8, as matches and what lies between; adds the steps it took to
+  /// `effort`. ResourceExhausted where the text needs too much memory.
+  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<TextPart>& parts, Effort& effort) const;
 
  private:
   friend class LinearMatcher;

@@ -40,10 +40,10 @@ absl::StatusOr<std::string> ShortText(const json::Value& part, const std::string
 
 }  // namespace
 
-absl::StatusOr<std::string> Replaced(std::string_view text, const Pattern& pattern,
-                                     std::string_view content) {
+absl::StatusOr<std::string> Replaced(std::string_view text, const Pattern& pattern, std::string_view content,
+                                     Effort& effort) {
   std::vector<TextPart> parts;
-  BATON_RETURN_IF_ERROR(pattern.Find(text, parts));
+  BATON_RETURN_IF_ERROR(pattern.Find(text, parts, effort));
   const std::size_t most = MostBytes(text.size());
   std::string out;
   out.reserve(text.size());
@@ -96,7 +96,7 @@ absl::StatusOr<Normalizer> Normalizer::Parse(const json::Value* component) {
   return normalizer;
 }
 
-absl::StatusOr<std::string> Normalizer::Apply(std::string_view text) const {
+absl::StatusOr<std::string> Normalizer::Apply(std::string_view text, Effort& effort) const {
   const std::size_t most = MostBytes(text.size());
   std::string out(text);
   for (const Step& step : steps_) {
@@ -108,7 +108,7 @@ absl::StatusOr<std::string> Normalizer::Apply(std::string_view text) const {
                    [&](const Strip& strip) { return std::string(Stripped(out, strip.left, strip.right)); },
                    [&](const Prepend& prepend) { return out.empty() ? out : prepend.prefix + out; },
                    [&](const Replace& replace) {
-                     auto replaced = Replaced(out, replace.pattern, replace.content);
+                     auto replaced = Replaced(out, replace.pattern, replace.content, effort);
                      if (!replaced.ok()) status = replaced.status();
                      return replaced.ok() ? *std::move(replaced) : std::string();
                    }},

@@ -23,7 +23,7 @@ class Normalizer {
   [[nodiscard]] bool ChangesNothing() const { return steps_.empty(); }
   /// `text`, valid UTF-8, normalised. ResourceExhausted where an expression takes too long or the text grows
   /// beyond all measure.
-  [[nodiscard]] absl::StatusOr<std::string> Apply(std::string_view text) const;
+  [[nodiscard]] absl::StatusOr<std::string> Apply(std::string_view text, Effort& effort) const;
 
  private:
   struct Lower {};
@@ -47,6 +47,6 @@ class Normalizer {
 
 /// `text` with every match of `pattern` replaced. Errors as `Normalizer::Apply`.
 [[nodiscard]] absl::StatusOr<std::string> Replaced(std::string_view text, const Pattern& pattern,
-                                                   std::string_view content);
+                                                   std::string_view content, Effort& effort);
 
 }  // namespace baton::text

@@ -53,10 +53,9 @@ void FindText(const std::string& wanted, std::string_view text, std::vector<Text
   }
 }
 
-void FindByHand(SplitPattern pattern, std::string_view text, std::vector<TextPart>& parts,
-                std::uint64_t* steps) {
+void FindByHand(SplitPattern pattern, std::string_view text, std::vector<TextPart>& parts, Effort& effort) {
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = FirstWord(pattern, text.substr(at), steps);
+    const std::size_t length = FirstWord(pattern, text.substr(at), &effort.steps);
     parts.push_back({at, at + length, true});
     at += length;
   }
@@ -79,16 +78,16 @@ absl::StatusOr<Pattern> Pattern::OfRegex(const std::string& regex) {
   return Pattern(What(*std::move(other)));
 }
 
-absl::Status Pattern::Find(std::string_view text, std::vector<TextPart>& parts, std::uint64_t* steps) const {
+absl::Status Pattern::Find(std::string_view text, std::vector<TextPart>& parts, Effort& effort) const {
   if (const auto* pattern = std::get_if<SplitPattern>(&what_)) {
-    FindByHand(*pattern, text, parts, steps);
+    FindByHand(*pattern, text, parts, effort);
     return absl::OkStatus();
   }
   if (const auto* linear = std::get_if<std::shared_ptr<const LinearRegex>>(&what_))
-    return (*linear)->Find(text, parts, steps);
-  if (steps != nullptr) *steps += text.size();
+    return (*linear)->Find(text, parts, effort);
+  effort.steps += text.size();
   if (const auto* regex = std::get_if<std::shared_ptr<const BacktrackingRegex>>(&what_))
-    return (*regex)->Find(text, parts);
+    return (*regex)->Find(text, parts, effort);
   if (const auto* wanted = std::get_if<std::string>(&what_)) {
     FindText(*wanted, text, parts);
   } else {

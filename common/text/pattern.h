@@ -37,9 +37,8 @@ class Pattern {
   [[nodiscard]] static absl::StatusOr<Pattern> OfRegex(const std::string& regex);
 
   /// Appends all of `text`, valid UTF-8, as matches and what lies between. ResourceExhausted where an
-  /// expression takes too long. Adds the steps it took to `steps` where that is given; PCRE2 counts none.
-  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<TextPart>& parts,
-                                  std::uint64_t* steps = nullptr) const;
+  /// expression takes too long. Adds what it took to `effort`.
+  [[nodiscard]] absl::Status Find(std::string_view text, std::vector<TextPart>& parts, Effort& effort) const;
   /// The pattern written out by hand that this is: its matches cover any text.
   [[nodiscard]] std::optional<SplitPattern> ByHand() const;
   /// The text, where it is one.

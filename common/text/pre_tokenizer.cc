@@ -176,14 +176,14 @@ absl::Status PreTokenizer::CutAt(const Split& split, std::size_t step, std::stri
   const std::optional<SplitPattern> known = split.pattern.ByHand();
   if (known && split.behavior == SplitBehavior::kIsolated) {  // its matches cover the text
     for (std::string_view rest = piece; !rest.empty(); first = false) {
-      const std::size_t length = FirstWord(*known, rest, &sink.steps);
+      const std::size_t length = FirstWord(*known, rest, &sink.effort.steps);
       BATON_RETURN_IF_ERROR(CutFrom(step + 1, rest.substr(0, length), first, sink));
       rest.remove_prefix(length);
     }
     return absl::OkStatus();
   }
   std::vector<TextPart> parts;
-  BATON_RETURN_IF_ERROR(split.pattern.Find(piece, parts, &sink.steps));
+  BATON_RETURN_IF_ERROR(split.pattern.Find(piece, parts, sink.effort));
   for (const TextPart& word : WordsOf(std::move(parts), split.behavior, split.invert)) {
     BATON_RETURN_IF_ERROR(
         CutFrom(step + 1, piece.substr(word.begin, word.end - word.begin), first && word.begin == 0, sink));
@@ -204,7 +204,7 @@ absl::Status PreTokenizer::CutAt(const ByteLevel& bytes, std::size_t step, std::
   };
   if (!bytes.use_regex) return go_on(piece);
   while (!piece.empty()) {
-    const std::size_t length = FirstWord(SplitPattern::kGpt2, piece, &sink.steps);
+    const std::size_t length = FirstWord(SplitPattern::kGpt2, piece, &sink.effort.steps);
     BATON_RETURN_IF_ERROR(go_on(piece.substr(0, length)));
     piece.remove_prefix(length);
     first = false;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -36,7 +35,7 @@ class PreTokenizer {
   /// Where words go, and what is counted on the way.
   struct Sink {
     std::function<void(std::string_view)> word;
-    std::uint64_t steps = 0;  // see `Pattern::Find`
+    Effort& effort;
   };
   /// Hands out the words of `piece`, none empty, in order; `first`: it is where the text begins. Errors as
   /// `Pattern::Find`.

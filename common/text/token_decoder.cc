@@ -134,20 +134,21 @@ absl::Status TokenDecoder::ReadReplace(const json::Value& part, const std::strin
 }
 
 TokenDecoder::Piece TokenDecoder::Decode(std::string_view token, bool first) const {
+  Effort effort(token.size());
   std::string text(token);
   for (const Step& step : token_steps_) {
-    text =
-        std::visit(Overloaded{[&](const Replace& replace) {
-                                // An expression that does not come to an end leaves the token as it is.
-                                return Replaced(text, replace.pattern, replace.content).value_or(text);
-                              },
-                              [&](const Strip& strip) {
-                                return std::string(WithoutEnds(text, strip.content, strip.start, strip.stop));
-                              },
-                              [&](const Metaspace& space) {
-                                return WithEach(text, space.mark, first && space.drops_first ? "" : " ");
-                              }},
-                   step);
+    text = std::visit(
+        Overloaded{[&](const Replace& replace) {
+                     // An expression that does not come to an end leaves the token as it is.
+                     return Replaced(text, replace.pattern, replace.content, effort).value_or(text);
+                   },
+                   [&](const Strip& strip) {
+                     return std::string(WithoutEnds(text, strip.content, strip.start, strip.stop));
+                   },
+                   [&](const Metaspace& space) {
+                     return WithEach(text, space.mark, first && space.drops_first ? "" : " ");
+                   }},
+        step);
   }
   if (byte_level_) return {FromByteLevel(text).value_or(text)};  // some characters stand for no byte
   const auto byte = byte_fallback_ ? ByteOfToken(text) : std::nullopt;

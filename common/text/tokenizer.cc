@@ -72,7 +72,8 @@ std::vector<AddedToken> TokensToFind(const TokenizerSpec& spec, bool normalized)
     tokens.push_back(token);
     if (!normalized) continue;
     // A text that cannot be normalised never holds it.
-    tokens.back().content = spec.normalizer.Apply(token.content).value_or("");
+    Effort effort(token.content.size());
+    tokens.back().content = spec.normalizer.Apply(token.content, effort).value_or("");
     if (tokens.back().content.empty()) tokens.pop_back();
   }
   return tokens;
@@ -84,9 +85,10 @@ struct Tokenizer::State {
   State(TokenizerSpec spec, std::uint64_t fingerprint);
 
   struct Scratch {
+    explicit Scratch(std::size_t text_bytes) : effort(text_bytes) {}
     Bpe::Scratch bpe;
     std::vector<TokenId> word;
-    std::uint64_t split_steps = 0;
+    Effort effort;
     absl::Status status;  // the first that was not OK
   };
   void EncodePiece(std::string_view piece, bool first, Scratch& scratch, std::vector<TokenId>& ids) const;
@@ -162,7 +164,7 @@ void Tokenizer::State::EncodePiece(std::string_view piece, bool first, Scratch& 
     EncodeNormalized(piece, first, scratch, ids);
     return;
   }
-  const auto normalized = normalizer.Apply(piece);
+  const auto normalized = normalizer.Apply(piece, scratch.effort);
   if (normalized.ok()) {
     EncodeNormalized(*normalized, first, scratch, ids);
   } else {
@@ -178,9 +180,9 @@ void Tokenizer::State::EncodeNormalized(std::string_view text, bool first, Scrat
       return;
     }
     const bool begins = first && piece.text.data() == text.data();
-    PreTokenizer::Sink sink{.word = [&](std::string_view word) { EncodeWord(word, scratch, ids); }};
+    PreTokenizer::Sink sink{.word = [&](std::string_view word) { EncodeWord(word, scratch, ids); },
+                            .effort = scratch.effort};
     scratch.status.Update(pre_tokenizer.Cut(piece.text, begins, sink));
-    scratch.split_steps += sink.steps;
   });
 }
 
@@ -268,7 +270,7 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
   }
   std::vector<TokenId> ids;
   if (options.add_special_tokens) ids = state_->before;
-  State::Scratch scratch;
+  State::Scratch scratch(utf8.size());
   state_->raw_tokens.Cut(utf8, [&](const AddedTokenFinder::Piece& piece) {
     if (piece.token != nullptr) {
       ids.push_back(piece.token->id);
@@ -276,7 +278,7 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
       state_->EncodePiece(piece.text, piece.text.data() == utf8.data(), scratch, ids);
     }
   });
-  if (options.steps != nullptr) *options.steps += scratch.split_steps + scratch.bpe.Steps();
+  if (options.steps != nullptr) *options.steps += scratch.effort.steps + scratch.bpe.Steps();
   BATON_RETURN_IF_ERROR(scratch.status);
   if (options.add_special_tokens) ids.insert(ids.end(), state_->after.begin(), state_->after.end());
   return ids;

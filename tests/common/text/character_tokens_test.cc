@@ -141,6 +141,46 @@ TEST_CASE("add_bos_token of tokenizer_config.json stands for the template that t
         std::string::npos);
 }
 
+TEST_CASE("the decoder's parts apply to tokens, then to the text") {
+  const auto decoded = [](std::string_view decoder, const Ids& ids) {
+    const auto tokenizer = Toy{.decoder = std::string(decoder)}.Load();
+    StreamDecoder stream(*tokenizer, false);
+    std::string streamed;
+    for (const TokenId id : ids) streamed += stream.Push(id);
+    CHECK(streamed + stream.Flush() == tokenizer->Decode(ids, false));
+    return tokenizer->Decode(ids, false);
+  };
+  const std::string metaspace = R"({"type":"Metaspace","replacement":"▁")";
+
+  CHECK(decoded(metaspace + R"(,"prepend_scheme":"first"})", {6, 5, 5}) ==
+        " a a");  // drops all of the first's
+  CHECK(decoded(metaspace + R"(,"prepend_scheme":"never"})", {6, 5}) == "   a");
+  CHECK(decoded(metaspace + "}", {8, 9}) == "<0xC3><0xA9>");  // without ByteFallback
+  CHECK(decoded(R"({"type":"Sequence","decoders":[{"type":"Strip","content":"▁","start":1,"stop":0}]})",
+                {6, 5}) == "▁a");
+  CHECK(decoded(R"({"type":"Sequence","decoders":[{"type":"ByteFallback"},{"type":"Fuse"},)"
+                R"({"type":"Replace","pattern":{"String":"▁"},"content":"--"},)"
+                R"({"type":"Strip","content":"-","start":3,"stop":0}]})",
+                {2, 5, 8, 9}) == "-aé");
+  CHECK(
+      decoded(R"({"type":"Sequence","decoders":[{"type":"Replace","pattern":{"Regex":"▁+"},"content":" "}]})",
+              {6, 5}) == "  a");
+}
+
+TEST_CASE("characters inside words and at their ends have tokens of their own where the model says so") {
+  const auto tokenizer = Tokenizer::FromJson(
+      R"({"pre_tokenizer":{"type":"WhitespaceSplit"},"decoder":{"type":"Fuse"},"model":{"type":"BPE",)"
+      R"("continuing_subword_prefix":"##","end_of_word_suffix":"</w>","unk_token":"u",)"
+      R"("vocab":{"u":0,"a":1,"a</w>":2,"##b":3,"##b</w>":4,"ab":5,"abb</w>":6},)"
+      R"("merges":["#version: 0.2","a ##b",["ab","##b</w>"]]}})");
+  INFO(Message(tokenizer.status()));
+  REQUIRE(tokenizer.ok());
+
+  CHECK((*tokenizer)->Encode("a").value() == Ids{2});
+  CHECK((*tokenizer)->Encode("abb ab").value() == Ids{6, 1, 4});
+  CHECK((*tokenizer)->Encode("b").value() == Ids{0});
+}
+
 TEST_CASE("the prompt's limit is the smaller of the file's truncation and model_max_length") {
   const test::TemporaryFolder folder;
   const auto limit = [&](std::string_view truncation, std::string_view config) {

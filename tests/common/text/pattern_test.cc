@@ -13,7 +13,8 @@ using Words = std::vector<std::string>;
 
 Words WordsBy(const auto& finder, Behavior behavior, bool invert, std::string_view text) {
   std::vector<TextPart> parts;
-  const absl::Status found = finder.Find(text, parts);
+  Effort effort(text.size());
+  const absl::Status found = finder.Find(text, parts, effort);
   INFO(Message(found));
   REQUIRE(found.ok());
   Words words;
@@ -121,9 +122,9 @@ TEST_CASE("the linear matcher takes a number of steps that grows as the text doe
     REQUIRE(linear != nullptr);
     for (const std::string& text : {letters + "c", spaces + "c", letters + "b"}) {
       std::vector<TextPart> parts;
-      std::uint64_t steps = 0;
-      REQUIRE(linear->Find(text, parts, &steps).ok());
-      CHECK(steps < 30 * text.size());
+      Effort effort(text.size());
+      REQUIRE(linear->Find(text, parts, effort).ok());
+      CHECK(effort.steps < 30 * text.size());
     }
   }
 }
@@ -132,22 +133,41 @@ TEST_CASE("a pattern that explodes ends with an error, not with a long wait") {
   const auto split = BacktrackingRegex::Compile("(a|aa)+$");
   REQUIRE(split.ok());
   std::vector<TextPart> parts;
+  Effort effort(5001);
 
-  const absl::Status status = (*split)->Find(std::string(5000, 'a') + "c", parts);
+  const absl::Status status = (*split)->Find(std::string(5000, 'a') + "c", parts, effort);
 
   CHECK(status.code() == kResourceExhausted);
   CHECK(Message(status).find("splitting text into words, at byte 0") != std::string::npos);
 }
 
 TEST_CASE("a pattern that is quadratic in the text ends with an error too") {
-  const auto split = BacktrackingRegex::Compile("a*b|a", std::chrono::milliseconds(0));
+  const auto split = BacktrackingRegex::Compile("a*b|a");
   REQUIRE(split.ok());
   std::vector<TextPart> parts;
+  Effort effort(1 << 20);
+  effort.patience = {};
 
-  const absl::Status status = (*split)->Find(std::string(1 << 20, 'a'), parts);
+  const absl::Status status = (*split)->Find(std::string(1 << 20, 'a'), parts, effort);
 
   CHECK(status.code() == kResourceExhausted);
   CHECK(Message(status).find("takes too long") != std::string::npos);
+}
+
+TEST_CASE("patience is shared by all the pieces of a text") {
+  const auto split = BacktrackingRegex::Compile("a*b|a");
+  REQUIRE(split.ok());
+  Effort effort(100);
+  effort.patience = {};
+
+  // Each by itself takes too few searches for a look at the clock.
+  absl::Status status;
+  for (int piece = 0; piece < 100 && status.ok(); ++piece) {
+    std::vector<TextPart> parts;
+    status = (*split)->Find("a", parts, effort);
+  }
+
+  CHECK(status.code() == kResourceExhausted);
 }
 
 TEST_CASE("a tokenizer passes such an error on, and splits digits and texts") {

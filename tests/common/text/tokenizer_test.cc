@@ -1,6 +1,5 @@
 #include "common/text/tokenizer.h"
 
-#include <chrono>
 #include <string>
 #include <vector>
 
@@ -87,6 +86,46 @@ TEST_CASE("text is normalised before it is split, special tokens are not") {
   CHECK(Encode(*tokenizer, "e\u0301") == Encode(*tokenizer, "\u00e9"));
   CHECK(Encode(*tokenizer, "e\u0301").size() == 2);
   CHECK(Encode(*ToyFile{}.Load(), "e\u0301").size() == 3);
+}
+
+TEST_CASE("a normalised token is looked for as it is normalised, in normalised text") {
+  const auto tokenizer = [](std::string_view normalizer) {
+    return ToyFile{.normalizer = std::string(normalizer),
+                   .added_tokens =
+                       R"([{"id":261,"content":"<S>","normalized":true},{"id":262,"content":"<T>"},)"
+                       R"({"id":263,"content":"<T >","normalized":false}])"}
+        .Load();
+  };
+  const auto lower = tokenizer(R"({"type":"Lowercase"})");
+  CHECK(Encode(*lower, "THE<s><S><T >") == std::vector<TokenId>{kThe, 261, 261, 263});
+  // Only where the mark comes out: at the beginning, and after a space.
+  const auto marked = tokenizer(R"({"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"_"},)"
+                                R"({"type":"Replace","pattern":{"String":" "},"content":"_"}]})");
+  CHECK(Encode(*marked, "<S>") == std::vector<TokenId>{261});
+  CHECK(Encode(*marked, "the <S>").back() == 261);
+  CHECK(Encode(*marked, "the<S>").back() != 261);
+}
+
+TEST_CASE("the classification processors put a token at either end") {
+  for (const std::string_view type : {"BertProcessing", "RobertaProcessing"}) {
+    const auto tokenizer = ToyFile{.post_processor = R"({"type":")" + std::string(type) +
+                                                     R"(","sep":["</s>",262],"cls":["<s>",261]})"}
+                               .Load();
+    CHECK(Encode(*tokenizer, "the", true) == std::vector<TokenId>{kBegin, kThe, kEnd});
+  }
+}
+
+TEST_CASE("a byte-level vocabulary may lack bytes: those are unknown, or nothing") {
+  const auto with = [](std::string_view fields) {
+    return Tokenizer::FromJson(
+               R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},)"
+               R"("decoder":{"type":"ByteLevel"},"model":{"vocab":{"u":0,"a":1,"Ġ":2,"Ġa":3})" +
+               std::string(fields) + R"(,"merges":["Ġ a"]}})")
+        .value();
+  };
+
+  CHECK(Encode(*with(""), "a ab") == std::vector<TokenId>{1, 3});
+  CHECK(Encode(*with(R"(,"unk_token":"u")"), "a ab") == std::vector<TokenId>{1, 3, 0});
 }
 
 TEST_CASE("text that is no UTF-8 is refused with the byte where it ends to be") {
