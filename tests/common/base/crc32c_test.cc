@@ -24,12 +24,12 @@ TEST_CASE("crc32c of the standard check string is the published value") {
 
 TEST_CASE("the fast and the portable crc32c agree on any length, alignment and split") {
   RandomStream random(1);
-  std::vector<std::byte> data(3000);
+  std::vector<std::byte> data(30'000);
   for (std::byte& byte : data) byte = static_cast<std::byte>(random.Bits());
 
   for (int trial = 0; trial < 500; ++trial) {
     const auto first = static_cast<std::size_t>(random.Between(0, 100));
-    const auto length = static_cast<std::size_t>(random.Between(0, 2800));
+    const auto length = static_cast<std::size_t>(random.Between(0, trial % 2 == 0 ? 2'800 : 29'800));
     const auto cut = static_cast<std::size_t>(random.Between(0, static_cast<std::int64_t>(length)));
     const std::span<const std::byte> part(data.data() + first, length);
     const std::uint32_t expected = Crc32cPortable(part);
