@@ -212,8 +212,11 @@ class CpuBackend final : public Backend {
   };
   void PlanAttention(const KvLayer& layer, std::span<const SequenceSlice> slices,
                      const AttentionShape& shape);
-  void RunAttention(const AttentionItem& item, const KvLayer& layer, std::span<const SequenceSlice> slices,
-                    const AttentionShape& shape, Rows q, Rows out, int thread);
+  void RunAttention(const WorkShares::Item& taken, const KvLayer& layer,
+                    std::span<const SequenceSlice> slices, const AttentionShape& shape, Rows q, Rows out,
+                    int thread);
+  AttentionAhead FirstTile(const AttentionItem& item, const KvLayer& layer, const SequenceSlice& slice,
+                           const AttentionShape& shape) const;
 
   const InnerKernels& kernels_;
   const ComputeClass compute_;
@@ -350,9 +353,28 @@ void CpuBackend::PlanAttention(const KvLayer& layer, std::span<const SequenceSli
   }
 }
 
-void CpuBackend::RunAttention(const AttentionItem& item, const KvLayer& layer,
+std::int64_t HeadBytes(const KvLayer& layer) {
+  return std::int64_t{layer.block_tokens} * layer.head_dim * static_cast<std::int64_t>(SizeOf(layer.dtype));
+}
+
+/// Where the item begins to read.
+AttentionAhead CpuBackend::FirstTile(const AttentionItem& item, const KvLayer& layer,
+                                     const SequenceSlice& slice, const AttentionShape& shape) const {
+  const std::int64_t position = slice.first_position + item.first_token;
+  const std::int64_t seen_from =
+      shape.window > 0 ? std::max<std::int64_t>(0, position - shape.window + 1) : 0;
+  const std::int64_t first = seen_from / kAttentionTile * (kAttentionTile / layer.block_tokens);
+  const std::int64_t last = (position + item.tokens - 1) / layer.block_tokens;
+  return {.blocks = block_addresses_.data() + first_block_[static_cast<std::size_t>(item.slice)] + first,
+          .count = static_cast<int>(std::min<std::int64_t>(4, last - first + 1)),
+          .k_offset = item.kv_head * HeadBytes(layer),
+          .v_offset = (layer.kv_heads + item.kv_head) * HeadBytes(layer)};
+}
+
+void CpuBackend::RunAttention(const WorkShares::Item& taken, const KvLayer& layer,
                               std::span<const SequenceSlice> slices, const AttentionShape& shape, Rows q,
                               Rows out, int thread) {
+  const AttentionItem& item = items_[static_cast<std::size_t>(taken.index)];
   std::vector<float>& scratch = scratch_[static_cast<std::size_t>(thread)];
   const auto needed = static_cast<std::size_t>(AttentionScratchFloats(layer.head_dim));
   if (scratch.size() < needed) scratch.resize(needed);
@@ -369,16 +391,20 @@ void CpuBackend::RunAttention(const AttentionItem& item, const KvLayer& layer,
       positions[rows] = slice.first_position + t;
     }
   }
-  const std::int64_t head_bytes =
-      std::int64_t{layer.block_tokens} * layer.head_dim * static_cast<std::int64_t>(SizeOf(layer.dtype));
+  AttentionAhead next;
+  if (taken.next >= 0) {
+    const AttentionItem& follows = items_[static_cast<std::size_t>(taken.next)];
+    next = FirstTile(follows, layer, slices[static_cast<std::size_t>(follows.slice)], shape);
+  }
   kernels_.attention({.rows = {.q = q_rows, .out = out_rows, .position = positions, .rows = rows},
                       .blocks = block_addresses_.data() + first_block_[static_cast<std::size_t>(item.slice)],
-                      .k_offset = item.kv_head * head_bytes,
-                      .v_offset = (layer.kv_heads + item.kv_head) * head_bytes,
+                      .k_offset = item.kv_head * HeadBytes(layer),
+                      .v_offset = (layer.kv_heads + item.kv_head) * HeadBytes(layer),
                       .head_dim = layer.head_dim,
                       .scale = shape.scale,
                       .window = shape.window,
                       .bf16 = layer.dtype == DType::kBF16,
+                      .next = next,
                       .scratch = scratch.data()});
 }
 
@@ -389,8 +415,10 @@ void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> 
   BATON_CHECK(layer.head_dim > 0 && layer.head_dim <= kHeadDimMax && layer.head_dim % 2 == 0, "head dim {}",
               layer.head_dim);
   PlanAttention(layer, slices, shape);
-  pool_.ParallelFor(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, int thread) {
-    RunAttention(items_[static_cast<std::size_t>(i)], layer, slices, shape, q, out, thread);
+  const auto count = static_cast<std::int64_t>(items_.size());
+  shares_.Divide(count);
+  pool_.ParallelFor(count, [&](std::int64_t, int thread) {
+    RunAttention(shares_.Take(thread), layer, slices, shape, q, out, thread);
   });
 }
 

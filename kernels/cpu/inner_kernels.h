@@ -59,6 +59,14 @@ inline constexpr int kAttentionRowsMax =
     48;  // 4 blocks of 12: enough to pay for repacking a tile's keys and values
 inline constexpr int kHeadDimMax = 256;
 
+/// What a thread reads after a tile: keys and values of up to four blocks of some KV head, to be prefetched.
+struct AttentionAhead {
+  const std::byte* const* blocks = nullptr;
+  int count = 0;  // of blocks, at most 4
+  std::int64_t k_offset = 0;
+  std::int64_t v_offset = 0;
+};
+
 struct AttentionTask {
   AttentionRows rows;
   const std::byte* const* blocks = nullptr;  // per block of the sequence: where it lies in this layer
@@ -68,6 +76,7 @@ struct AttentionTask {
   float scale = 0;
   int window = 0;
   bool bf16 = false;         // stored type of K and V; else f32
+  AttentionAhead next;       // what the thread does after this task
   float* scratch = nullptr;  // AttentionScratchFloats(head_dim)
 };
 /// Values are packed in panels of 32 dimensions.

@@ -71,6 +71,58 @@ inline Vec operator/(Vec x, Vec y) {
   return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
 }
 
+inline Vec LoadF32(const float* p, int left) {
+  if (left >= 16) return Vec::Load(p);
+  float padded[16] = {};
+  for (int i = 0; i < left; ++i) padded[i] = p[i];
+  return Vec::Load(padded);
+}
+inline Vec LoadBf16(const unsigned short* p, int left) {
+  unsigned short padded[16] = {};
+  if (left < 16) {
+    for (int i = 0; i < left; ++i) padded[i] = p[i];
+    p = padded;
+  }
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {Even(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(bits))),
+          Even(_mm256_cvtepu16_epi32(_mm256_extracti128_si256(bits, 1)))};
+}
+
+/// Eight rows of eight dwords become eight columns.
+inline void Transpose8(const __m256 (&in)[8], unsigned* out, long out_stride) {
+  __m256 a[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_ps(in[i], in[i + 1]);
+    a[i + 1] = _mm256_unpackhi_ps(in[i], in[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m256 low = c % 2 == 0 ? _mm256_shuffle_ps(a[c / 2], a[2 + c / 2], 0x44)
+                                  : _mm256_shuffle_ps(a[c / 2], a[2 + c / 2], 0xee);
+    const __m256 high = c % 2 == 0 ? _mm256_shuffle_ps(a[4 + c / 2], a[6 + c / 2], 0x44)
+                                   : _mm256_shuffle_ps(a[4 + c / 2], a[6 + c / 2], 0xee);
+    _mm256_storeu_ps(reinterpret_cast<float*>(out + c * out_stride), _mm256_permute2f128_ps(low, high, 0x20));
+    _mm256_storeu_ps(reinterpret_cast<float*>(out + (4 + c) * out_stride),
+                     _mm256_permute2f128_ps(low, high, 0x31));
+  }
+}
+/// 16 rows of up to 16 dwords become 16 columns: dword j of row i goes to out[j * out_stride + i].
+inline void Transpose16(const unsigned* in, long stride, int left, unsigned* out, long out_stride) {
+  for (int first = 0; first < left && first < 16; first += 8) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(left - first), lane);
+    for (int row = 0; row < 16; row += 8) {
+      __m256 rows[8];
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) {
+        rows[i] = _mm256_maskload_ps(reinterpret_cast<const float*>(in + (row + i) * stride + first), mask);
+      }
+      Transpose8(rows, out + first * out_stride + row, out_stride);
+    }
+  }
+}
+
 #include "kernels/cpu/isa_common_inl.h"
 
 using DotPairs = WideningDotPairs;

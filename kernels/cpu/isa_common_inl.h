@@ -1,4 +1,5 @@
-// No #pragma once and no namespace: included inside the anonymous namespace of each isa_*.cc, after Vec.
+// No #pragma once and no namespace: included inside the anonymous namespace of each isa_*.cc, after Vec and
+// what loads it.
 inline float WidenBf16(unsigned value) {
   const unsigned bits = value << 16;
   float result = 0;
@@ -14,4 +15,18 @@ struct WideningDotPairs {
     sum = Vec::Fma(Vec::Broadcast(WidenBf16(a & 0xffffU)), w.even, sum);
     return Vec::Fma(Vec::Broadcast(WidenBf16(a >> 16)), w.odd, sum);
   }
+  /// Two rows of stored bf16 as the even and the odd ones of pairs; the first `left` exist, the rest is 0.
+  template <int vectors>
+  static inline __attribute__((always_inline)) void LoadRows(const unsigned short* even,
+                                                             const unsigned short* odd, int left,
+                                                             Weights (&w)[vectors]) {
+    for (int v = 0; v < vectors; ++v) {
+      const int here = left - 16 * v;
+      w[v].even = here > 0 ? LoadBf16(even + 16 * v, here) : Vec::Zero();
+      w[v].odd = here > 0 ? LoadBf16(odd + 16 * v, here) : Vec::Zero();
+    }
+  }
+  /// Sums of such pairs into the rows' order.
+  template <int vectors>
+  static inline __attribute__((always_inline)) void Restore(Vec*) {}
 };

@@ -79,6 +79,19 @@ inline Vec operator/(const Vec& a, const Vec& b) {
   return Vec::Map([&](int i) { return a.lane[i] / b.lane[i]; });
 }
 
+inline Vec LoadF32(const float* p, int left) {
+  return Vec::Map([&](int i) { return i < left ? p[i] : 0.0F; });
+}
+inline Vec LoadBf16(const unsigned short* p, int left) {
+  return Vec::Map([&](int i) { return i < left ? FromBits(static_cast<unsigned>(p[i]) << 16) : 0.0F; });
+}
+/// 16 rows of up to 16 dwords become 16 columns: dword j of row i goes to out[j * out_stride + i].
+inline void Transpose16(const unsigned* in, long stride, int left, unsigned* out, long out_stride) {
+  for (int j = 0; j < left && j < 16; ++j) {
+    for (int i = 0; i < 16; ++i) out[j * out_stride + i] = in[i * stride + j];
+  }
+}
+
 #include "kernels/cpu/isa_common_inl.h"
 
 using DotPairs = WideningDotPairs;
