@@ -205,6 +205,8 @@ absl::StatusOr<cluster::WorkerDescription> ReadRegister(const wire::Register& m,
       return Error(kInvalidArgument, "KV blocks, block size and context length must be positive");
     }
   }
+  if (m.growth_blocks() < 0 || m.growth_blocks() > kCountMax)
+    return Error(kInvalidArgument, "growth_blocks must not be negative");
   if (const auto address = net::Address::Parse(m.peer_address()); !address.ok()) {
     return Error(kInvalidArgument, "peer_address: {}", Message(address.status()));
   }
@@ -219,7 +221,8 @@ absl::StatusOr<cluster::WorkerDescription> ReadRegister(const wire::Register& m,
       .block_tokens = m.kv().block_tokens(),
       .context_tokens = m.context_tokens(),
       .batch_tokens = m.batch_tokens(),
-      .batch_sequences = m.batch_sequences()};
+      .batch_sequences = m.batch_sequences(),
+      .growth_blocks = m.has_growth_blocks() ? std::optional(m.growth_blocks()) : std::nullopt};
 }
 
 }  // namespace baton::router

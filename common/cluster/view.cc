@@ -13,6 +13,14 @@ std::int64_t BlocksFor(std::int64_t tokens, std::int64_t block_tokens) {
   return (tokens + block_tokens - 1) / block_tokens;
 }
 
+std::int64_t BlocksToBegin(const WorkerDescription& worker, std::int64_t prompt_tokens,
+                           std::int64_t tokens_max) {
+  if (worker.phase == Phase::kPrefill) return BlocksFor(prompt_tokens, worker.block_tokens);
+  const std::int64_t longest = BlocksFor(tokens_max, worker.block_tokens);
+  if (!worker.growth_blocks) return longest;
+  return std::min(longest, BlocksFor(prompt_tokens + 1, worker.block_tokens) + *worker.growth_blocks);
+}
+
 const WorkerSnapshot* ClusterSnapshot::Find(WorkerId id) const {
   const auto at =
       std::lower_bound(workers.begin(), workers.end(), id,
@@ -116,7 +124,7 @@ WorkerSnapshot ClusterView::Look(const Worker& worker) const {
     for (const Part& part : request.parts) {
       if (part.worker != worker.about.id) continue;
       const bool prefill = part.phase == Phase::kPrefill;
-      promised += BlocksFor(prefill ? request.prompt_tokens : request.tokens_max, worker.about.block_tokens);
+      promised += BlocksToBegin(worker.about, request.prompt_tokens, request.tokens_max);
       out.placed_tokens += prefill ? request.prompt_tokens : request.tokens_max;
       const bool queues = prefill && !request.prefilled && !request.ended;
       queued += queues ? 1 : 0;

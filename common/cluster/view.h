@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -30,6 +31,9 @@ struct WorkerDescription {
   std::int64_t context_tokens = 0;
   std::int64_t batch_tokens = 0;
   std::int64_t batch_sequences = 0;
+  /// Decode: a reservation takes the prompt's blocks and so many, and answers grow; nothing: it takes the
+  /// longest answer's.
+  std::optional<std::int64_t> growth_blocks = std::nullopt;
 };
 
 /// A worker's own view of its connection with a peer.
@@ -129,6 +133,11 @@ struct ClusterSnapshot {
 
 /// Blocks of `block_tokens` that hold `tokens`.
 [[nodiscard]] std::int64_t BlocksFor(std::int64_t tokens, std::int64_t block_tokens);
+
+/// Blocks that the worker takes when it begins with a request of `prompt_tokens`, `tokens_max` with its
+/// longest answers.
+[[nodiscard]] std::int64_t BlocksToBegin(const WorkerDescription& worker, std::int64_t prompt_tokens,
+                                         std::int64_t tokens_max);
 
 /// The one reducer from events to what policies see; the live router and the simulator feed the same code.
 /// Events about unknown workers or requests change nothing. Not thread-safe.

@@ -40,6 +40,9 @@ void ReadKv(const Section& kv, WorkerConfig& out) {
   kv.Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
   kv.Boolean("prefix_cache", out.prefix_cache);
   kv.Number("prefix_cache_share", out.prefix_cache_share, 0, 1);
+  const Section pins = kv.Sub("pinned_prefixes");
+  pins.Integer("hits", out.pin_hits, 0, 1'000'000'000);
+  pins.Number("share", out.pin_share, 0, 1);
   kv.Bytes("swap", out.swap_memory, 0, std::uint64_t{1} << 50);
   kv.Integer("growth", out.growth_blocks, 0, 1024);
   std::string preemption = "auto";

@@ -28,8 +28,10 @@ struct WorkerConfig {
   bool insecure_no_auth = false;
   kernels::CpuOptions compute;
   std::uint64_t kv_memory = 64U << 20;
-  bool prefix_cache = true;               // prefill: keep the KV of prompts
-  double prefix_cache_share = 0.9;        // of the KV memory, at most
+  bool prefix_cache = true;         // prefill: keep the KV of prompts
+  double prefix_cache_share = 0.9;  // of the KV memory, at most
+  std::int64_t pin_hits = 4;        // prefill: prompts that must find a block before it is pinned; 0: none is
+  double pin_share = 0.25;          // prefill: of the KV memory, at most
   std::uint64_t swap_memory = 64U << 20;  // decode: host memory for the KV of preempted sequences
   std::optional<Preemption> preemption;   // decode: leaves no choice by cost
   std::int64_t growth_blocks = 1;         // decode: that an answer has ahead of what it writes

@@ -28,6 +28,8 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
                                          "Prompt tokens that were found instead of computed", {});
     prefix_evictions_ = registry.AddCounter("baton_prefix_cache_evictions_total",
                                             "KV blocks that the prefix cache gave up for others", {});
+    prefix_pinned_ = registry.AddGauge("baton_prefix_cache_pinned_blocks",
+                                       "KV blocks of beginnings that are given up last", {});
   }
   if (!prefill) {
     const std::string_view preemptions = "Answers that made room for older ones, by what became of their KV";
@@ -76,6 +78,7 @@ void WorkerProbe::Prefixes(const PrefixCounts& counts) {
   prefix_misses_.Increment(static_cast<double>(counts.misses - prefixes_.misses));
   prefix_tokens_.Increment(static_cast<double>(counts.tokens_reused - prefixes_.tokens_reused));
   prefix_evictions_.Increment(static_cast<double>(counts.evictions - prefixes_.evictions));
+  prefix_pinned_.Set(static_cast<double>(counts.pinned));
   prefixes_ = counts;
 }
 

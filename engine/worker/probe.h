@@ -40,6 +40,7 @@ class WorkerProbe {
   metrics::Counter prefix_misses_;
   metrics::Counter prefix_tokens_;
   metrics::Counter prefix_evictions_;
+  metrics::Gauge prefix_pinned_;
   PrefixCounts prefixes_;  // as last counted
   metrics::Counter preempted_swap_;
   metrics::Counter preempted_recompute_;

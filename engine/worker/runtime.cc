@@ -136,7 +136,10 @@ absl::Status Runtime::LoadModelAndArena() {
   pool_ = std::make_unique<BlockPool>(geometry.blocks);
   if (prefill_ && config_.prefix_cache) {
     const double share = config_.prefix_cache_share * static_cast<double>(geometry.blocks);
-    prefixes_ = std::make_unique<PrefixCache>(*pool_, static_cast<std::int64_t>(share));
+    const double pinned = config_.pin_share * static_cast<double>(geometry.blocks);
+    prefixes_ = std::make_unique<PrefixCache>(
+        *pool_, static_cast<std::int64_t>(share),
+        PinOptions{.hits = config_.pin_hits, .blocks_max = static_cast<std::int64_t>(pinned)});
   }
   LogInfo("model_loaded", {{"model", config_.model},
                            {"numerics", model_->NumericsClass()},
@@ -280,6 +283,7 @@ void Runtime::FillRegister(wire::Register& message) const {
   message.set_peer_address(net::Address{config_.peer_host, handoff_->Port()}.ToString());
   message.set_batch_tokens(config_.batch.batch_tokens);
   message.set_batch_sequences(config_.batch.batch_sequences);
+  if (!prefill_) message.set_growth_blocks(config_.growth_blocks);
 }
 
 bool Runtime::Ready() const {

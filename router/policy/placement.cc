@@ -13,7 +13,7 @@ std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& dec
                         const RequestSize& request) {
   if (!Linked(prefill, decode)) return "link not ready";
   if (!CanHold(prefill, request) || !CanHold(decode, request)) return "too large";
-  if (decode.kv_blocks_free < cluster::BlocksFor(request.tokens_max, decode.about.block_tokens))
+  if (decode.kv_blocks_free < cluster::BlocksToBegin(decode.about, request.prompt_tokens, request.tokens_max))
     return "no memory now";
   return "";
 }

@@ -47,7 +47,7 @@ struct PlacementResult {
 /// prefill worker would be done with the prompt after the fewest tokens (those queued, and those of the
 /// prompt that it does not hold), then whose decode worker holds the fewest tokens, then the lowest ids. Only
 /// ready pairs of the model with a link that is ready, of one numerics class, whose decode worker has free
-/// blocks for the longest answer. Pure.
+/// blocks for what it takes at the begin (`cluster::BlocksToBegin`). Pure.
 [[nodiscard]] PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSize& request);
 
 /// Whether the workers could ever hold the request with nothing else running.

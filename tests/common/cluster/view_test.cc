@@ -109,6 +109,17 @@ TEST_CASE("a placement counts at once, before any report") {
   CHECK(cluster.Look(kD).placed_tokens == 164);
 }
 
+TEST_CASE("a decode worker whose answers grow is promised the prompt and its first growth") {
+  WorkerDescription worker{.phase = Phase::kDecode, .kv_blocks = 100, .block_tokens = 16};
+  CHECK(BlocksToBegin(worker, 100, 900) == 57);
+  worker.growth_blocks = 2;
+  CHECK(BlocksToBegin(worker, 100, 900) == 7 + 2);
+  CHECK(BlocksToBegin(worker, 112, 900) == 8 + 2);
+  CHECK(BlocksToBegin(worker, 100, 120) == 8);  // never more than it can need
+  worker.phase = Phase::kPrefill;
+  CHECK(BlocksToBegin(worker, 100, 900) == 7);
+}
+
 TEST_CASE("a report that already counts a placement does not count it twice") {
   Cluster cluster;
   cluster.Do(RequestQueued{kRequest, 100, 164});

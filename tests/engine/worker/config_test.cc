@@ -31,6 +31,8 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->kv_memory == defaults.kv_memory);
     CHECK(config->prefix_cache == defaults.prefix_cache);
     CHECK(config->prefix_cache_share == defaults.prefix_cache_share);
+    CHECK(config->pin_hits == defaults.pin_hits);
+    CHECK(config->pin_share == defaults.pin_share);
     CHECK(config->growth_blocks == defaults.growth_blocks);
     CHECK(config->swap_memory == defaults.swap_memory);
     CHECK(config->preemption == defaults.preemption);

@@ -73,6 +73,15 @@ TEST_CASE("a decode worker without memory for the longest answer is passed over"
   CHECK(result.scores[0].why == "no memory now");
 }
 
+TEST_CASE("a decode worker whose answers grow needs memory for the prompt and its first growth") {
+  auto cluster = Cluster(1, 1);
+  cluster.workers[1].about.growth_blocks = 1;
+  cluster.workers[1].kv_blocks_free = 8;  // 101 tokens want 7, and one to grow
+  CHECK(Place(cluster, kRequest).placement.has_value());
+  cluster.workers[1].kv_blocks_free = 7;
+  CHECK_FALSE(Place(cluster, kRequest).placement.has_value());
+}
+
 TEST_CASE("a request waits where nobody has memory now") {
   auto cluster = Cluster(1, 1);
   cluster.workers[1].kv_blocks_free = 0;
