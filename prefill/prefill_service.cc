@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
@@ -70,6 +71,7 @@ class PrefillService final : public engine::PhaseService {
   void OnPrefill(const wire::Prefill& order);
   void CancelUpTo(RequestKey key);
   void Advance();
+  [[nodiscard]] bool WillFindMore(const Job& job) const;
   [[nodiscard]] bool Allocate(Job& job);
   void Begin(Job& job);
   void OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,
@@ -135,16 +137,38 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   context_.load_changed();
 }
 
-/// Begins whatever the free blocks allow, in order.
+/// Begins whatever the free blocks allow, in order; but for those that are going to find their beginning.
 void PrefillService::Advance() {
   if (std::exchange(advancing_, true)) return;  // an order that ends while it begins comes back here
-  while (!waiting_.empty()) {
-    Job& job = *jobs_.at(waiting_.front());
+  for (std::size_t i = 0; i < waiting_.size();) {
+    Job& job = *jobs_.at(waiting_[i]);
+    if (WillFindMore(job)) {
+      ++i;
+      continue;
+    }
     if (!Allocate(job)) break;
-    waiting_.pop_front();
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
     Begin(job);
   }
   advancing_ = false;
+}
+
+/// A prompt that is computed now begins like this one, and further than what the cache has: it waits for
+/// those blocks instead of computing them a second time. They come chunk by chunk; where the other one is
+/// cancelled, what it has computed stays and the wait is over.
+bool PrefillService::WillFindMore(const Job& job) const {
+  if (context_.prefixes == nullptr) return false;
+  std::int64_t furthest = 0;
+  for (const auto& [key, other] : jobs_) {
+    if (!other->executor_holds || other->outcome || other->cache_salt != job.cache_salt) continue;
+    if (other->computed == std::ssize(other->tokens)) continue;  // all of it is there
+    const auto differs = std::ranges::mismatch(job.tokens, other->tokens).in1;
+    furthest = std::max<std::int64_t>(furthest, std::distance(job.tokens.begin(), differs));
+  }
+  furthest =
+      std::min<std::int64_t>(furthest, std::ssize(job.tokens) - 1);  // the last token is computed anyway
+  return furthest / engine::kBlockTokens * engine::kBlockTokens >
+         context_.prefixes->CachedTokens(job.cache_salt, job.tokens);
 }
 
 /// Blocks for the prompt; those that begin it may be shared, with their KV in place.
@@ -206,14 +230,16 @@ void PrefillService::OnLayerDone(const engine::LayerEvent& event) {
     context_.load_changed();
   }
   if (!job->outcome) context_.handoff.LayerReady(event.key, event.layer, event.first_position, event.tokens);
+  if (context_.prefixes != nullptr && event.layer + 1 == context_.model.layers) {
+    const auto computed = static_cast<std::size_t>(job->computed);
+    context_.prefixes->Insert(job->cache_salt, std::span(job->tokens).first(computed), job->blocks);
+    Advance();  // some may have waited for these blocks
+  }
 }
 
 void PrefillService::OnToken(const engine::TokenEvent& event) {
   Job* job = Find(event.key);
   if (job == nullptr || job->outcome) return;
-  if (context_.prefixes != nullptr && job->first_tokens.empty()) {
-    context_.prefixes->Insert(job->cache_salt, job->tokens, job->blocks);
-  }
   wire::Envelope envelope;
   wire::Token& token = *envelope.mutable_token();
   engine::ToWire(event, token);
