@@ -19,6 +19,28 @@ namespace baton::simulator {
 /// exactly, its own batching and performance table included; only placement is shared code.
 enum class Mode { kNative, kSplitwise };
 
+/// Something that befalls a machine in mode kNative. A machine that fails loses its KV, and what ran there
+/// begins again elsewhere; one that drains ends its work and gets no more, its answers move away if they can.
+struct MachineEvent {
+  enum class Kind { kFail, kDrain, kReturn };
+  double time_s = 0;
+  std::int32_t machine = 0;  // index into RunResult::machines
+  Kind kind = Kind::kFail;
+};
+
+/// How Baton's workers are set up in mode kNative.
+struct NativeSettings {
+  std::int64_t prefill_batch_tokens = 2048;  // of one step; past it throughput falls (Splitwise, 3.4)
+  std::int64_t mixed_batch_tokens = 1024;    // where decodes run beside the prompts
+  std::int64_t mixed_chunk_tokens = 512;     // of one prompt in such a step
+  std::int64_t batch_sequences = 256;
+  std::int64_t block_tokens = 16;
+  double memory_share = 0.9;            // of the devices' memory, for weights and KV
+  std::int64_t layerwise_tokens = 512;  // shorter prompts are sent when they are whole (Splitwise, 4.3)
+  bool prefix_sharing = true;
+  double migrate_every_s = 1;  // 0: answers never move
+};
+
 /// Names are those of the command line: docs/POLICY.md.
 struct RunOptions {
   Mode mode = Mode::kNative;
@@ -27,6 +49,8 @@ struct RunOptions {
   std::uint64_t seed = 0;
   double warm_up_s = 0;         // requests that arrive earlier count in no statistic
   bool keep_timelines = false;  // of machines, for plots and the Perfetto trace
+  NativeSettings native;
+  std::vector<MachineEvent> events;  // kNative, in any order
   /// Called now and then with the share done in [0, 1]; false ends the run, which then holds what it has.
   std::function<bool(double)> progress;
 };
@@ -46,6 +70,8 @@ struct RequestOutcome {
   std::int32_t prefill_machine = -1;  // index into RunResult::machines
   std::int32_t decode_machine = -1;
   std::int32_t preemptions = 0;
+  std::int32_t migrations = 0;
+  std::int32_t restarts = 0;  // after failures
   std::int64_t reused_tokens = 0;
 };
 
