@@ -3,6 +3,9 @@
 namespace baton::simulator::cli {
 
 void AddAll(CLI::App& app, int& exit_code) {
+  AddSimulate(app, exit_code);
+  AddCompare(app, exit_code);
+  AddRecommend(app, exit_code);
   AddTrace(app, exit_code);
 }
 

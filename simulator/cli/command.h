@@ -55,6 +55,9 @@ class Progress {
 
 /// Each adds its subcommand to `app`.
 void AddTrace(CLI::App& app, int& exit_code);
+void AddSimulate(CLI::App& app, int& exit_code);
+void AddCompare(CLI::App& app, int& exit_code);
+void AddRecommend(CLI::App& app, int& exit_code);
 void AddAll(CLI::App& app, int& exit_code);
 
 }  // namespace baton::simulator::cli

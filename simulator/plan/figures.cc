@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 #include <optional>
 
 #include "common/base/error.h"
+#include "simulator/stats.h"
 
 namespace baton::simulator {
 namespace {
@@ -212,19 +212,10 @@ Waterfall WaterfallOf(const RunResult& result, double from) {
 }
 
 Interval IntervalOf(const std::vector<double>& values) {
-  // 97.5 % points of Student's t for 1 to 30 degrees of freedom; the normal's beyond.
-  constexpr std::array<double, 30> kT{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                      2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                      2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
   if (values.empty()) return {};
-  const auto count = static_cast<double>(values.size());
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
-  if (values.size() == 1) return {.mean = mean};
-  double squares = 0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  const std::size_t freedom = values.size() - 1;
-  const double t = freedom <= kT.size() ? kT[freedom - 1] : 1.96;
-  return {.mean = mean, .half_width = t * std::sqrt(squares / static_cast<double>(freedom) / count)};
+  if (values.size() == 1) return {.mean = values[0]};
+  const MeanInterval interval = ConfidenceInterval(values);
+  return {.mean = interval.mean, .half_width = interval.half_width};
 }
 
 }  // namespace baton::simulator

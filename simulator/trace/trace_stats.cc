@@ -6,6 +6,8 @@
 
 #include <absl/container/flat_hash_set.h>
 
+#include "simulator/stats.h"
+
 namespace baton::simulator {
 namespace {
 
@@ -29,9 +31,9 @@ LengthStats LengthsOf(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return {.least = static_cast<std::int64_t>(values.front()),
           .mean = MomentsOf(values).mean,
-          .p50 = QuantileOf(values, 0.5),
-          .p90 = QuantileOf(values, 0.9),
-          .p99 = QuantileOf(values, 0.99),
+          .p50 = SortedQuantile(values, 0.5),
+          .p90 = SortedQuantile(values, 0.9),
+          .p99 = SortedQuantile(values, 0.99),
           .most = static_cast<std::int64_t>(values.back())};
 }
 
@@ -94,14 +96,6 @@ void ArrivalStats(const Workload& workload, TraceStats& stats) {
 }
 
 }  // namespace
-
-double QuantileOf(const std::vector<double>& sorted, double q) {
-  if (sorted.empty()) return 0;
-  const double at = q * static_cast<double>(sorted.size() - 1);
-  const auto low = static_cast<std::size_t>(at);
-  const std::size_t high = std::min(low + 1, sorted.size() - 1);
-  return sorted[low] + (at - std::floor(at)) * (sorted[high] - sorted[low]);
-}
 
 TraceStats StatsOf(const Workload& workload) {
   TraceStats stats;

@@ -35,7 +35,4 @@ struct TraceStats {
 
 [[nodiscard]] TraceStats StatsOf(const Workload& workload);
 
-/// Of sorted values, `q` in [0, 1]: linear between ranks. 0 for none.
-[[nodiscard]] double QuantileOf(const std::vector<double>& sorted, double q);
-
 }  // namespace baton::simulator

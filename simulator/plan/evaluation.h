@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "common/hardware/catalogue.h"
+#include "simulator/plan/figures.h"
+#include "simulator/plan/search.h"
+#include "simulator/run.h"
+
+/// Questions to the simulator: what does this fleet do under this load.
+namespace baton::simulator {
+
+/// The load at a rate, for a seed. Called from several threads at once.
+using LoadMaker = std::function<absl::StatusOr<Workload>(double rate, std::uint64_t seed)>;
+
+/// All that runs of one question have in common.
+struct Experiment {
+  const hardware::Catalogue* catalogue = nullptr;
+  Mode mode = Mode::kNative;
+  std::string model;
+  std::string policy;  // empty: token-jsq for fleets of mixed pools alone, mixed-pool for others
+  Slo slo;
+  AloneModel alone;
+  double warm_up_s = 0;
+  std::vector<std::uint64_t> seeds{0};
+  LoadMaker load;
+  std::function<bool()> keep_going;  // false ends runs early; empty: they run to their end
+};
+
+/// The request alone on a DGX-A100, by the mode's own step times: what slowdowns are against. An error where
+/// the catalogue has no such machine, or, in mode kSplitwise, no table for the model.
+[[nodiscard]] absl::StatusOr<AloneModel> MakeAloneModel(const hardware::Catalogue& catalogue, Mode mode,
+                                                        const std::string& model);
+
+/// One run. `result`, where given, gets its outcomes; with `timelines`, those of machines as well.
+struct RunWanted {
+  std::uint64_t seed = 0;
+  bool timelines = false;
+  std::function<bool(double)> progress;
+  RunResult* result = nullptr;
+};
+[[nodiscard]] absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& fleet,
+                                              const Workload& workload, const RunWanted& wanted);
+
+/// Feasible where the objectives are met under every seed. Loads are made once for each rate and seed. What
+/// misses by half already in the first quarter of a load is not run to its end.
+[[nodiscard]] Evaluator MakeEvaluator(const Experiment& experiment);
+
+/// Columns for the search, by analysis: prefill as a queue of many servers (Allen-Cunneen), decode as the
+/// largest batch whose step keeps the time between tokens and whose KV state fits. Types on which the model
+/// does not fit, or that the mode has no step times for, are left out; `skipped` says why.
+[[nodiscard]] absl::StatusOr<std::vector<Column>> AnalyseColumns(const Experiment& experiment,
+                                                                 const std::vector<std::string>& machines,
+                                                                 const Workload& sample, double rate,
+                                                                 std::vector<std::string>& skipped);
+
+/// The fewest servers so that a job waits longer than `wait_limit_s` once in a hundred: M/M/c by Erlang's C,
+/// with Allen and Cunneen's correction for the variation of gaps and services.
+struct QueueSpec {
+  double rate = 1;
+  double service_s = 1;
+  double gap_cv2 = 1;
+  double service_cv2 = 1;
+  double wait_limit_s = 1;
+};
+[[nodiscard]] int ServersFor(const QueueSpec& queue);
+
+}  // namespace baton::simulator
