@@ -15,6 +15,7 @@
 #include "kvtransfer/receive_window.h"
 #include "kvtransfer/send_queue.h"
 #include "kvtransfer/transport.h"
+#include "kvtransfer/ucx/check_thread.h"
 #include "kvtransfer/ucx/ucx_worker.h"
 
 namespace baton::kvtransfer {
@@ -26,6 +27,11 @@ constexpr unsigned kAmData = 2;
 constexpr std::size_t kRendezvousBytes = 256U << 10;
 /// Sends that one endpoint has under way; more wait here, where a cancel still reaches them.
 constexpr std::size_t kOutstandingMax = 32;
+/// And bytes: the checksum of the next message is computed while those before it are on the wire. More would
+/// compute a whole transfer's checksums before its first byte moves.
+constexpr std::uint64_t kOutstandingBytesMax = 4U << 20;
+/// From here on a checksum is computed on a thread of its own; below, the hop would cost more.
+constexpr std::uint32_t kCheckedElsewhereBytes = 64U << 10;
 constexpr std::size_t kCanaryMessageBytes = 1U << 20;
 /// A close waits so long for the sends under way to end, or for UCX to see by itself that the peer is gone.
 /// Closing over unsent bytes of a connection that the peer closes as well reads freed memory inside 1.13.1.
@@ -35,6 +41,12 @@ constexpr Duration kShutdownPatience = std::chrono::seconds(2);
 absl::Status FromUcx(ucs_status_t status, std::string_view what) {
   if (status == UCS_OK) return absl::OkStatus();
   return Error(kUnavailable, "UCX: {}: {}", what, ucs_status_string(status));
+}
+
+std::uint32_t ChecksumOf(const DataMessage& message) {
+  std::uint32_t crc = BeginChecksum(message.header);
+  for (const auto piece : message.pieces) crc = Crc32c(piece, crc);
+  return crc;
 }
 
 class UcxTransport;
@@ -77,13 +89,9 @@ class UcxTransport final : public Transport {
     worker_->Post([this, peer] { WindDown(peer, Error(kAborted, "the endpoint was closed")); });
   }
   void CancelSends(PeerHandle peer, TransferId transfer) override {
-    worker_->Post([this, peer, transfer] {
-      const auto found = peers_.find(peer);
-      if (found == peers_.end()) return;
-      for (const auto& operation : found->second->waiting.Remove(transfer)) {
-        events_->OnSent(operation->handle, Error(kCancelled, "the transfer was aborted"));
-      }
-    });
+    // Behind the sends whose checksums are being computed: it is to find them.
+    checks_->Post(
+        [this, peer, transfer] { worker_->Post([this, peer, transfer] { CancelWaiting(peer, transfer); }); });
   }
   // At once, not posted: the grant that follows may bring data before the transfer thread looks at its queue.
   void OpenWindow(ReceiveWindow window) override {
@@ -119,6 +127,7 @@ class UcxTransport final : public Transport {
     ucp_ep_h endpoint = nullptr;
     SendQueue<std::unique_ptr<SendOperation>> waiting;
     std::size_t outstanding = 0;
+    std::uint64_t outstanding_bytes = 0;
     bool winding_down = false;  // sends nothing more; closed when what is under way has ended
     bool failed = false;
     bool closed = false;
@@ -127,6 +136,8 @@ class UcxTransport final : public Transport {
 
   // All below runs on the transfer thread.
   SendHandle Enqueue(SendOperation operation);
+  void CancelWaiting(PeerHandle peer, TransferId transfer);
+  void Begin(const std::shared_ptr<SendOperation>& shared);
   void Connect(PeerHandle handle, const std::string& address);
   void FailPeer(PeerHandle handle, const absl::Status& why);
   void WindDown(PeerHandle handle, const absl::Status& why);
@@ -149,7 +160,8 @@ class UcxTransport final : public Transport {
   ucs_status_t Message(const DataHeader& header, void* data, std::size_t length, bool rendezvous);
   ucs_status_t ReceiveRendezvous(std::unique_ptr<ReceiveOperation> operation, void* data, std::size_t length,
                                  std::byte* target);
-  void Placed(const ReceiveOperation& operation, const absl::Status& status);
+  void Placed(std::unique_ptr<ReceiveOperation> operation, const absl::Status& status);
+  void Verify(const ReceiveOperation& operation, const absl::Status& status);
 
   const HandoffOptions options_;
   std::unique_ptr<ucx::UcxWorker> worker_;
@@ -163,6 +175,7 @@ class UcxTransport final : public Transport {
   std::int64_t receiving_ = 0;     // rendezvous receives under way
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> checksum_failures_{0};
+  std::unique_ptr<ucx::CheckThread> checks_;  // its work uses the above: destroyed first
 };
 
 absl::Status UcxTransport::Start(const ArenaView& arena, TransportEvents& events) {
@@ -178,6 +191,7 @@ absl::Status UcxTransport::Start(const ArenaView& arena, TransportEvents& events
   parameters.flags = UCP_AM_FLAG_WHOLE_MSG;
   BATON_RETURN_IF_ERROR(
       FromUcx(ucp_worker_set_am_recv_handler(worker_->Handle(), &parameters), "setting the message handler"));
+  checks_ = std::make_unique<ucx::CheckThread>();
   worker_->Start();
   return absl::OkStatus();
 }
@@ -190,18 +204,44 @@ SendHandle UcxTransport::Enqueue(SendOperation operation) {
   operation.handle = SendHandle(++last_handle_);
   const SendHandle handle = operation.handle;
   auto shared = std::make_shared<SendOperation>(std::move(operation));
-  worker_->Post([this, shared] {
-    auto own = std::make_unique<SendOperation>(std::move(*shared));
-    const auto peer = peers_.find(own->peer);
-    if (peer == peers_.end() || peer->second->failed || peer->second->winding_down) {
-      events_->OnSent(own->handle, Error(kUnavailable, "the peer's data connection is gone"));
-      return;
-    }
-    const TransferId transfer = own->message.header.transfer;
-    peer->second->waiting.Push(transfer, std::move(own));
-    Pump(*peer->second);
-  });
+  DataHeader& header = shared->message.header;
+  header.payload_bytes = 0;
+  for (const auto piece : shared->message.pieces)
+    header.payload_bytes += static_cast<std::uint32_t>(piece.size());
+  header.crc = 0;
+  const auto begin = [this, shared] { worker_->Post([this, shared] { Begin(shared); }); };
+  if (!options_.checksum || shared->canary) {
+    begin();
+  } else if (header.payload_bytes < kCheckedElsewhereBytes) {
+    header.crc = ChecksumOf(shared->message);
+    begin();
+  } else {
+    checks_->Post([shared, begin] {
+      shared->message.header.crc = ChecksumOf(shared->message);
+      begin();
+    });
+  }
   return handle;
+}
+
+void UcxTransport::CancelWaiting(PeerHandle peer, TransferId transfer) {
+  const auto found = peers_.find(peer);
+  if (found == peers_.end()) return;
+  for (const auto& operation : found->second->waiting.Remove(transfer)) {
+    events_->OnSent(operation->handle, Error(kCancelled, "the transfer was aborted"));
+  }
+}
+
+void UcxTransport::Begin(const std::shared_ptr<SendOperation>& shared) {
+  auto own = std::make_unique<SendOperation>(std::move(*shared));
+  const auto peer = peers_.find(own->peer);
+  if (peer == peers_.end() || peer->second->failed || peer->second->winding_down) {
+    events_->OnSent(own->handle, Error(kUnavailable, "the peer's data connection is gone"));
+    return;
+  }
+  const TransferId transfer = own->message.header.transfer;
+  peer->second->waiting.Push(transfer, std::move(own));
+  Pump(*peer->second);
 }
 
 void UcxTransport::Connect(PeerHandle handle, const std::string& address) {
@@ -312,7 +352,8 @@ void UcxTransport::ReportDownIfDone(Peer& peer) {
 }
 
 void UcxTransport::Pump(Peer& peer) {
-  while (!peer.failed && peer.outstanding < kOutstandingMax) {
+  while (!peer.failed && peer.outstanding < kOutstandingMax &&
+         peer.outstanding_bytes < kOutstandingBytesMax) {
     auto next = peer.waiting.Pop();
     if (!next) return;
     Post(peer, *std::move(next));
@@ -320,17 +361,10 @@ void UcxTransport::Pump(Peer& peer) {
 }
 
 void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
-  DataHeader& header = operation->message.header;
-  header.payload_bytes = 0;
-  header.crc = 0;
+  const DataHeader& header = operation->message.header;
   operation->list.clear();
   for (const std::span<const std::byte> piece : operation->message.pieces) {
-    header.payload_bytes += static_cast<std::uint32_t>(piece.size());
     operation->list.push_back({.buffer = const_cast<std::byte*>(piece.data()), .length = piece.size()});
-  }
-  if (options_.checksum && !operation->canary) {
-    header.crc = BeginChecksum(header);
-    for (const auto piece : operation->message.pieces) header.crc = Crc32c(piece, header.crc);
   }
   operation->header = EncodeDataHeader(header);
   const bool one = operation->list.size() == 1;
@@ -346,6 +380,7 @@ void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
   const void* buffer = one ? operation->list[0].buffer : operation->list.data();
   const std::size_t count = one ? operation->list[0].length : operation->list.size();
   ++peer.outstanding;
+  peer.outstanding_bytes += header.payload_bytes;
   const ucs_status_ptr_t request = ucp_am_send_nbx(peer.endpoint, kAmData, operation->header.data(),
                                                    operation->header.size(), buffer, count, &parameters);
   SendOperation* raw = operation.release();  // owned by the request from here on, taken back in Finish
@@ -369,6 +404,7 @@ void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::
   BATON_CHECK(found != peers_.end());
   Peer& peer = *found->second;
   --peer.outstanding;
+  peer.outstanding_bytes -= operation->message.header.payload_bytes;
   if (status.ok() && operation->canary_left > 0 && !peer.failed && !peer.winding_down) {
     --operation->canary_left;
     peer.waiting.Push(TransferId(), std::move(operation));
@@ -433,7 +469,7 @@ ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::si
     std::memcpy(place.data(), source, place.size());
     source += place.size();
   }
-  Placed(*operation, absl::OkStatus());
+  Placed(std::move(operation), absl::OkStatus());
   return UCS_OK;
 }
 
@@ -447,21 +483,33 @@ ucs_status_t UcxTransport::ReceiveRendezvous(std::unique_ptr<ReceiveOperation> o
   parameters.user_data = raw;
   const ucs_status_ptr_t request = ucp_am_recv_data_nbx(worker_->Handle(), data, target, length, &parameters);
   if (!UCS_PTR_IS_PTR(request)) {
-    const std::unique_ptr<ReceiveOperation> done(raw);
+    std::unique_ptr<ReceiveOperation> done(raw);
     --receiving_;
-    if (!done->places.empty()) Placed(*done, FromUcx(UCS_PTR_STATUS(request), "receiving"));
+    if (!done->places.empty()) Placed(std::move(done), FromUcx(UCS_PTR_STATUS(request), "receiving"));
   }
   return UCS_INPROGRESS;
 }
 
 void UcxTransport::OnReceiveDone(void* request, ucs_status_t status, std::size_t, void* argument) {
   ucp_request_free(request);
-  const std::unique_ptr<ReceiveOperation> operation(static_cast<ReceiveOperation*>(argument));
-  --operation->owner->receiving_;
-  if (!operation->places.empty()) operation->owner->Placed(*operation, FromUcx(status, "receiving"));
+  std::unique_ptr<ReceiveOperation> operation(static_cast<ReceiveOperation*>(argument));
+  UcxTransport* owner = operation->owner;
+  --owner->receiving_;
+  if (!operation->places.empty()) owner->Placed(std::move(operation), FromUcx(status, "receiving"));
 }
 
-void UcxTransport::Placed(const ReceiveOperation& operation, const absl::Status& status) {
+void UcxTransport::Placed(std::unique_ptr<ReceiveOperation> operation, const absl::Status& status) {
+  if (!options_.checksum || !status.ok() || operation->header.payload_bytes < kCheckedElsewhereBytes) {
+    return Verify(*operation, status);
+  }
+  // It counts as in flight until it is verified: the window does not drain before.
+  checks_->Post([this, shared = std::shared_ptr<ReceiveOperation>(std::move(operation))] {
+    Verify(*shared, absl::OkStatus());
+  });
+}
+
+/// On the transfer thread or the checksums'.
+void UcxTransport::Verify(const ReceiveOperation& operation, const absl::Status& status) {
   const DataHeader& header = operation.header;
   Received received{.transfer = header.transfer,
                     .sequence = header.sequence,

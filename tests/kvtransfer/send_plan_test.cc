@@ -20,7 +20,7 @@ void AllLayersReady(SendPlan& plan, int layers, std::int64_t tokens) {
 }
 
 TEST_CASE("nothing is sent before the grant, whatever is ready") {
-  SendPlan plan({.layers = 2, .block_tokens = 16, .block_bytes = 1U << 20, .layer_wise_bytes_min = 1}, 32,
+  SendPlan plan({.layers = 2, .block_tokens = 16, .block_bytes = 512U << 10, .layer_wise_bytes_min = 1}, 32,
                 Blocks(0, 2));
   AllLayersReady(plan, 2, 32);
   plan.Finish();

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace baton::kvtransfer::ucx {
+
+/// Where checksums are computed, so that the wire does not stand still meanwhile: one thread, work in order
+/// of posting. Bounded by what the transfers in hand may have under way.
+class CheckThread {
+ public:
+  CheckThread() : thread_([this] { Run(); }) {}
+  /// Finishes what is posted.
+  ~CheckThread() {
+    Post({});
+    thread_.join();
+  }
+  CheckThread(const CheckThread&) = delete;
+  CheckThread& operator=(const CheckThread&) = delete;
+
+  void Post(std::function<void()> work) {
+    {
+      const std::scoped_lock lock(mutex_);
+      posted_.push_back(std::move(work));
+    }
+    changed_.notify_one();
+  }
+
+ private:
+  void Run() {
+    while (true) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return !posted_.empty(); });
+      const std::function<void()> work = std::move(posted_.front());
+      posted_.pop_front();
+      lock.unlock();
+      if (!work) return;
+      work();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> posted_;  // guarded by mutex_; an empty one ends the thread
+  std::thread thread_;
+};
+
+}  // namespace baton::kvtransfer::ucx
