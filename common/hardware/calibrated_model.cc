@@ -91,7 +91,8 @@ class CalibratedModel final : public PerfModel {
 double PromptFormula(const PromptFit& fit, const ModelShape& model, const Device& device, int tensor_parallel,
                      const StepWork& work) {
   const StepCost cost = CostOf(model, tensor_parallel, work);
-  const double compute = cost.Flops() / (fit.efficiency * device.bf16_flops);
+  const double compute = cost.Flops() / (fit.efficiency * device.bf16_flops) +
+                         2 * model.layers * AllReduceSeconds(device, tensor_parallel, cost.allreduce_bytes);
   const double tokens = PromptTokens(work) + static_cast<double>(work.decodes);
   const double beyond = std::clamp(std::log2(tokens / fit.knee_tokens), 0.0, 1.0);
   return SmoothMax(model.layers * fit.layer_us * kMicrosecond, compute, fit.smooth) *

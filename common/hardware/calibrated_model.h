@@ -11,7 +11,7 @@ namespace baton::hardware {
 /// number of prompts. Decoding: in sequences, and hardly in context. Chosen once, on all configurations
 /// together.
 inline constexpr ResidualKernel kPromptKernel = {
-    .amplitude = 0.15, .noise = 0.02, .tokens_scale = 1, .spread_scale = 8};
+    .amplitude = 0.1, .noise = 0.04, .tokens_scale = 1.5, .spread_scale = 6};
 inline constexpr ResidualKernel kTokenKernel = {
     .amplitude = 0.06, .noise = 0.015, .tokens_scale = 2, .spread_scale = 2};
 

@@ -7,8 +7,8 @@
 /// catalogue. calibrate.h makes it, calibrated_model.h predicts with it.
 namespace baton::hardware {
 
-/// seconds = smooth_max(layers x layer_us, flops / (efficiency x peak)) x knee, where the knee multiplies by
-/// up to 1 + knee_loss between `knee_tokens` and twice as many.
+/// seconds = smooth_max(layers x layer_us, flops / (efficiency x peak) + all-reduces) x knee, where the knee
+/// multiplies by up to 1 + knee_loss between `knee_tokens` and twice as many.
 struct PromptFit {
   double layer_us = 450;
   double efficiency = 0.63;

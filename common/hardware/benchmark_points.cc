@@ -1,0 +1,171 @@
+#include "common/hardware/benchmark_points.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/base/error.h"
+
+namespace baton::hardware {
+namespace {
+
+constexpr std::size_t kPointsMin = 4;  // fewer say nothing about what is left out
+// Measured twice, times agree to a per cent; to nine digits only copies do.
+constexpr double kSameRatio = 1e-9;
+// Prompt and steps of a request that ran undisturbed are all of its time (0.98 to 1.0 in the paper's data);
+// where they are less than half, it waited, or one of the times is not what it says. One that ends early has
+// more.
+constexpr double kExplainedMin = 0.5;
+
+using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;  // prompt, batch, output
+using Key = std::tuple<std::string, std::string, int>;               // model, device, degree
+using Points = std::map<Shape, std::vector<BenchmarkRow>>;
+using Configurations = std::map<Key, Points>;
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+/// Tokens that a request really got: many engines end an answer early.
+double Generated(const BenchmarkRow& row) {
+  const auto asked = static_cast<double>(row.output_tokens);
+  if (row.total_ms <= 0) return asked;
+  return std::clamp((row.total_ms - row.prompt_ms) / row.token_ms + 1, 1.0, asked);
+}
+
+bool Explained(const BenchmarkRow& row) {
+  if (row.total_ms <= 0) return true;
+  const double steps = static_cast<double>(row.output_tokens - 1);
+  return row.prompt_ms + row.token_ms * steps >= kExplainedMin * row.total_ms;
+}
+
+/// Whether every row of `copy` has the token time of `original`'s and its prompt time times one factor.
+bool IsCopy(const Points& copy, const Points& original, double& factor) {
+  if (copy.size() != original.size()) return false;
+  factor = 0;
+  for (auto a = copy.begin(), b = original.begin(); a != copy.end(); ++a, ++b) {
+    if (a->first != b->first || a->second.size() != b->second.size()) return false;
+    for (std::size_t i = 0; i < a->second.size(); ++i) {
+      const BenchmarkRow& mine = a->second[i];
+      const BenchmarkRow& theirs = b->second[i];
+      if (mine.token_ms != theirs.token_ms) return false;
+      const double ratio = mine.prompt_ms / theirs.prompt_ms;
+      if (factor == 0) factor = ratio;
+      if (std::abs(ratio / factor - 1) > kSameRatio) return false;
+    }
+  }
+  return factor > 0;
+}
+
+ExcludedPoint Excluded(const Key& key, const Shape& shape, std::size_t rows, std::string reason) {
+  return {.model = std::get<0>(key),
+          .device = std::get<1>(key),
+          .tensor_parallel = std::get<2>(key),
+          .prompt_tokens = std::get<0>(shape),
+          .batch = std::get<1>(shape),
+          .output_tokens = std::get<2>(shape),
+          .rows = static_cast<std::int64_t>(rows),
+          .reason = std::move(reason)};
+}
+
+/// Why a configuration is not measured but made from another one; empty where it is measured. Of two equal
+/// ones that is the copy whose device the catalogue lacks, else the later one.
+std::string WhyCopy(const Configurations& all, const Key& key, const Catalogue& catalogue) {
+  const Points& points = all.at(key);
+  const bool known = catalogue.FindDevice(std::get<1>(key)).ok();
+  for (const auto& [other, others] : all) {
+    if (other == key || std::get<0>(other) != std::get<0>(key) || std::get<2>(other) != std::get<2>(key))
+      continue;
+    const bool other_known = catalogue.FindDevice(std::get<1>(other)).ok();
+    const bool later = points.begin()->second.front().line > others.begin()->second.front().line;
+    double factor = 0;
+    if ((known == other_known ? later : !known) && IsCopy(points, others, factor)) {
+      return fmt::format("synthetic: prompt times are exactly {:.6g} times those of {}, token times equal",
+                         factor, std::get<1>(other));
+    }
+  }
+  return "";
+}
+
+BenchmarkPoint MakePoint(const Shape& shape, const std::vector<BenchmarkRow>& rows) {
+  BenchmarkPoint point;
+  std::tie(point.prompt_tokens, point.batch, point.output_tokens) = shape;
+  std::vector<double> prompt;
+  std::vector<double> token;
+  std::vector<double> generated;
+  for (const BenchmarkRow& row : rows) {
+    prompt.push_back(row.prompt_ms / 1000);
+    token.push_back(row.token_ms / 1000);
+    generated.push_back(Generated(row));
+  }
+  point.prompt_s = Median(prompt);
+  point.token_s = Median(token);
+  point.context = static_cast<double>(point.prompt_tokens) + Median(generated) / 2;
+  point.prompts.assign(static_cast<std::size_t>(point.batch), PromptPiece{.tokens = point.prompt_tokens});
+  point.rows = rows;
+  return point;
+}
+
+absl::StatusOr<BenchmarkConfiguration> MakeConfiguration(const Key& key, const Points& points,
+                                                         const Catalogue& catalogue, GroupedRows& grouped) {
+  const int line = points.begin()->second.front().line;
+  const auto model = catalogue.FindModel(std::get<0>(key));
+  if (!model.ok()) return Annotate(model.status(), fmt::format("line {}", line));
+  const auto device = catalogue.FindDevice(std::get<1>(key));
+  if (!device.ok()) return Annotate(device.status(), fmt::format("line {}", line));
+  BenchmarkConfiguration made{.model = **model, .device = **device, .tensor_parallel = std::get<2>(key)};
+  for (const auto& [shape, rows] : points) {
+    std::vector<BenchmarkRow> good;
+    std::copy_if(rows.begin(), rows.end(), std::back_inserter(good), Explained);
+    if (good.size() < rows.size()) {
+      const BenchmarkRow& bad = *std::find_if_not(rows.begin(), rows.end(), Explained);
+      grouped.excluded.push_back(
+          Excluded(key, shape, rows.size() - good.size(),
+                   fmt::format("corrupt: a prompt of {:.0f} ms and {} steps of {:.1f} ms are no {:.0f} ms",
+                               bad.prompt_ms, bad.output_tokens - 1, bad.token_ms, bad.total_ms)));
+    }
+    if (!good.empty()) made.points.push_back(MakePoint(shape, good));
+  }
+  if (made.points.size() < kPointsMin) {
+    return Error(kInvalidArgument,
+                 "{} on {} with tensor_parallel {} (line {}): {} usable points; {} are needed",
+                 std::get<0>(key), std::get<1>(key), std::get<2>(key), line, made.points.size(), kPointsMin);
+  }
+  return made;
+}
+
+}  // namespace
+
+StepWork BenchmarkPoint::TokenWork() const {
+  return {.decodes = batch,
+          .decode_context = static_cast<std::int64_t>(std::llround(context * static_cast<double>(batch)))};
+}
+
+absl::StatusOr<GroupedRows> GroupRows(std::span<const BenchmarkRow> rows, const Catalogue& catalogue) {
+  Configurations all;
+  for (const BenchmarkRow& row : rows) {
+    all[{row.model, row.device, row.tensor_parallel}][{row.prompt_tokens, row.batch, row.output_tokens}]
+        .push_back(row);
+  }
+  GroupedRows grouped;
+  for (const auto& [key, points] : all) {
+    if (const std::string reason = WhyCopy(all, key, catalogue); !reason.empty()) {
+      for (const auto& [shape, copied] : points) {
+        grouped.excluded.push_back(Excluded(key, shape, copied.size(), reason));
+      }
+      continue;
+    }
+    BATON_ASSIGN_OR_RETURN(BenchmarkConfiguration made, MakeConfiguration(key, points, catalogue, grouped));
+    grouped.configurations.push_back(std::move(made));
+  }
+  if (grouped.configurations.empty()) return Error(kInvalidArgument, "no measured rows");
+  return grouped;
+}
+
+}  // namespace baton::hardware
