@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "router/policy/pools.h"
+#include "simulator/native_world.h"
 #include "simulator/splitwise_world.h"
 #include "simulator/stats.h"
 
@@ -137,6 +138,48 @@ absl::StatusOr<SplitwiseSetup> SplitwiseSetupOf(const hardware::Catalogue& catal
   return setup;
 }
 
+absl::StatusOr<NativeSetup> NativeSetupOf(const hardware::Catalogue& catalogue,
+                                          const std::vector<KnownPool>& pools, const RunOptions& options) {
+  BATON_ASSIGN_OR_RETURN(const hardware::ModelShape* model, catalogue.FindModel(options.model));
+  NativeSetup setup;
+  setup.kv_bytes_per_token = model->KvBytesPerToken();
+  setup.layers = model->layers;
+  for (std::size_t i = 0; i < pools.size(); ++i) {
+    const KnownPool& pool = pools[i];
+    const double share = static_cast<double>(pool.tensor_parallel) / pool.machine->devices;
+    NativeMachine machine;
+    machine.role = RoleOf(pool.spec->role);
+    machine.pool = static_cast<std::int32_t>(i);
+    BATON_ASSIGN_OR_RETURN(std::unique_ptr<hardware::PerfModel> perf,
+                           hardware::MakePerfModel(catalogue,
+                                                   {.model = options.model,
+                                                    .machine = pool.spec->machine,
+                                                    .tensor_parallel = pool.tensor_parallel,
+                                                    .gpu_cap_w = pool.spec->gpu_cap_w},
+                                                   hardware::PerfKind::kBest));
+    machine.perf = std::move(perf);
+    const double memory = pool.device->memory_bytes * pool.tensor_parallel * options.native.memory_share;
+    const double tokens = (memory - model->WeightBytes()) / setup.kv_bytes_per_token;
+    machine.kv_blocks = static_cast<std::int64_t>(tokens) / options.native.block_tokens;
+    if (machine.kv_blocks < 1) {
+      return Error(kInvalidArgument, "pool of {}: {} does not fit on {} devices with room for KV",
+                   pool.spec->machine, options.model, pool.tensor_parallel);
+    }
+    machine.nic_bandwidth = pool.device->nic_bandwidth * pool.tensor_parallel;
+    machine.device = *pool.device;
+    machine.machine = *pool.machine;
+    machine.machine.devices = pool.tensor_parallel;
+    machine.machine.base_w *= share;
+    machine.gpu_cap_w = pool.spec->gpu_cap_w > 0 ? pool.spec->gpu_cap_w : pool.machine->gpu_cap_w;
+    if (machine.nic_bandwidth <= 0) {
+      return Error(kInvalidArgument, "pool of {}: device {} has no network bandwidth", pool.spec->machine,
+                   pool.device->name);
+    }
+    for (int k = 0; k < pool.instances; ++k) setup.machines.push_back(machine);
+  }
+  return setup;
+}
+
 absl::Status CheckWorkload(const Workload& workload) {
   double previous = 0;
   for (const WorkloadRequest& request : workload.requests) {
@@ -166,9 +209,14 @@ absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetS
   if (placer == nullptr) {
     return Error(kInvalidArgument, "policy {}: not known (docs/POLICY.md has the names)", options.policy);
   }
-  if (options.mode != Mode::kSplitwise) return Error(kUnimplemented, "mode native: not built yet");
-  BATON_ASSIGN_OR_RETURN(const SplitwiseSetup setup, SplitwiseSetupOf(catalogue, pools, options.model));
-  RunResult result = RunSplitwise(setup, workload, *placer, options);
+  RunResult result;
+  if (options.mode == Mode::kSplitwise) {
+    BATON_ASSIGN_OR_RETURN(const SplitwiseSetup setup, SplitwiseSetupOf(catalogue, pools, options.model));
+    result = RunSplitwise(setup, workload, *placer, options);
+  } else {
+    BATON_ASSIGN_OR_RETURN(const NativeSetup setup, NativeSetupOf(catalogue, pools, options));
+    result = RunNative(setup, workload, *placer, options);
+  }
   NameMachines(fleet, result);
   result.backlog_grows = BacklogGrows(workload, result);
   return result;

@@ -93,6 +93,12 @@ class WholePlacer final : public Placer {
     queue_.AddTokens(machine, -1);
     queue_.AddRequests(machine, -1);
   }
+  void AnswerMoved(MachineIndex from, MachineIndex to, std::int64_t) override {
+    queue_.AddTokens(from, -1);
+    queue_.AddRequests(from, -1);
+    queue_.AddTokens(to, 1);
+    queue_.AddRequests(to, 1);
+  }
   void Release(MachineIndex, std::int64_t) override {}
   void SetWaiting(MachineIndex, bool) override {}
   void Idle(MachineIndex) override {}
@@ -133,6 +139,12 @@ class SplitPlacer final : public Placer {
   void AnswerDone(MachineIndex machine) override {
     tokens_.AddTokens(machine, -1);
     tokens_.AddRequests(machine, -1);
+  }
+  void AnswerMoved(MachineIndex from, MachineIndex to, std::int64_t) override {
+    tokens_.AddTokens(from, -1);
+    tokens_.AddRequests(from, -1);
+    tokens_.AddTokens(to, 1);
+    tokens_.AddRequests(to, 1);
   }
   void Release(MachineIndex, std::int64_t) override {}
   void SetWaiting(MachineIndex, bool) override {}
@@ -210,6 +222,13 @@ class Pools final : public PoolPlacer {
     AddTokens(machine, -1);
     --machines_[At(machine)].answers;
     ReturnIfDone(machine);
+  }
+  void AnswerMoved(MachineIndex from, MachineIndex to, std::int64_t bytes) override {
+    AddTokens(to, 1);
+    ++machines_[At(to)].answers;
+    AddBytes(to, bytes);
+    AddBytes(from, -bytes);
+    AnswerDone(from);
   }
   void Release(MachineIndex machine, std::int64_t bytes) override { AddBytes(machine, -bytes); }
   void SetWaiting(MachineIndex machine, bool waiting) override { machines_[At(machine)].waiting = waiting; }

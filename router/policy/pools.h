@@ -86,6 +86,8 @@ class Placer {
   /// An answer whose prompt ran elsewhere is now in the machine's queue.
   virtual void AnswerArrived(MachineIndex machine) = 0;
   virtual void AnswerDone(MachineIndex machine) = 0;
+  /// A running answer has moved, with the memory that was reserved for it.
+  virtual void AnswerMoved(MachineIndex from, MachineIndex to, std::int64_t bytes) = 0;
   /// KV memory that `Place` had reserved is free.
   virtual void Release(MachineIndex machine, std::int64_t bytes) = 0;
   /// Whether something on the machine waits that runs in no batch.

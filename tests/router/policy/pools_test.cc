@@ -295,6 +295,22 @@ TEST_CASE("two lists are chosen from independently") {
   CHECK(placer->Place({.id = 3, .prompt_tokens = 5}, 0) == MachinePair{0, 2});
 }
 
+TEST_CASE("an answer that moves takes its load and its memory along") {
+  const auto pools = MakePoolPlacer({});
+  pools->Add(MachineRole::kPrompt, 1000, 0);
+  pools->Add(MachineRole::kToken, 1000, 0);
+  pools->Add(MachineRole::kToken, 1000, 500);
+  REQUIRE(pools->Place({.id = 0, .prompt_tokens = 9, .prompt_bytes = 60, .answer_bytes = 40}, 0) ==
+          MachinePair{0, 1});
+
+  pools->AnswerMoved(1, 2, 100);
+
+  CHECK(pools->PendingTokens(1) == 0);
+  CHECK(pools->ReservedBytes(1) == 0);
+  CHECK(pools->PendingTokens(2) == 1);
+  CHECK(pools->ReservedBytes(2) == 600);
+}
+
 TEST_CASE("a policy has a name") {
   for (const char* name : {"random", "round-robin", "jsq", "token-jsq", "split-jsq", "mixed-pool"}) {
     CHECK(MakePlacer(name, 0, {}) != nullptr);
