@@ -18,6 +18,12 @@ class KeyMemory {
   /// Whether `Read` would be false. Leaves no trace.
   [[nodiscard]] bool WouldRepeat(std::string_view bytes);
 
+  /// How many '"' must come before a key can end: 1 in a key, 2 between strings, 3 in another string.
+  [[nodiscard]] std::size_t QuotesToKeyEnd() const {
+    if (!place_.in_string) return 2;
+    return place_.is_key ? 1 : 3;
+  }
+
   friend bool operator==(const KeyMemory&, const KeyMemory&) = default;
 
  private:

@@ -33,12 +33,37 @@ std::span<const std::uint64_t> Constraint::Mask(const ConstraintState& state) {
   return grammar_->HasFreeKeys() ? WithoutRepeats(found->second, state.keys) : found->second;
 }
 
+/// Where a plain byte leads, whichever it is; dead where that differs.
+std::int32_t Constraint::PlainNext(std::int32_t id) {
+  std::int32_t all = kUnknown;
+  for (unsigned byte = 0x20; byte < 0x7f; ++byte) {
+    if (!TokenTable::IsPlain(static_cast<std::uint8_t>(byte))) continue;
+    const std::int32_t next = Next(id, static_cast<std::uint8_t>(byte));
+    if (next == kDead || (all != kUnknown && next != all)) return kDead;
+    all = next;
+  }
+  return all;
+}
+
+std::int32_t Constraint::PlainRun(std::int32_t id) {
+  if (visited_[static_cast<std::size_t>(id)]->plain_run != kUnknown)
+    return visited_[static_cast<std::size_t>(id)]->plain_run;
+  std::int32_t run = 0;
+  for (std::int32_t at = id; run < kPlainRunMax; ++run) {
+    const std::int32_t next = PlainNext(at);
+    if (next == kDead) break;
+    if (next == at) run = kPlainRunMax - 1;  // it goes on for ever
+    at = next;
+  }
+  return visited_[static_cast<std::size_t>(id)]->plain_run = run;
+}
+
 /// A key ends with a quote: the other tokens need no look.
 std::span<const std::uint64_t> Constraint::WithoutRepeats(std::span<const std::uint64_t> mask,
                                                           const grammar::KeyMemory& keys) {
   without_repeats_.assign(mask.begin(), mask.end());
   keys_ = keys;
-  for (const TokenId token : table_->TokensWithQuotes()) {
+  for (const TokenId token : table_->TokensWithQuotes(keys.QuotesToKeyEnd())) {
     const auto at = static_cast<std::size_t>(token);
     const std::uint64_t bit = std::uint64_t{1} << (at % 64);
     if ((mask[at / 64] & bit) != 0 && keys_.WouldRepeat(table_->BytesOf(token)))
@@ -77,8 +102,20 @@ std::vector<std::uint64_t> Constraint::Walk(std::int32_t start) {
   const std::vector<TokenTable::Entry>& entries = table_->Entries();
   std::vector<std::int32_t> path(static_cast<std::size_t>(table_->DepthMax()) + 1);
   path[0] = start;
+  const auto allow = [&](std::uint32_t first, std::uint32_t end) {
+    for (std::uint32_t t = first; t < end; ++t) {
+      const auto token = static_cast<std::size_t>(table_->Tokens()[t]);
+      mask[token / 64] |= std::uint64_t{1} << (token % 64);
+    }
+  };
   for (std::size_t i = 0; i + 1 < entries.size();) {
     const TokenTable::Entry& entry = entries[i];
+    // A subtree of plain bytes inside of a string: all its tokens, without a walk.
+    if (entry.plain_height <= kPlainRunMax && entry.plain_height <= PlainRun(path[entry.depth])) {
+      allow(entry.tokens, entries[entry.after].tokens);
+      i = entry.after;
+      continue;
+    }
     const std::int32_t next = Next(path[entry.depth], entry.byte);
     if (next == kDead) {
       i = entry.after;
@@ -86,10 +123,7 @@ std::vector<std::uint64_t> Constraint::Walk(std::int32_t start) {
     }
     path[entry.depth + 1U] = next;
     // Tokens with the same bytes, and those of shorter bytes before them, are in the order of the trie.
-    for (std::uint32_t t = entry.tokens; t < entries[i + 1].tokens; ++t) {
-      const auto token = static_cast<std::size_t>(table_->Tokens()[t]);
-      mask[token / 64] |= std::uint64_t{1} << (token % 64);
-    }
+    allow(entry.tokens, entries[i + 1].tokens);
     ++i;
   }
   return mask;

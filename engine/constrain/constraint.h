@@ -49,16 +49,22 @@ class Constraint {
   // About 1 KiB a visited state, and a bit a token for those with a mask.
   static constexpr std::size_t kStatesMax = 4096;
   static constexpr std::size_t kMasksMax = 256;
+  // Longer tokens are few; each byte takes the state behind it to be looked at.
+  static constexpr std::int32_t kPlainRunMax = 16;
   static constexpr std::int32_t kUnknown = -2;
   static constexpr std::int32_t kDead = -1;
 
   struct Visited {
     grammar::State state;
     std::array<std::int32_t, 256> next;
+    std::int32_t plain_run = kUnknown;
   };
 
   std::int32_t IdOf(grammar::State state);
   std::int32_t Next(std::int32_t id, std::uint8_t byte);
+  std::int32_t PlainNext(std::int32_t id);
+  /// How many plain bytes, whichever they are, may follow for sure; at most `kPlainRunMax`.
+  std::int32_t PlainRun(std::int32_t id);
   std::vector<std::uint64_t> Walk(std::int32_t start);
   std::span<const std::uint64_t> WithoutRepeats(std::span<const std::uint64_t> mask,
                                                 const grammar::KeyMemory& keys);

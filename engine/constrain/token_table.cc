@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/base/utf8.h"
@@ -58,7 +59,6 @@ void TokenTable::Build() {
   std::vector<TokenId> order;
   for (TokenId id = 0; id < VocabularySize(); ++id) {
     if (!BytesOf(id).empty()) order.push_back(id);
-    if (BytesOf(id).find('"') != std::string_view::npos) with_quotes_.push_back(id);
   }
   std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return BytesOf(a) < BytesOf(b); });
   std::vector<std::uint32_t> path;  // the entries of the bytes of the token before
@@ -88,6 +88,31 @@ void TokenTable::Build() {
                       .depth = 0,
                       .after = static_cast<std::uint32_t>(entries_.size()),
                       .tokens = static_cast<std::uint32_t>(tokens_.size())});
+  SetPlainHeights();
+  CollectQuotes();
+}
+
+/// From the last entry to the first: what is below an entry comes before it.
+void TokenTable::SetPlainHeights() {
+  std::vector<std::uint8_t> below(static_cast<std::size_t>(depth_max_) + 2);  // the highest so far, by depth
+  for (std::size_t i = entries_.size() - 1; i-- > 0;) {
+    Entry& entry = entries_[i];
+    const std::uint8_t children = std::exchange(below[entry.depth + 1U], std::uint8_t{0});
+    const bool plain = IsPlain(entry.byte) && children < kNotPlain - 1;
+    entry.plain_height = plain ? static_cast<std::uint8_t>(children + 1) : kNotPlain;
+    below[entry.depth] = std::max(below[entry.depth], entry.plain_height);
+  }
+}
+
+void TokenTable::CollectQuotes() {
+  for (std::ptrdiff_t least = 3; least >= 1; --least) {
+    for (TokenId id = 0; id < VocabularySize(); ++id) {
+      const std::string_view bytes = BytesOf(id);
+      const std::ptrdiff_t quotes = std::min<std::ptrdiff_t>(std::count(bytes.begin(), bytes.end(), '"'), 3);
+      if (quotes == least) with_quotes_.push_back(id);
+    }
+    quotes_ends_[static_cast<std::size_t>(least - 1)] = with_quotes_.size();
+  }
 }
 
 }  // namespace baton::engine

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -22,8 +24,16 @@ class TokenTable {
  public:
   /// For the factories below: nobody else can name a key.
   explicit TokenTable(Key) {}
+  /// Printable ASCII but for '"' and '\\': what a string of JSON may have anywhere.
+  [[nodiscard]] static bool IsPlain(std::uint8_t byte) {
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+  }
+  static constexpr std::uint8_t kNotPlain = 255;
   struct Entry {
     std::uint8_t byte = 0;
+    /// Bytes of the longest way down from here, this one included, where all of them are plain; else
+    /// `kNotPlain`.
+    std::uint8_t plain_height = kNotPlain;
     std::uint16_t depth = 0;   // bytes before this one
     std::uint32_t after = 0;   // the entry behind everything below this one
     std::uint32_t tokens = 0;  // the first of the tokens that end here; the next entry's is behind the last
@@ -40,8 +50,10 @@ class TokenTable {
 
   [[nodiscard]] const std::vector<Entry>& Entries() const { return entries_; }  // the last is a sentinel
   [[nodiscard]] const std::vector<TokenId>& Tokens() const { return tokens_; }
-  /// Those with a '"' among their bytes.
-  [[nodiscard]] const std::vector<TokenId>& TokensWithQuotes() const { return with_quotes_; }
+  /// Those with at least `least` '"' among their bytes, 1 to 3.
+  [[nodiscard]] std::span<const TokenId> TokensWithQuotes(std::size_t least) const {
+    return std::span(with_quotes_).first(quotes_ends_[least - 1]);
+  }
   /// The bytes of a token; empty: never allowed.
   [[nodiscard]] std::string_view BytesOf(TokenId token) const;
   [[nodiscard]] std::int32_t VocabularySize() const { return static_cast<std::int32_t>(begins_.size()) - 1; }
@@ -49,12 +61,15 @@ class TokenTable {
 
  private:
   void Build();
+  void SetPlainHeights();
+  void CollectQuotes();
 
   std::vector<Entry> entries_;
   std::vector<TokenId> tokens_;
-  std::vector<TokenId> with_quotes_;
-  std::string bytes_;                  // of all tokens
-  std::vector<std::uint32_t> begins_;  // [vocabulary + 1], in bytes_
+  std::vector<TokenId> with_quotes_;             // those with most first
+  std::array<std::size_t, 3> quotes_ends_ = {};  // where those with 1, 2, 3 and more end
+  std::string bytes_;                            // of all tokens
+  std::vector<std::uint32_t> begins_;            // [vocabulary + 1], in bytes_
   int depth_max_ = 0;
 };
 
