@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <cctype>
 #include <chrono>
 #include <ctime>
@@ -38,12 +39,32 @@ std::chrono::nanoseconds ThreadTime() {
   return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
+/// Whether a bracket is opened within brackets, which PCRE2 takes for the sign itself. [:alpha:] is none.
+bool HasNestedClass(std::string_view regex) {
+  bool in_class = false;
+  for (std::size_t i = 0; i < regex.size(); ++i) {
+    if (regex[i] == '\\') {
+      ++i;
+    } else if (regex[i] == '[') {
+      const bool named = regex.substr(i + 1).starts_with(':');
+      if (in_class && !named) return true;
+      if (in_class) i = std::min(regex.find(":]", i), regex.size() - 1) + 1;
+      in_class = true;
+    } else if (regex[i] == ']') {
+      in_class = false;
+    }
+  }
+  return false;
+}
+
 /// What Oniguruma reads otherwise than PCRE2 does.
 absl::Status CheckSyntax(const std::string& regex) {
   for (const std::string_view part : {"\\h", "\\H", "&&", "\\C", "\\K", "\\Q", "(?m", "(?s", "(*"}) {
     if (regex.find(part) != std::string::npos)
       return Error(kInvalidArgument, "'{}' in a regular expression is not supported", part);
   }
+  if (HasNestedClass(regex))
+    return Error(kInvalidArgument, "a class within a class in a regular expression is not supported");
   // x{1,3}+ is a repetition of a repetition there, a possessive one here.
   for (std::size_t at = regex.find("}+"); at != std::string::npos; at = regex.find("}+", at + 1)) {
     if (at > 0 && (std::isdigit(static_cast<unsigned char>(regex[at - 1])) != 0 || regex[at - 1] == ','))

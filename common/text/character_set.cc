@@ -49,6 +49,9 @@ bool CharacterSet::HasItem(char32_t code) const {
       case Item::Kind::kProperty:
         has = HasProperty(code, static_cast<Property>(item.first));
         break;
+      case Item::Kind::kSet:
+        has = sets_[item.first].LookUp(code);
+        break;
     }
     if (has != item.negated) return true;
   }

@@ -2,6 +2,7 @@
 
 #include <bitset>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace baton::text {
@@ -24,6 +25,11 @@ class CharacterSet {
   void AddProperty(Property property, bool negated) {
     items_.push_back({Item::Kind::kProperty, negated, static_cast<std::uint32_t>(property), 0});
   }
+  /// Everything that is in `other`, a class within the class.
+  void AddSet(CharacterSet other) {
+    items_.push_back({Item::Kind::kSet, false, static_cast<std::uint32_t>(sets_.size()), 0});
+    sets_.push_back(std::move(other));
+  }
   /// Turns the set into what it lacks, also for what is added later.
   void Negate() { negated_ = !negated_; }
   /// From here on, a character is in the set where its upper or lower case is.
@@ -35,16 +41,17 @@ class CharacterSet {
 
  private:
   struct Item {
-    enum class Kind { kRange, kCategories, kProperty };
+    enum class Kind { kRange, kCategories, kProperty, kSet };
     Kind kind = Kind::kRange;
     bool negated = false;
-    std::uint32_t first = 0;  // of a range; or bits; or a Property
+    std::uint32_t first = 0;  // of a range; or bits; or a Property; or the place in sets_
     std::uint32_t last = 0;
   };
   [[nodiscard]] bool LookUp(char32_t code) const;
   [[nodiscard]] bool HasItem(char32_t code) const;
 
   std::vector<Item> items_;
+  std::vector<CharacterSet> sets_;
   bool negated_ = false;
   bool ignore_case_ = false;
   std::bitset<128> ascii_;

@@ -68,7 +68,8 @@ class RegexParser {
   Index ParseLook(Kind kind, bool negated, bool ignore_case, int nesting);
   Index ParseRepeats(std::uint32_t atom);
   Index ParseEscape(bool ignore_case);
-  Index ParseClass(bool ignore_case);
+  std::optional<CharacterSet> ParseClass(int nesting);
+  bool ParseClassPart(CharacterSet& set);
   std::optional<std::pair<std::uint32_t, std::uint32_t>> ParseCounts();
   std::optional<std::uint32_t> ParseNumber();
   std::optional<char32_t> ParseHexadecimal();
@@ -122,7 +123,10 @@ RegexParser::Index RegexParser::ParseSequence(bool ignore_case, int nesting) {
 
 RegexParser::Index RegexParser::ParseAtom(bool ignore_case, int nesting) {
   if (Take("(")) return ParseGroup(ignore_case, nesting);
-  if (Take("[")) return ParseClass(ignore_case);
+  if (Take("[")) {
+    auto set = ParseClass(0);
+    return set ? AddSet(*std::move(set), ignore_case) : std::nullopt;
+  }
   if (Take("\\")) return ParseEscape(ignore_case);
   if (Take("^")) return Add({.kind = Kind::kLineBegin});
   if (Take("$")) return Add({.kind = Kind::kLineEnd});
@@ -297,38 +301,50 @@ RegexParser::Index RegexParser::ParseEscape(bool ignore_case) {
   return code ? AddCharacter(*code, ignore_case) : std::nullopt;
 }
 
-RegexParser::Index RegexParser::ParseClass(bool ignore_case) {
+/// What follows a bracket, up to the one that closes it.
+std::optional<CharacterSet> RegexParser::ParseClass(int nesting) {
+  if (nesting > kMaxNesting) return std::nullopt;
   CharacterSet set;
   if (Take("^")) set.Negate();
   bool empty = true;
   while (!Take("]")) {
-    if (rest_.empty() || rest_[0] == '[' || rest_.starts_with("&&")) return std::nullopt;
-    // One of the ends of a range, or a character by itself.
-    const auto take_one = [&]() { return Take("\\") ? ParseEscapedCharacter() : TakeCharacter(); };
+    if (rest_.empty() || rest_.starts_with("[:") || rest_.starts_with("&&")) return std::nullopt;
     if (rest_[0] == '-' && !empty && !rest_.starts_with("-]")) return std::nullopt;
-    if (rest_[0] == '\\') {
-      const std::string_view before = rest_;
-      rest_.remove_prefix(1);
-      const auto is_class = ParseEscapedClass(set, /*in_brackets=*/true);
-      if (!is_class) return std::nullopt;
-      empty = false;
-      if (*is_class) continue;
-      rest_ = before;
+    if (Take("[")) {
+      auto inner = ParseClass(nesting + 1);
+      if (!inner) return std::nullopt;
+      set.AddSet(*std::move(inner));
+    } else if (!ParseClassPart(set)) {
+      return std::nullopt;
     }
-    const auto low = take_one();
-    if (!low) return std::nullopt;
     empty = false;
-    char32_t high = *low;
-    if (rest_.starts_with("-") && !rest_.starts_with("-]")) {
-      rest_.remove_prefix(1);
-      if (rest_.empty() || rest_[0] == '[') return std::nullopt;
-      const auto end = take_one();
-      if (!end || *end < *low) return std::nullopt;
-      high = *end;
-    }
-    set.AddRange(*low, high);
   }
-  return empty ? std::nullopt : AddSet(std::move(set), ignore_case);
+  return empty ? std::nullopt : std::optional(std::move(set));
+}
+
+/// A character, a range of them, or what stands for a class. False: something that is not supported.
+bool RegexParser::ParseClassPart(CharacterSet& set) {
+  if (rest_[0] == '\\') {
+    const std::string_view before = rest_;
+    rest_.remove_prefix(1);
+    const auto is_class = ParseEscapedClass(set, /*in_brackets=*/true);
+    if (!is_class) return false;
+    if (*is_class) return true;
+    rest_ = before;
+  }
+  const auto take_one = [&]() { return Take("\\") ? ParseEscapedCharacter() : TakeCharacter(); };
+  const auto low = take_one();
+  if (!low) return false;
+  char32_t high = *low;
+  if (rest_.starts_with("-") && !rest_.starts_with("-]")) {
+    rest_.remove_prefix(1);
+    if (rest_.empty() || rest_[0] == '[') return false;
+    const auto end = take_one();
+    if (!end || *end < *low) return false;
+    high = *end;
+  }
+  set.AddRange(*low, high);
+  return true;
 }
 
 }  // namespace

@@ -43,7 +43,9 @@ class Tokenizer {
   ~Tokenizer();
 
   /// Token ids of `utf8`. Special tokens written in the text are recognised. Time is linear in the length but
-  /// for a factor log(length of a word). Errors: invalid UTF-8.
+  /// for a factor log(length of a word). Errors: invalid UTF-8;
+  /// ResourceExhausted where a split pattern of PCRE2 takes too long, or the text grows beyond all measure
+  /// when it is normalised.
   [[nodiscard]] absl::StatusOr<std::vector<TokenId>> Encode(std::string_view utf8,
                                                             const EncodeOptions& options = {}) const;
   /// The text of `ids`; invalid byte sequences become U+FFFD by the maximal-subpart rule; ids past the

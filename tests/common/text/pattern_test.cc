@@ -75,6 +75,9 @@ TEST_CASE("the syntax of regular expressions is Oniguruma's") {
   CHECK(SplitBy("a.|\\Ab|12\\B", text) == Words{"aA", "bc a\nb ", "12", "中", "aa"});
   CHECK(SplitBy("\\p{N}{1,3}+", "1234567a") == Words{"1234567", "a"});  // repeats a repetition
   CHECK(SplitBy("a??A", text) == Words{"aA", "bc a\nb 12中aa"});
+  CHECK(SplitBy("[^(\\s|[.,A])]+", "a(b.c Ad|e") ==
+        Words{"a", "(", "b", ".", "c", " A", "d", "|", "e"});  // BLOOM's
+  CHECK(SplitBy("[a[^b-z\\s]]+", "ab1 c") == Words{"a", "b", "1", " c"});
   CHECK(SplitBy("\\p{Han}+", text) == Words{"aAbc a\nb 12", "中", "aa"});  // PCRE2's
 }
 
@@ -105,8 +108,8 @@ TEST_CASE("the linear matcher takes what is linear and leaves the rest to PCRE2"
     INFO(regex);
     CHECK((LinearRegex::Compile(regex) != nullptr) == (regex != "[a-z]{2,}?x|y"));
   }
-  for (const std::string_view regex : {"(a)\\1", "(?>a+)b", "(?=ab)", "(a*)*", "[a[b]]", "\\X", "(?m:.)",
-                                       "[[:alpha:]]", "(a", "a)", "*a", "[]", "a{2,1}"}) {
+  for (const std::string_view regex : {"(a)\\1", "(?>a+)b", "(?=ab)", "(a*)*", "\\X", "(?m:.)", "[[:alpha:]]",
+                                       "(a", "a)", "*a", "[]", "a{2,1}"}) {
     INFO(regex);
     CHECK(LinearRegex::Compile(regex) == nullptr);
   }
@@ -127,6 +130,14 @@ TEST_CASE("the linear matcher takes a number of steps that grows as the text doe
       CHECK(effort.steps < 30 * text.size());
     }
   }
+}
+
+TEST_CASE("what PCRE2 would read otherwise than Oniguruma is refused") {
+  for (const std::string_view regex : {"[a-c[x]-z]", "[a&&b](?>x)", "\\h", "(?m:a.(?>b))", "(?>a){2}+"}) {
+    INFO(regex);
+    CHECK_FALSE(Pattern::OfRegex(std::string(regex)).ok());
+  }
+  CHECK(Pattern::OfRegex("[[:alpha:]_]+\\[").ok());
 }
 
 TEST_CASE("a pattern that explodes ends with an error, not with a long wait") {
