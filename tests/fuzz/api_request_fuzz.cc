@@ -13,7 +13,7 @@ namespace {
 using namespace baton;
 
 void CheckAccepted(const router::GenerationRequest& request, const router::RequestLimits& limits) {
-  BATON_CHECK(!request.max_tokens || *request.max_tokens >= 1);
+  BATON_CHECK(!request.max_tokens || *request.max_tokens >= (request.echo ? 0 : 1));
   BATON_CHECK(request.min_tokens >= 0);
   BATON_CHECK(!request.temperature || (*request.temperature >= 0 && *request.temperature <= 2));
   BATON_CHECK(!request.top_p || (*request.top_p > 0 && *request.top_p <= 1));
@@ -24,8 +24,13 @@ void CheckAccepted(const router::GenerationRequest& request, const router::Reque
   BATON_CHECK(request.stream || !request.include_usage);
   if (request.endpoint == router::Endpoint::kChat) {
     BATON_CHECK(!request.messages.empty());
-    for (const json::Value& message : request.messages)
-      BATON_CHECK(message.Find("content")->AsString() != nullptr);
+    for (const json::Value& message : request.messages) {
+      const bool calls = message.Find("tool_calls") != nullptr;
+      BATON_CHECK(message.Find("content")->AsString() != nullptr || calls);
+    }
+    BATON_CHECK(!request.tools || (!request.tools->empty() && request.tools->size() <= limits.tools_max));
+    for (const std::string_view name : {"messages", "bos_token", "tools", "add_generation_prompt"})
+      BATON_CHECK(json::Value(request.template_variables).Find(name) == nullptr);
     return;
   }
   BATON_CHECK(!request.prompts.empty());
