@@ -47,6 +47,8 @@ class Builder {
     std::optional<std::int64_t> most;
   };
   NodeId StringOf(const Counts& characters);
+  /// date, time, date-time, uuid or ipv4; nothing for another format.
+  std::optional<NodeId> StringOfFormat(std::string_view format);
   /// A key in quotes, without escapes, other than `taken`.
   NodeId KeyOtherThan(const std::vector<std::string_view>& taken);
   /// Whole numbers in [low, high]; both at most 18 digits.

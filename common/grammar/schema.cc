@@ -59,6 +59,7 @@ class Compiler {
   }
   absl::Status Fill(NodeId rule, const json::Value& schema, const std::string& pointer);
   absl::Status FillKinds(NodeId rule, unsigned kinds, const json::Value& schema, const std::string& pointer);
+  absl::Status FillFormat(NodeId rule, const json::Value& schema, const std::string& pointer);
   absl::Status FillNumber(NodeId rule, bool fractions, const json::Value& schema, const std::string& pointer);
   absl::Status FillAlternatives(NodeId rule, const json::Value& list, const std::string& pointer);
   absl::Status CheckExclusive(const json::Array& schemas, const std::string& pointer);
@@ -130,7 +131,9 @@ absl::Status Compiler::FillKinds(NodeId rule, unsigned kinds, const json::Value&
   if ((kinds & (kInteger | kNumber)) != 0) {
     BATON_RETURN_IF_ERROR(FillNumber(rule, (kinds & kNumber) != 0, schema, pointer));
   }
-  if ((kinds & kString) != 0) {
+  if ((kinds & kString) != 0 && schema.Find("format") != nullptr) {
+    BATON_RETURN_IF_ERROR(FillFormat(rule, schema, pointer));
+  } else if ((kinds & kString) != 0) {
     BATON_ASSIGN_OR_RETURN(const Builder::Counts counts,
                            CountsOf(schema, pointer, "minLength", "maxLength", limits_));
     const bool any = counts.least == 0 && !counts.most;
@@ -138,6 +141,22 @@ absl::Status Compiler::FillKinds(NodeId rule, unsigned kinds, const json::Value&
   }
   if ((kinds & kArray) != 0) BATON_RETURN_IF_ERROR(FillArray(rule, schema, pointer));
   if ((kinds & kObject) != 0) BATON_RETURN_IF_ERROR(FillObject(rule, schema, pointer));
+  return {};
+}
+
+absl::Status Compiler::FillFormat(NodeId rule, const json::Value& schema, const std::string& pointer) {
+  const std::string* format = schema.Find("format")->AsString();
+  if (format == nullptr) return Error(kInvalidArgument, "'format' at '{}' must be a string", pointer);
+  for (const std::string_view name : {"minLength", "maxLength"}) {
+    if (schema.Find(name) == nullptr) continue;
+    return Error(kInvalidArgument, "keyword '{}' at '{}' is not supported beside 'format'", name, pointer);
+  }
+  const std::optional<NodeId> text = builder_.StringOfFormat(*format);
+  if (!text) {
+    return Error(kInvalidArgument,
+                 "this 'format' at '{}' is not supported: date, time, date-time, uuid and ipv4 are", pointer);
+  }
+  Become(rule, *text);
   return {};
 }
 

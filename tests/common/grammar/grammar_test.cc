@@ -1,8 +1,9 @@
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include <catch2/catch.hpp>
 #include <fmt/format.h>
+#include <catch2/catch.hpp>
 
 #include "common/base/random.h"
 #include "common/grammar/grammar.h"
@@ -86,6 +87,37 @@ TEST_CASE("numbers between bounds are the grammar's, written without an exponent
   }
   CHECK(Accepts(*Of(R"({"type":"number","exclusiveMaximum":1})"), "0.99999999999999"));
   CHECK(Accepts(*Of(R"({"type":"number","maximum":1})"), "1.0"));
+}
+
+TEST_CASE("a string of a format is one, and nothing else is") {
+  struct Format {
+    std::string_view name;
+    std::vector<std::string_view> good;
+    std::vector<std::string_view> bad;
+  };
+  for (const Format& format :
+       {Format{"date",
+               {"2024-12-31", "0001-02-28", "1999-04-30"},
+               {"2024-04-31", "2024-02-30", "2024-13-01", "2024-00-01", "2024-01-00", "24-01-01"}},
+        Format{"time",
+               {"23:59:59Z", "00:00:00.5+01:30", "12:00:00.123456-23:59"},
+               {"24:00:00Z", "12:60:00Z", "12:00:60Z", "12:00:00", "12:00:00.Z", "12:00:00+1:00"}},
+        Format{"date-time",
+               {"2024-12-31T23:59:59Z", "2024-01-01T00:00:00.001+02:00"},
+               {"2024-12-31", "2024-12-31 23:59:59Z", "2024-02-30T00:00:00Z"}},
+        Format{"uuid",
+               {"123e4567-e89b-12d3-a456-426614174000"},
+               {"123e4567e89b12d3a456426614174000", "123e4567-e89b-12d3-a456-42661417400",
+                "123e4567-e89b-12d3-a456-42661417400g"}},
+        Format{"ipv4",
+               {"0.0.0.0", "255.255.255.255", "10.1.199.249"},
+               {"256.0.0.1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3."}}}) {
+    const auto grammar = Of(fmt::format(R"({{"type":"string","format":"{}"}})", format.name));
+    INFO(format.name);
+    for (const std::string_view text : format.good) CHECK(Accepts(*grammar, fmt::format("\"{}\"", text)));
+    for (const std::string_view text : format.bad)
+      CHECK_FALSE(Accepts(*grammar, fmt::format("\"{}\"", text)));
+  }
 }
 
 TEST_CASE("one space after a separator is allowed, other white space is not") {

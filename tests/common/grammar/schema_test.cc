@@ -3,8 +3,8 @@
 #include <utility>
 #include <vector>
 
-#include <catch2/catch.hpp>
 #include <fmt/format.h>
+#include <catch2/catch.hpp>
 
 #include "common/base/error.h"
 #include "common/grammar/schema.h"
@@ -22,7 +22,10 @@ std::string ErrorOf(std::string_view schema, const SchemaLimits& limits = {}) {
 TEST_CASE("a keyword that is not supported is named with its place") {
   CHECK(ErrorOf(R"({"type":"object","properties":{"a/b":{"type":"string","pattern":"x"}}})") ==
         "keyword 'pattern' at '/properties/a~1b' is not supported");
-  CHECK(ErrorOf(R"({"items":{"format":"date"}})") == "keyword 'format' at '/items' is not supported");
+  CHECK(ErrorOf(R"({"items":{"format":"regex"}})") ==
+        "this 'format' at '/items' is not supported: date, time, date-time, uuid and ipv4 are");
+  CHECK(ErrorOf(R"({"format":"date","minLength":2})") ==
+        "keyword 'minLength' at '' is not supported beside 'format'");
   CHECK(ErrorOf(R"({"anyOf":[{"not":{}}]})") == "keyword 'not' at '/anyOf/0' is not supported");
   CHECK(ErrorOf(R"({"enum":["ab"],"minLength":3})") ==
         "keyword 'minLength' at '' is not supported beside 'enum'");
