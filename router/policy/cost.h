@@ -121,7 +121,7 @@ struct DecodeForecast {
 };
 /// What the machine will decode `ahead_s` from now: sequences end at a constant rate, as if their lengths had
 /// no memory, those that stay grow, those on their way arrive. A rejection that looks at the load of now lets
-/// too many in and then too few (Mooncake, section 7.4).
+/// too many in and then too few (docs/POLICY.md).
 [[nodiscard]] DecodeForecast ForecastDecode(const DecodeNow& now, double ahead_s);
 
 }  // namespace baton::router
