@@ -185,6 +185,7 @@ TimePoint Executor::LastProgress() const {
 }
 
 void Executor::State::Run() {
+  model.EnterThread();
   std::vector<Command> taken;
   for (;;) {
     bool stop = false;

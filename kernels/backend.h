@@ -52,6 +52,14 @@ struct SegmentRange {
   int count = kReductionSegments;
 };
 
+/// How a weight matrix is packed.
+struct PackOptions {
+  SegmentRange segments;
+  /// Class int8 may round this weight to 8 bits. False for what decides rather than computes, such as a
+  /// router of experts: it is multiplied as in class bf16.
+  bool may_quantize = true;
+};
+
 /// Memory of a backend, zeroed at allocation. Move-only; frees itself; may outlive the backend.
 class Buffer {
  public:
@@ -144,13 +152,17 @@ class Backend {
 
   /// Zeroed memory, 2 MiB aligned and on huge pages where it is large. ResourceExhausted names the size.
   [[nodiscard]] virtual absl::StatusOr<Buffer> Allocate(std::size_t bytes) = 0;
-  /// Packs the columns of `weight` that lie in `segments` for MatMul, whose result is then that share of the
-  /// sum. The source is not needed afterwards.
+  /// Packs the columns of `weight` that lie in the segments for MatMul, whose result is then that share of
+  /// the sum. The source is not needed afterwards.
   [[nodiscard]] virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight,
-                                                                           SegmentRange segments) = 0;
+                                                                           const PackOptions& options) = 0;
   [[nodiscard]] absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight) {
-    return Pack(weight, SegmentRange{});
+    return Pack(weight, PackOptions{});
   }
+
+  /// Called once, by the thread that will call the operations from then on: puts it where the options say.
+  /// Threads that it creates afterwards inherit that, so it is not done when the backend is made.
+  virtual void EnterThread() = 0;
 
   /// out[i] = table row ids[i], as f32. `table` is not packed; ids are within it (checked by the caller).
   virtual void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) = 0;
@@ -193,16 +205,25 @@ class Backend {
 
 struct CpuOptions {
   ComputeClass compute = ComputeClass::kBF16;
-  /// Threads that compute, the caller's included; 0 = as many as the process may run on.
+  /// Threads that compute, the caller's included; 0 = one for each core named or, where none is, as many as
+  /// the process may run on.
   int threads = 0;
+  /// The core of each thread, the caller's first; empty: threads run where the system puts them. No fewer
+  /// than `threads`.
+  std::vector<int> cores = {};
+  /// All memory that the backend allocates lies here, and without `cores` its threads run here; -1: memory is
+  /// rather where the cores are, if they share a node.
+  int numa_node = -1;
   /// "auto" (the best that this processor has) or a name that `CpuInstructionSets` lists.
   std::string instruction_set = "auto";
 };
 
 /// Names that this processor can run, best first: of avx512bf16, avx512, avx2, portable.
 [[nodiscard]] std::vector<std::string> CpuInstructionSets();
-/// InvalidArgument where the instruction set is unknown or not on this processor; the message lists those
-/// that are.
+/// "0-7,16" as numbers. InvalidArgument where it is something else.
+[[nodiscard]] absl::StatusOr<std::vector<int>> ParseCoreList(std::string_view text);
+/// InvalidArgument where the instruction set is unknown or not on this processor (the message lists those
+/// that are), or where cores or node do not exist or are not this process's to use.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& options);
 
 }  // namespace baton::kernels

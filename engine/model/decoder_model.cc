@@ -116,6 +116,8 @@ class DecoderModel final : public Model {
                        kernels::kAttentionTile);
   }
 
+  void EnterThread() override { backend_.EnterThread(); }
+
   Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) override {
     Check(batch, arena);
     const auto rows = static_cast<std::int64_t>(batch.tokens.size());

@@ -60,20 +60,26 @@ class Loader {
   /// For a matmul of whole inputs.
   absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> Pack(std::span<const MatrixRows> parts,
                                                               std::int64_t columns) {
-    return PackSegments(parts, columns, {});
+    return PackWith(parts, columns, {});
+  }
+  /// For a matmul whose result decides which part of the model runs, or how much of it counts: never rounded
+  /// to 8 bits, since an error there is not one among many.
+  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> PackGate(const MatrixRows& part,
+                                                                  std::int64_t columns) {
+    return PackWith(std::array{part}, columns, {.may_quantize = false});
   }
   /// For a matmul of this rank's share of the inputs, whose results the ranks add up.
   absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> PackShare(const MatrixRows& part,
                                                                    std::int64_t columns) {
-    return PackSegments(std::array{part}, columns, shard_.Segments());
+    return PackWith(std::array{part}, columns, {.segments = shard_.Segments()});
   }
 
  private:
-  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> PackSegments(std::span<const MatrixRows> parts,
-                                                                      std::int64_t columns,
-                                                                      kernels::SegmentRange segments) {
+  absl::StatusOr<std::unique_ptr<kernels::PackedMatrix>> PackWith(std::span<const MatrixRows> parts,
+                                                                  std::int64_t columns,
+                                                                  const kernels::PackOptions& options) {
     BATON_ASSIGN_OR_RETURN(const kernels::WeightView view, Stack(parts, columns, scratch_));
-    auto packed = backend_.Pack(view, segments);
+    auto packed = backend_.Pack(view, options);
     if (!packed.ok()) return Annotate(packed.status(), "tensor " + parts.front().name);
     return packed;
   }
@@ -105,7 +111,7 @@ absl::StatusOr<std::unique_ptr<ExpertWeights>> LoadExperts(const ModelConfig& co
   const std::string prefix = layer + experts.block + ".";
   auto weights = std::make_unique<ExpertWeights>();
   BATON_ASSIGN_OR_RETURN(weights->router,
-                         loader.Pack(std::array{All(prefix + "gate.weight", experts.count)}, config.hidden));
+                         loader.PackGate(All(prefix + "gate.weight", experts.count), config.hidden));
   for (int expert = 0; expert < experts.count; ++expert) {
     BATON_ASSIGN_OR_RETURN(MlpWeights loaded, LoadMlp(fmt::format("{}experts.{}.", prefix, expert),
                                                       {experts.gate, experts.up, experts.down}, config.hidden,
@@ -116,9 +122,8 @@ absl::StatusOr<std::unique_ptr<ExpertWeights>> LoadExperts(const ModelConfig& co
   BATON_ASSIGN_OR_RETURN(weights->shared,
                          LoadMlp(prefix + "shared_expert.", {experts.gate, experts.up, experts.down},
                                  config.hidden, experts.shared_intermediate, loader));
-  BATON_ASSIGN_OR_RETURN(
-      weights->shared_gate,
-      loader.Pack(std::array{All(prefix + "shared_expert_gate.weight", 1)}, config.hidden));
+  BATON_ASSIGN_OR_RETURN(weights->shared_gate,
+                         loader.PackGate(All(prefix + "shared_expert_gate.weight", 1), config.hidden));
   return weights;
 }
 

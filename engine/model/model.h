@@ -37,6 +37,9 @@ class Model {
   [[nodiscard]] virtual std::uint64_t Fingerprint() const = 0;
   /// {compute path, weight type, KV type, reduction plan} as text: inside one class results agree to the bit.
   [[nodiscard]] virtual std::string NumericsClass() const = 0;
+  /// Called once, by the engine thread before its first step: takes it to the core that the backend wants it
+  /// on.
+  virtual void EnterThread() {}
   /// One step over `batch`: writes its KV and returns the logits, [logit_rows][vocabulary], valid until the
   /// next call.
   virtual kernels::Rows Forward(const StepBatch& batch, const KvArena& arena,

@@ -1,15 +1,16 @@
-#include <sched.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/affinity.h"
 #include "kernels/cpu/expert_choice.h"
 #include "kernels/cpu/instruction_sets.h"
 #include "kernels/cpu/packed_matrix.h"
@@ -27,13 +28,6 @@ constexpr std::size_t kHugePage = 2U << 20;
 constexpr std::int64_t kBlocksPerItem = 8;
 /// Columns that one work item of an addition over rows takes.
 constexpr std::int64_t kColumnsPerItem = 256;
-
-int UsableProcessors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
 
 void Free(MemoryRegion region) {
   std::free(region.address);
@@ -56,10 +50,11 @@ struct RowBlocks {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const InnerKernels& kernels, ComputeClass compute, int threads)
+  CpuBackend(const InnerKernels& kernels, ComputeClass compute, int threads, Placement placement)
       : kernels_(kernels),
         compute_(compute),
-        pool_(threads),
+        placement_(std::move(placement)),
+        pool_(threads, placement_.cores),
         shares_(threads),
         scratch_(static_cast<std::size_t>(threads)) {}
 
@@ -75,13 +70,18 @@ class CpuBackend final : public Backend {
     if (address == nullptr)
       return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes);
     madvise(address, rounded, MADV_HUGEPAGE);  // best effort
+    BindMemory({.address = static_cast<std::byte*>(address), .bytes = rounded}, placement_);
     std::memset(address, 0, rounded);
     return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes}, Free);
   }
 
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight,
-                                                     SegmentRange segments) override {
-    return CpuMatrix::Create(weight, segments, compute_, *this, pool_);
+                                                     const PackOptions& options) override {
+    return CpuMatrix::Create(weight, options, compute_, *this, pool_);
+  }
+
+  void EnterThread() override {
+    if (!placement_.cores.empty()) PinThisThread(placement_.cores.front());
   }
 
   void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) override {
@@ -220,6 +220,7 @@ class CpuBackend final : public Backend {
 
   const InnerKernels& kernels_;
   const ComputeClass compute_;
+  const Placement placement_;
   ThreadPool pool_;
   RopeTable rope_;
   // Scratch, kept between calls so that a step allocates nothing once it has grown.
@@ -376,8 +377,6 @@ void CpuBackend::RunAttention(const WorkShares::Item& taken, const KvLayer& laye
                               Rows out, int thread) {
   const AttentionItem& item = items_[static_cast<std::size_t>(taken.index)];
   std::vector<float>& scratch = scratch_[static_cast<std::size_t>(thread)];
-  const auto needed = static_cast<std::size_t>(AttentionScratchFloats(layer.head_dim));
-  if (scratch.size() < needed) scratch.resize(needed);
   const SequenceSlice& slice = slices[static_cast<std::size_t>(item.slice)];
   const float* q_rows[kAttentionRowsMax];
   float* out_rows[kAttentionRowsMax];
@@ -415,6 +414,11 @@ void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> 
   BATON_CHECK(layer.head_dim > 0 && layer.head_dim <= kHeadDimMax && layer.head_dim % 2 == 0, "head dim {}",
               layer.head_dim);
   PlanAttention(layer, slices, shape);
+  // Of all threads at once: one that comes late would allocate in the middle of a warmed step.
+  const auto needed = static_cast<std::size_t>(AttentionScratchFloats(layer.head_dim));
+  for (std::vector<float>& scratch : scratch_) {
+    if (scratch.size() < needed) scratch.resize(needed);
+  }
   const auto count = static_cast<std::int64_t>(items_.size());
   shares_.Divide(count);
   pool_.ParallelFor(count, [&](std::int64_t, int thread) {
@@ -430,8 +434,16 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& opti
   if (options.threads < 0 || options.threads > 1024) {
     return Error(kInvalidArgument, "compute threads: {} is not between 0 (all) and 1024", options.threads);
   }
-  const int threads = options.threads > 0 ? options.threads : cpu::UsableProcessors();
-  return std::make_unique<cpu::CpuBackend>(*kernels, options.compute, threads);
+  auto placement = cpu::Place(options.cores, options.numa_node);
+  if (!placement.ok()) return Annotate(placement.status(), "compute");
+  const auto cores = static_cast<int>(placement->cores.size());
+  if (cores > 0 && options.threads > cores) {
+    return Error(kInvalidArgument, "compute threads: {} do not fit {} cores, one each", options.threads,
+                 cores);
+  }
+  const int all = cores > 0 ? cores : static_cast<int>(cpu::UsableCores().size());
+  return std::make_unique<cpu::CpuBackend>(
+      *kernels, options.compute, options.threads > 0 ? options.threads : all, *std::move(placement));
 }
 
 }  // namespace baton::kernels

@@ -107,13 +107,15 @@ std::uint16_t RoundToBf16(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
 }
 
-absl::StatusOr<std::unique_ptr<CpuMatrix>> CpuMatrix::Create(const WeightView& weight, SegmentRange segments,
-                                                             ComputeClass compute, Backend& backend,
-                                                             ThreadPool& pool) {
+absl::StatusOr<std::unique_ptr<CpuMatrix>> CpuMatrix::Create(const WeightView& weight,
+                                                             const PackOptions& options, ComputeClass compute,
+                                                             Backend& backend, ThreadPool& pool) {
   if (weight.rows <= 0 || weight.columns <= 0 || weight.data == nullptr) {
     return Error(kInvalidArgument, "a weight matrix of {} x {} cannot be packed", weight.rows,
                  weight.columns);
   }
+  const SegmentRange segments = options.segments;
+  if (compute == ComputeClass::kInt8 && !options.may_quantize) compute = ComputeClass::kBF16;
   BATON_CHECK(segments.first >= 0 && segments.count > 0 &&
                   std::has_single_bit(static_cast<unsigned>(segments.count)) &&
                   segments.first % segments.count == 0 &&

@@ -15,9 +15,9 @@ namespace baton::kernels::cpu {
 /// A matrix in panels of 32 outputs, each panel whole K, the last one padded with zeros.
 class CpuMatrix final : public PackedMatrix {
  public:
-  /// Copies the columns of `segments` into panels, in parallel. ResourceExhausted names the size.
+  /// Copies the columns of the segments into panels, in parallel. ResourceExhausted names the size.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<CpuMatrix>> Create(const WeightView& weight,
-                                                                         SegmentRange segments,
+                                                                         const PackOptions& options,
                                                                          ComputeClass compute,
                                                                          Backend& backend, ThreadPool& pool);
 

@@ -162,5 +162,29 @@ TEST_CASE("an int8 matrix takes little more than a byte an element") {
   CHECK((*packed)->Bytes() < std::size_t{4096} * 2048 * 102 / 100);
 }
 
+TEST_CASE("a weight that may not be quantized is multiplied in class int8 as in class bf16, to the bit") {
+  for (const std::string& set : CpuInstructionSets()) {
+    INFO(set);
+    RandomStream random(57);
+    const StoredWeight weight(8, 96, DType::kF32, random);
+    Tensor in = Tensor::Random(3, 96, random);
+    std::vector<Tensor> out(3, Tensor(3, 8));
+    const auto multiply = [&](ComputeClass compute, bool may_quantize, Tensor& result) {
+      const auto backend = *CreateCpuBackend({.compute = compute, .threads = 1, .instruction_set = set});
+      const auto packed = *backend->Pack(weight.View(), {.may_quantize = may_quantize});
+      backend->MatMul(*packed, in.View(), result.View());
+    };
+
+    multiply(ComputeClass::kBF16, true, out[0]);
+    multiply(ComputeClass::kInt8, false, out[1]);
+    multiply(ComputeClass::kInt8, true, out[2]);
+
+    for (std::int64_t r = 0; r < 3; ++r) {
+      CHECK(SameBits(out[0].Row(r), out[1].Row(r)));
+      CHECK_FALSE(SameBits(out[0].Row(r), out[2].Row(r)));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace baton::kernels
