@@ -10,7 +10,7 @@ namespace {
 /// From here on a run is a message of its own: the knee between packed eager messages and rendezvous on TCP.
 constexpr std::uint64_t kOwnMessageBytes = 256U << 10;
 /// A longer run is cut: one message's checksum is computed while the next one is on the wire.
-constexpr std::uint64_t kMessageBytesMax = 1U << 20;
+constexpr std::uint64_t kMessageBytesMax = 2U << 20;
 
 }  // namespace
 

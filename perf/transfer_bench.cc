@@ -16,27 +16,33 @@
 #include "common/base/check.h"
 #include "tests/kvtransfer/worker.h"
 
-/// baton-transfer-bench: the hand-off between two ends in one process, over UCX on the loopback interface,
-/// beside what the machine does with the same bytes by memcpy and by a plain TCP stream in the same minute.
+/// baton-transfer-bench: the hand-off between two ends in one process, over UCX on the loopback interface and
+/// in shared memory, beside what the machine does with the same bytes by memcpy, by a plain TCP stream and by
+/// UCX's own tool. All are measured in turn within each repetition: the machine's moods meet all alike.
 namespace baton::perf {
 namespace {
 
 using test::Worker;
 
 constexpr int kLayers = 4;
-constexpr std::uint32_t kPromptBlocks = 256;  // 64 KiB each and layer: 64 MiB in all
-constexpr std::uint32_t kArenaBlocks = 2 * kPromptBlocks + 1;
+constexpr std::size_t kLayerBytes = 8U << 20;      // 32 MiB a prompt
+constexpr std::size_t kBlockBytesMax = 64U << 10;  // longer runs are of several blocks
 
 struct Options {
   int repeat = 7;
   std::string json;
+  bool tool = true;
 };
 
+/// GB/s, medians.
 struct Row {
   std::size_t run_bytes = 0;
-  double checked = 0;    // GB/s, hand-off with checksum
-  double unchecked = 0;  // GB/s, without
-  double copied = 0;     // GB/s, memcpy of the same runs
+  double checked = 0;    // hand-off over TCP with checksum
+  double unchecked = 0;  // without
+  double shared = 0;     // in shared memory, without
+  double copied = 0;     // memcpy of the same runs
+  double stream = 0;     // plain TCP
+  double perftest = 0;   // ucx_perftest with messages of this size; 0: not measured
 };
 
 struct Latency {
@@ -53,30 +59,41 @@ double Since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-kvtransfer::KvLayout Layout() {
+kvtransfer::KvLayout Layout(std::size_t block_bytes) {
   kvtransfer::KvLayout layout = test::TestLayout();
   layout.layers = kLayers;
-  layout.kv_heads = 8;  // 2 * 8 heads * 16 tokens * 64 dims * 4 bytes = 64 KiB
+  layout.kv_heads = 1;
+  layout.head_dim = static_cast<int>(block_bytes / (2 * 16 * 4));  // k and v, 16 tokens of 4 bytes
   return layout;
 }
 
-/// Prompt blocks in runs of `run` blocks with a gap of one after each.
-std::vector<BlockIndex> Table(std::uint32_t run) {
+/// A prompt's blocks, in runs of `run_bytes` with a gap of one block after each.
+struct Prompt {
+  explicit Prompt(std::size_t run_bytes)
+      : block_bytes(std::min(run_bytes, kBlockBytesMax)),
+        run(static_cast<std::uint32_t>(run_bytes / block_bytes)) {
+    for (std::uint32_t i = 0; i < kLayerBytes / block_bytes; ++i) blocks.emplace_back(i + i / run);
+  }
+  std::size_t block_bytes;
+  std::uint32_t run;
   std::vector<BlockIndex> blocks;
-  for (std::uint32_t i = 0; i < kPromptBlocks; ++i) blocks.emplace_back(i + i / run);
-  return blocks;
-}
+};
 
 struct Ends {
-  explicit Ends(bool checksum) : prefill(Setup(1, checksum)), decode(Setup(2, checksum)) {
+  Ends(const Prompt& prompt, bool checksum, const std::string& tls)
+      : prefill(Setup(1, prompt, checksum, tls)), decode(Setup(2, prompt, checksum, tls)) {
     BATON_CHECK(test::Introduce(prefill, decode), "the two ends did not become ready");
   }
-  static test::WorkerSetup Setup(std::uint32_t id, bool checksum) {
+  static test::WorkerSetup Setup(std::uint32_t id, const Prompt& prompt, bool checksum,
+                                 const std::string& tls) {
     return {.id = WorkerId(id),
             .transport = "ucx",
-            .blocks = kArenaBlocks,
-            .layout = Layout(),
-            .adjust = [checksum](kvtransfer::HandoffOptions& options) { options.checksum = checksum; }};
+            .blocks = prompt.blocks.back().value + 1,
+            .layout = Layout(prompt.block_bytes),
+            .adjust = [checksum, tls](kvtransfer::HandoffOptions& options) {
+              options.checksum = checksum;
+              options.tls = tls;
+            }};
   }
   /// One hand-off of a computed prompt; the grant is there before.
   kvtransfer::TransferStats HandOver(const std::vector<BlockIndex>& blocks) {
@@ -93,37 +110,44 @@ struct Ends {
   std::uint64_t request = 0;
 };
 
-double HandOffSpeed(Ends& ends, std::uint32_t run, int repeat) {
-  std::vector<double> speeds;
-  for (int i = 0; i <= repeat; ++i) {  // the first touches the pages
-    const auto stats = ends.HandOver(Table(run));
-    if (i > 0) speeds.push_back(static_cast<double>(stats.bytes) / Seconds(stats.wire) / 1e9);
-  }
-  return Median(speeds);
+double HandOffSpeed(Ends& ends, const Prompt& prompt) {
+  const auto stats = ends.HandOver(prompt.blocks);
+  return static_cast<double>(stats.bytes) / Seconds(stats.wire) / 1e9;
 }
 
-double CopySpeed(Ends& ends, std::uint32_t run, int repeat) {
-  const auto blocks = Table(run);
-  std::vector<double> speeds;
-  for (int i = 0; i <= repeat; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    for (int layer = 0; layer < kLayers; ++layer) {
-      for (std::uint32_t at = 0; at < kPromptBlocks; at += run) {
-        const std::size_t bytes = std::min(run, kPromptBlocks - at) * Layout().BlockBytes();
-        std::memcpy(ends.decode.Block(layer, blocks[at]).data(), ends.prefill.Block(layer, blocks[at]).data(),
-                    bytes);
-      }
+double CopySpeed(Ends& ends, const Prompt& prompt) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (int layer = 0; layer < kLayers; ++layer) {
+    for (std::size_t at = 0; at < prompt.blocks.size(); at += prompt.run) {
+      std::memcpy(ends.decode.Block(layer, prompt.blocks[at]).data(),
+                  ends.prefill.Block(layer, prompt.blocks[at]).data(), prompt.run * prompt.block_bytes);
     }
-    const double bytes = static_cast<double>(kLayers * kPromptBlocks * Layout().BlockBytes());
-    if (i > 0) speeds.push_back(bytes / Since(begin) / 1e9);
   }
-  return Median(speeds);
+  return static_cast<double>(kLayers * kLayerBytes) / Since(begin) / 1e9;
+}
+
+/// UCX's own tool over TCP with messages of `bytes`; 0 where it is not installed or does not end in time.
+double PerftestSpeed(std::size_t bytes) {
+  const std::string command = fmt::format(
+      "command -v ucx_perftest >/dev/null || exit 0; export UCX_TLS=tcp,self UCX_NET_DEVICES=lo; "
+      "timeout 20 ucx_perftest -p 13377 -E sleep >/dev/null 2>&1 & server=$!; "
+      "for try in 1 2 3 4 5 6 7 8 9 10; do out=$(timeout 20 ucx_perftest 127.0.0.1 -p 13377 -t ucp_am_bw -s "
+      "{} -n {} "
+      "-w 4 -E sleep -f -v 2>/dev/null) && break; done; wait $server; echo \"$out\" | tail -n 1",
+      bytes, std::max<std::size_t>(20, (32U << 20) / bytes));
+  FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return 0;
+  double columns[6] = {};
+  const int read = std::fscanf(pipe, "%lf,%lf,%lf,%lf,%lf,%lf", &columns[0], &columns[1], &columns[2],
+                               &columns[3], &columns[4], &columns[5]);
+  pclose(pipe);
+  return read == 6 ? columns[5] * 1048576 / 1e9 : 0;
 }
 
 /// A plain TCP stream over 127.0.0.1: one writer, one reader, 1 MiB a call.
-double StreamSpeed(int repeat) {
+double StreamSpeed() {
   constexpr std::size_t kChunk = 1U << 20;
-  constexpr std::size_t kTotal = 256U << 20;
+  constexpr std::size_t kTotal = 64U << 20;
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -132,8 +156,8 @@ double StreamSpeed(int repeat) {
   BATON_CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
               listen(listener, 1) == 0 &&
               getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
-  std::vector<double> speeds;
-  for (int i = 0; i < repeat; ++i) {
+  double speed = 0;
+  {
     std::thread writer([&] {
       const int out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
       BATON_CHECK(connect(out, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
@@ -153,12 +177,12 @@ double StreamSpeed(int repeat) {
       BATON_CHECK(count > 0);
       got += static_cast<std::size_t>(count);
     }
-    speeds.push_back(static_cast<double>(kTotal) / Since(begin) / 1e9);
+    speed = static_cast<double>(kTotal) / Since(begin) / 1e9;
     writer.join();
     close(in);
   }
   close(listener);
-  return Median(speeds);
+  return speed;
 }
 
 Latency MeasureLatency(Ends& ends, double stream, int repeat) {
@@ -166,52 +190,75 @@ Latency MeasureLatency(Ends& ends, double stream, int repeat) {
   const std::vector<BlockIndex> one = {BlockIndex(0)};
   for (int i = 0; i < 20 * repeat; ++i) exposed.push_back(Milliseconds(ends.HandOver(one).exposed));
   return {.checked_ms = Median(exposed),
-          .stream_ms = static_cast<double>(kLayers * Layout().BlockBytes()) / stream / 1e6};
+          .stream_ms = static_cast<double>(kLayers * kBlockBytesMax) / stream / 1e6};
 }
 
-void Print(const std::vector<Row>& rows, double stream, const Latency& latency) {
-  std::printf("| run | hand-off, checksum | hand-off, none | memcpy | of the TCP stream (%.2f GB/s) |\n",
-              stream);
-  std::printf("|---|---|---|---|---|\n");
-  for (const Row& row : rows) {
-    std::printf("| %zu KiB | %.2f GB/s | %.2f GB/s | %.2f GB/s | %.2f |\n", row.run_bytes >> 10, row.checked,
-                row.unchecked, row.copied, row.checked / stream);
+Row Measure(std::size_t run_bytes, int repeat, bool tool) {
+  const Prompt prompt(run_bytes);
+  Ends checked(prompt, true, "tcp,self");
+  Ends unchecked(prompt, false, "tcp,self");
+  Ends shared(prompt, false, "posix,sysv,cma,self");
+  std::vector<double> figures[6];
+  for (int i = 0; i <= repeat; ++i) {
+    const double now[6] = {HandOffSpeed(checked, prompt),
+                           HandOffSpeed(unchecked, prompt),
+                           HandOffSpeed(shared, prompt),
+                           CopySpeed(checked, prompt),
+                           StreamSpeed(),
+                           tool ? PerftestSpeed(run_bytes) : 0};
+    for (std::size_t k = 0; i > 0 && k < 6; ++k) figures[k].push_back(now[k]);  // the first touches the pages
   }
-  std::printf(
-      "\none block of 4 layers (256 KiB), computed to acknowledged: p50 %.3f ms, of which %.3f ms are not "
-      "wire\n",
-      latency.checked_ms, latency.checked_ms - latency.stream_ms);
+  return {.run_bytes = run_bytes,
+          .checked = Median(figures[0]),
+          .unchecked = Median(figures[1]),
+          .shared = Median(figures[2]),
+          .copied = Median(figures[3]),
+          .stream = Median(figures[4]),
+          .perftest = Median(figures[5])};
 }
 
-void WriteJson(const std::string& path, const std::vector<Row>& rows, double stream, const Latency& latency) {
+void Print(const Row& row) {
+  std::printf("| %zu KiB | %.2f | %.2f | %.0f %% | %.2f | %.0f %% | %s | %.2f | %.2f | %.0f %% |\n",
+              row.run_bytes >> 10, row.stream, row.unchecked, 100 * row.unchecked / row.stream, row.checked,
+              100 * row.checked / row.stream,
+              row.perftest > 0 ? fmt::format("{:.2f}", row.perftest).c_str() : "-", row.copied, row.shared,
+              100 * row.shared / row.copied);
+  std::fflush(stdout);
+}
+
+void WriteJson(const std::string& path, const std::vector<Row>& rows, const Latency& latency) {
   std::ofstream out(path);
-  out << fmt::format(
-      "{{\"tcp_stream_gb_s\": {:.4f}, \"one_block_ms\": {:.4f}, \"one_block_non_wire_ms\": {:.4f}, \"runs\": "
-      "[",
-      stream, latency.checked_ms, latency.checked_ms - latency.stream_ms);
+  out << fmt::format("{{\"one_block_ms\": {:.4f}, \"one_block_non_wire_ms\": {:.4f}, \"runs\": [",
+                     latency.checked_ms, latency.checked_ms - latency.stream_ms);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     out << fmt::format(
         "{}\n  {{\"run_bytes\": {}, \"checksum_gb_s\": {:.4f}, \"no_checksum_gb_s\": {:.4f}, "
-        "\"memcpy_gb_s\": {:.4f}}}",
-        i == 0 ? "" : ",", rows[i].run_bytes, rows[i].checked, rows[i].unchecked, rows[i].copied);
+        "\"shared_gb_s\": {:.4f}, "
+        "\"memcpy_gb_s\": {:.4f}, \"stream_gb_s\": {:.4f}, \"perftest_gb_s\": {:.4f}}}",
+        i == 0 ? "" : ",", rows[i].run_bytes, rows[i].checked, rows[i].unchecked, rows[i].shared,
+        rows[i].copied, rows[i].stream, rows[i].perftest);
   }
   out << "\n]}\n";
 }
 
 int Run(const Options& options) {
-  Ends checked(true);
-  Ends unchecked(false);
-  const double stream = StreamSpeed(options.repeat);
+  std::printf(
+      "| run | TCP stream GB/s | hand-off | of it | with checksum | of it | ucx_perftest | memcpy | shared "
+      "memory | of "
+      "memcpy |\n|---|---|---|---|---|---|---|---|---|---|\n");
   std::vector<Row> rows;
-  for (const std::uint32_t run : {1U, 2U, 4U, 8U, 16U, 64U}) {
-    rows.push_back({.run_bytes = run * Layout().BlockBytes(),
-                    .checked = HandOffSpeed(checked, run, options.repeat),
-                    .unchecked = HandOffSpeed(unchecked, run, options.repeat),
-                    .copied = CopySpeed(checked, run, options.repeat)});
+  for (const std::size_t kib : {4U, 16U, 64U, 256U, 1024U, 4096U}) {
+    rows.push_back(Measure(std::size_t{kib} << 10, options.repeat, options.tool));
+    Print(rows.back());
   }
-  const Latency latency = MeasureLatency(checked, stream, options.repeat);
-  Print(rows, stream, latency);
-  if (!options.json.empty()) WriteJson(options.json, rows, stream, latency);
+  const Prompt prompt(kBlockBytesMax);
+  Ends ends(prompt, true, "tcp,self");
+  const Latency latency = MeasureLatency(ends, rows.back().stream, options.repeat);
+  std::printf(
+      "\none block of 4 layers (256 KiB), computed to acknowledged: p50 %.3f ms, of which %.3f ms are not "
+      "wire\n",
+      latency.checked_ms, latency.checked_ms - latency.stream_ms);
+  if (!options.json.empty()) WriteJson(options.json, rows, latency);
   return 0;
 }
 
@@ -221,9 +268,11 @@ int Run(const Options& options) {
 int main(int argc, char** argv) {
   baton::perf::Options options;
   CLI::App app(
-      "Measures the KV hand-off over UCX on the loopback interface, beside memcpy and a plain TCP stream.");
+      "Measures the KV hand-off over UCX, TCP and shared memory, beside memcpy, a plain TCP stream and "
+      "ucx_perftest.");
   app.add_option("--repeat", options.repeat, "Repetitions of each measurement; medians are printed")
       ->check(CLI::Range(1, 1000));
+  app.add_flag("!--no-perftest", options.tool, "Without UCX's own tool");
   app.add_option("--json", options.json, "Also write the figures to this file");
   CLI11_PARSE(app, argc, argv);
   return baton::perf::Run(options);
