@@ -3,6 +3,7 @@
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "kvtransfer/handoff_with.h"
+#include "kvtransfer/path_report.h"
 #include "kvtransfer/peer.pb.h"
 #include "kvtransfer/peer_links.h"
 #include "kvtransfer/peer_messages.h"
@@ -73,11 +74,13 @@ class HandoffImpl final : public Handoff,
         host_(loop, links_),
         receive_(host_, options, arena, incarnation, *transport_, probe_),
         send_(host_, options, arena, incarnation, *transport_, probe_),
+        options_(options),
         arena_(arena) {}
 
   absl::Status Start() {
     BATON_RETURN_IF_ERROR(transport_->Start(arena_, *this));
     BATON_RETURN_IF_ERROR(links_.Listen());
+    LogPath(ReadPathFacts(options_, transport_->Name(), arena_), arena_.layout.block_tokens);
     ScheduleTick();
     return absl::OkStatus();
   }
@@ -190,6 +193,7 @@ class HandoffImpl final : public Handoff,
   LoopHost host_;
   ReceiveSide receive_;
   SendSide send_;
+  const HandoffOptions options_;
   const ArenaView arena_;
   net::Timer tick_;
   bool silent_ = false;
