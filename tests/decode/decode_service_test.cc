@@ -524,6 +524,8 @@ TEST_CASE("a worker whose answers made room offers no blocks until they are back
     rig.OnLoop([&] { blocks = rig.service->Load().blocks_available; });
     return blocks;
   };
+  std::vector<std::int64_t> seen;
+  rig.on_preempted = [&] { seen.push_back(rig.service->Load().blocks_available.value()); };
   rig.Shut();
   CHECK(available() == 11);
   rig.Order(Order(Key(1), 30, 90));
@@ -537,6 +539,7 @@ TEST_CASE("a worker whose answers made room offers no blocks until they are back
   CHECK(rig.Released(Key(2)).outcome() == "done");
   CHECK(rig.Tokens(Key(2)).size() == 90);
   CHECK(available() == 11);
+  rig.OnLoop([&] { CHECK(std::ranges::count(seen, 0) == std::ssize(seen)); });
 }
 
 }  // namespace

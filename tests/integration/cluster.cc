@@ -158,8 +158,8 @@ std::string Cluster::WorkerYaml(const Daemon& worker, const WorkerSettings& sett
       worker.About().name, settings_.model, kModelName, router_->About().address, router_->Port("control"),
       host, host, host, worker.PortsFile());
   yaml += fmt::format("cluster_key_file: {}\n", folder_.Path() + "/key");
-  yaml += fmt::format("compute: {{class: {}, threads: 1}}\nkv: {{memory: {}}}\n", settings.compute,
-                      settings.kv_memory);
+  yaml += fmt::format("compute: {{class: {}, threads: 1}}\nkv: {{memory: {}{}{}}}\n", settings.compute,
+                      settings.kv_memory, settings.kv_more.empty() ? "" : ", ", settings.kv_more);
   yaml += fmt::format("batch: {{tokens: {}, sequences: {}, prefill_chunk: {}}}\n", settings.batch_tokens,
                       settings.batch_sequences, settings.prefill_chunk);
   yaml += fmt::format("transfer: {{transport: ucx, net_device: {}, tls: \"tcp,self\"}}\n", device);

@@ -23,6 +23,7 @@ struct WorkerSettings {
   std::int64_t batch_sequences = 64;
   std::int64_t prefill_chunk = 256;
   std::string kv_memory = "64MiB";
+  std::string kv_more = "";  // further fields of `kv`, such as "swap: 1MiB, growth: 2"
 };
 
 struct ClusterSettings {

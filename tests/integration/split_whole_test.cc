@@ -89,6 +89,43 @@ TEST_CASE("in class bf16, 140 requests through three processes get the text that
   CHECK(metrics.Sum("baton_decode_batch_size_sum") / steps > 1.5);
 }
 
+TEST_CASE("with memory for a few answers only, those that make room get the same text, by either way") {
+  const RandomModel model;
+  for (const std::string kind : {"swap", "recompute"}) {
+    CAPTURE(kind);
+    // 36 blocks; the longest request needs 25, and 24 are asked at once.
+    Cluster cluster({.model = model.Path(),
+                     .decode = {.compute = "f32", .kv_memory = "1152KiB", .kv_more = "preemption: " + kind}});
+
+    RequireSplitIsWhole(cluster, model.Path(),
+                        {.compute = kernels::ComputeClass::kF32,
+                         .requests = 48,
+                         .prompt_tokens_max = 120,
+                         .answer_tokens_max = 128,
+                         .seed = 104});
+
+    const perf::MetricsText metrics = cluster.Decode().Metrics();
+    CHECK(metrics.Sum("baton_preemptions_total", {{"kind", kind}}) > 0);
+    CHECK(metrics.Sum("baton_preemptions_total") == metrics.Sum("baton_preemptions_total", {{"kind", kind}}));
+    CHECK((metrics.Sum("baton_kv_swapped_bytes_total", {{"direction", "out"}}) > 0) == (kind == "swap"));
+    CHECK(metrics.Sum("baton_preempted_sequences") == 0);
+  }
+}
+
+TEST_CASE("a request that no worker's memory could ever hold is refused before the answer begins") {
+  const RandomModel model;
+  Cluster cluster({.model = model.Path(), .decode = {.compute = "f32", .kv_memory = "1152KiB"}});
+  RandomStream random(1);
+
+  const perf::Answer answer = cluster.Ask(
+      {.server = {}, .body = CompletionBody(RandomRequest(random, 400, 200, 2048), true), .stream = true});
+
+  INFO(answer.Describe());
+  CHECK(answer.status >= 400);
+  CHECK(answer.status < 500);
+  cluster.RequireIdle();
+}
+
 TEST_CASE("in two network namespaces the text is the same too") {
   auto network = NetworkPair::Create();
   if (!network.ok()) {
