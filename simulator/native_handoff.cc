@@ -82,6 +82,7 @@ void World::Join(std::uint32_t request) {
   FreeSequence(from, *sent);
   from.sending.erase(sent);
   r.hop = Hop::kArrived;
+  AnswerCounted(request);
   result_.requests[request].transfer_s = now_s_ - r.prompt_end_s;
   placer_.Release(r.prompt_machine, r.prompt_bytes);
   placer_.AnswerArrived(r.token_machine);

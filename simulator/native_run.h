@@ -7,6 +7,7 @@
 
 #include "common/hardware/perf_model.h"
 #include "engine/schedule/batch_planner.h"
+#include "router/policy/cost.h"
 #include "simulator/event_heap.h"
 #include "simulator/native_state.h"
 #include "simulator/native_world.h"
@@ -27,7 +28,7 @@ inline std::size_t At(MachineIndex machine) {
 }
 
 /// The run itself. Its parts are in native_world.cc (requests), native_steps.cc (memory and steps) and
-/// native_handoff.cc (hand-off, moves, failures).
+/// native_handoff.cc (hand-off, moves, failures); native_cost.cc asks the cost policy.
 class World {
  public:
   World(const NativeSetup& setup, const Workload& workload, router::Placer& placer,
@@ -39,6 +40,12 @@ class World {
   void Arrive(std::uint32_t request);
   void Place(std::uint32_t request);
   void Unplace(std::uint32_t request);
+  router::MachinePair ChooseByCost(std::uint32_t request);
+  [[nodiscard]] router::PrefillCandidate PrefillChoice(std::size_t machine, std::int64_t prompt) const;
+  [[nodiscard]] router::DecodeCandidate DecodeChoice(std::size_t machine, std::int64_t prompt,
+                                                     double ahead_s) const;
+  void PromptCounted(std::uint32_t request);
+  void AnswerCounted(std::uint32_t request);
   void Restart(std::uint32_t request);
   void End(std::uint32_t request, RequestEnd end);
 

@@ -28,6 +28,9 @@ struct Request {
   MachineIndex token_machine = router::kNoMachine;
   std::int64_t prompt_bytes = 0;  // reserved with the placer
   std::int64_t answer_bytes = 0;
+  std::int64_t placed_tokens = 0;  // of the prompt, as it was placed
+  bool queued = false;             // its prompt counts on its machine
+  bool coming = false;             // its answer counts on its machine before it is there
   bool active = false;
   bool prompt_done = false;
   Hop hop = Hop::kNone;
@@ -115,6 +118,9 @@ struct Machine {
   PrefixStore prefixes;
   std::int64_t blocks = 0;
   std::int64_t free_blocks = 0;
+  std::int64_t queued_tokens = 0;  // of prompts that are placed here and not whole
+  std::int64_t coming = 0;         // answers that are placed here and not here yet
+  std::int64_t coming_tokens = 0;
   bool up = true;
   bool draining = false;
 

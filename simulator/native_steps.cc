@@ -348,6 +348,8 @@ void World::PromptWhole(std::size_t machine, Sequence& s) {
     }
   }
   if (r.prompt_done) return;
+  PromptCounted(s.request);
+  if (!Split(r)) AnswerCounted(s.request);
   r.prompt_done = true;
   r.prompt_end_s = now_s_;
   placer_.PromptDone(static_cast<MachineIndex>(machine), r.prompt);

@@ -115,17 +115,24 @@ void World::Place(std::uint32_t request) {
   const auto expected = std::max<std::int64_t>(1, std::llround(mean_output_) - r.made);
   r.prompt_bytes = std::llround(KvBytes(r.prompt + 1));
   r.answer_bytes = std::llround(KvBytes(expected));
-  const router::MachinePair pair = placer_.Place({.id = request,
-                                                  .prompt_tokens = r.prompt,
-                                                  .prompt_bytes = r.prompt_bytes,
-                                                  .answer_bytes = r.answer_bytes},
-                                                 now_s_);
+  const bool by_cost = options_.policy == "cost";
+  const router::MachinePair pair = by_cost ? ChooseByCost(request)
+                                           : placer_.Place({.id = request,
+                                                            .prompt_tokens = r.prompt,
+                                                            .prompt_bytes = r.prompt_bytes,
+                                                            .answer_bytes = r.answer_bytes},
+                                                           now_s_);
   if (pair.prompt == router::kNoMachine) {
     End(request, outcome.restarts > 0 ? RequestEnd::kFailed : RequestEnd::kRefused);
     return;
   }
   r.prompt_machine = outcome.prefill_machine = pair.prompt;
   r.token_machine = outcome.decode_machine = pair.token;
+  r.placed_tokens = r.prompt;
+  r.queued = r.coming = true;
+  machines_[At(pair.prompt)].queued_tokens += r.placed_tokens;
+  machines_[At(pair.token)].coming += 1;
+  machines_[At(pair.token)].coming_tokens += r.placed_tokens;
   const bool fits = Blocks(r.prompt + 1) <= machines_[At(pair.prompt)].blocks &&
                     Blocks(r.prompt + r.left) <= machines_[At(pair.token)].blocks;
   if (!fits) {
@@ -137,9 +144,28 @@ void World::Place(std::uint32_t request) {
   Wake(At(pair.prompt));
 }
 
+/// The prompt is no more in its machine's queue.
+void World::PromptCounted(std::uint32_t request) {
+  Request& r = requests_[request];
+  if (!r.queued) return;
+  r.queued = false;
+  machines_[At(r.prompt_machine)].queued_tokens -= r.placed_tokens;
+}
+
+/// The answer runs, or never will.
+void World::AnswerCounted(std::uint32_t request) {
+  Request& r = requests_[request];
+  if (!r.coming) return;
+  r.coming = false;
+  machines_[At(r.token_machine)].coming -= 1;
+  machines_[At(r.token_machine)].coming_tokens -= r.placed_tokens;
+}
+
 /// Takes back what the placer counts of the request.
 void World::Unplace(std::uint32_t request) {
   Request& r = requests_[request];
+  PromptCounted(request);
+  AnswerCounted(request);
   if (!r.prompt_done) placer_.PromptDone(r.prompt_machine, r.prompt);
   if (Split(r) && r.hop != Hop::kArrived) placer_.Release(r.prompt_machine, r.prompt_bytes);
   placer_.AnswerDone(r.token_machine);

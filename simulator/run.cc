@@ -170,6 +170,7 @@ absl::StatusOr<NativeSetup> NativeSetupOf(const hardware::Catalogue& catalogue,
     machine.machine = *pool.machine;
     machine.machine.devices = pool.tensor_parallel;
     machine.machine.base_w *= share;
+    machine.machine.dollars_per_hour *= share;
     machine.gpu_cap_w = pool.spec->gpu_cap_w > 0 ? pool.spec->gpu_cap_w : pool.machine->gpu_cap_w;
     if (machine.nic_bandwidth <= 0) {
       return Error(kInvalidArgument, "pool of {}: device {} has no network bandwidth", pool.spec->machine,
@@ -205,7 +206,10 @@ absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetS
   const router::PoolOptions pool_options{.back = options.mode == Mode::kSplitwise
                                                      ? router::PoolOptions::Return::kIdle
                                                      : router::PoolOptions::Return::kNoOppositeWork};
-  const auto placer = router::MakePlacer(options.policy, options.seed, pool_options);
+  // The cost policy is asked by the native world itself: what it weighs are predictions, not queues.
+  const bool by_cost = options.mode == Mode::kNative && options.policy == "cost";
+  const auto placer =
+      router::MakePlacer(by_cost ? "split-round-robin" : options.policy, options.seed, pool_options);
   if (placer == nullptr) {
     return Error(kInvalidArgument, "policy {}: not known (docs/POLICY.md has the names)", options.policy);
   }

@@ -38,6 +38,10 @@ struct NativeSettings {
   double memory_share = 0.9;            // of the devices' memory, for weights and KV
   std::int64_t layerwise_tokens = 512;  // shorter prompts are sent when they are whole (Splitwise, 4.3)
   bool prefix_sharing = true;
+  // Of policy "cost": objectives of one request, and whether one that will miss them is refused at arrival.
+  double ttft_limit_s = 0;  // 0: none
+  double tbt_limit_s = 0;
+  bool reject_early = false;
   double migrate_every_s = 1;  // 0: answers never move
 };
 

@@ -204,6 +204,32 @@ TEST_CASE("a machine that drains sends its answers away") {
   CHECK(result.machines[1].output_tokens < 200);
 }
 
+TEST_CASE("the cost policy fills the cheap machine, and refuses at once what would be late") {
+  NativeSetup setup = Setup({PlainMachine(MachineRole::kPrompt), PlainMachine(MachineRole::kPrompt),
+                             PlainMachine(MachineRole::kToken), PlainMachine(MachineRole::kToken)});
+  for (NativeMachine& machine : setup.machines) machine.machine.dollars_per_hour = 10;
+  setup.machines[0].machine.dollars_per_hour = 50;
+  setup.machines[2].machine.dollars_per_hour = 50;
+  RunOptions options;
+  options.policy = "cost";
+  Workload workload = Load({{0, 0.0, 1000, 5}, {1, 3.0, 1000, 5}, {2, 3.01, 1000, 5}, {3, 3.02, 1000, 5}});
+  const auto placer = router::MakePlacer("split-round-robin", 0, {});
+
+  const RunResult cheap = RunNative(setup, workload, *placer, options);
+
+  CheckAllServed(workload, cheap);
+  CHECK(cheap.requests[0].prefill_machine == 1);
+  CHECK(cheap.requests[0].decode_machine == 3);
+
+  options.native.ttft_limit_s = 1.5;
+  options.native.reject_early = true;
+  const auto again = router::MakePlacer("split-round-robin", 0, {});
+  const RunResult strict = RunNative(setup, workload, *again, options);
+  CHECK(strict.requests[1].prefill_machine == 1);
+  CHECK(strict.requests[2].prefill_machine == 0);
+  CHECK(strict.requests[3].end == RequestEnd::kRefused);
+}
+
 TEST_CASE("energy is that of the steps and of the idle time between") {
   const Workload workload = Load({{0, 0.0, 1000, 2}, {1, 10.0, 1000, 2}});
   const RunResult result = RunIt(Setup({PlainMachine(MachineRole::kWhole)}), workload);
