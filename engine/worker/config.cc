@@ -32,6 +32,14 @@ void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
                 : name == "int8" ? kernels::ComputeClass::kInt8
                                  : kernels::ComputeClass::kBF16;
   compute.Integer("threads", out.threads, 0, 1024);
+  std::vector<std::string> cores;
+  compute.StringList("cores", cores);
+  for (const std::string& some : cores) {
+    const auto parsed = kernels::ParseCoreList(some);
+    if (!parsed.ok()) return compute.Problem("cores", Message(parsed.status()));
+    out.cores.insert(out.cores.end(), parsed->begin(), parsed->end());
+  }
+  compute.Integer("numa_node", out.numa_node, -1, 1023);
   compute.Choice("instruction_set", out.instruction_set,
                  {"auto", "avx512bf16", "avx512", "avx2", "portable"});
 }

@@ -74,6 +74,24 @@ TEST_CASE("each compute class has its name in the file") {
   }
 }
 
+TEST_CASE("cores are numbers and ranges, and a list that is none is named with its line") {
+  const test::TemporaryFolder folder;
+  const std::string start = "name: p\nmodel: m\nrouter: \"127.0.0.1:1\"\n";
+
+  const auto config =
+      ReadWorkerConfig(Write(folder, start + "compute: {cores: [0-2, 8, \"10,12\"], numa_node: 1}\n"));
+  INFO(config.status());
+  REQUIRE(config.ok());
+  CHECK(config->compute.cores == std::vector<int>{0, 1, 2, 8, 10, 12});
+  CHECK(config->compute.numa_node == 1);
+  CHECK(ReadWorkerConfig(Write(folder, start))->compute.cores.empty());
+
+  const auto refused = ReadWorkerConfig(Write(folder, start + "compute: {cores: [3-1], numa_node: -2}\n"));
+  REQUIRE_FALSE(refused.ok());
+  for (const char* expected : {":4:", "cores", "'3-1'"})
+    CHECK(Message(refused.status()).find(expected) != std::string::npos);
+}
+
 TEST_CASE("the prefix cache can be turned off") {
   const test::TemporaryFolder folder;
 
