@@ -58,6 +58,12 @@ void AddTrace(CLI::App& app, int& exit_code);
 void AddSimulate(CLI::App& app, int& exit_code);
 void AddCompare(CLI::App& app, int& exit_code);
 void AddRecommend(CLI::App& app, int& exit_code);
+void AddExplain(CLI::App& app, int& exit_code);
+/// And merge.
+void AddSweep(CLI::App& app, int& exit_code);
+void AddPaper(CLI::App& app, int& exit_code);
+void AddCalibrate(CLI::App& app, int& exit_code);
+void AddExport(CLI::App& app, int& exit_code);
 void AddAll(CLI::App& app, int& exit_code);
 
 }  // namespace baton::simulator::cli

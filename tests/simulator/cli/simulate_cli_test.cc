@@ -1,0 +1,188 @@
+#include <csignal>
+#include <filesystem>
+#include <optional>
+
+#include <catch2/catch.hpp>
+
+#include "common/json/value.h"
+#include "tests/simulator/cli/baton_sim.h"
+#include "tests/support/shared_data.h"
+#include "tests/support/temporary_folder.h"
+
+namespace baton::test {
+namespace {
+
+/// Arguments of a small load in the mode that needs least.
+std::vector<std::string> Small(std::vector<std::string> arguments) {
+  for (const char* each :
+       {"--mode", "splitwise", "--model", "bloom-176b", "--rate", "4", "--duration", "20"}) {
+    arguments.emplace_back(each);
+  }
+  return arguments;
+}
+
+TEST_CASE("a simulation says which objectives are met, and the same for the same seed") {
+  const auto arguments =
+      Small({"simulate", "--fleet", "prefill=2xdgx-h100,decode=1xdgx-h100", "--seed", "3"});
+
+  const RunResult first = BatonSim(arguments);
+  const RunResult second = BatonSim(arguments);
+
+  CHECK(first.exit == 0);
+  CHECK(Contains(first.output, "ttft_p99"));
+  CHECK(Contains(first.output, "tbt_p50_ms"));
+  CHECK(first.output == second.output);
+}
+
+TEST_CASE("results do not depend on the number of threads") {
+  const auto arguments = Small({"compare", "a=mixed=2xdgx-h100", "b=mixed=4xdgx-a100", "--seeds", "1,2,3"});
+  auto one = arguments;
+  one.insert(one.end(), {"--jobs", "1"});
+  auto three = arguments;
+  three.insert(three.end(), {"--jobs", "3"});
+
+  const RunResult first = BatonSim(one);
+
+  CHECK(first.exit == 0);
+  CHECK(Contains(first.output, "change"));
+  CHECK(Contains(first.output, "±"));
+  CHECK(first.output == BatonSim(three).output);
+}
+
+TEST_CASE("--check turns a missed objective into exit code 3") {
+  const RunResult missed =
+      BatonSim(Small({"simulate", "--fleet", "mixed=1xdgx-a100", "--slo", "ttft_p50=1ms", "--check"}));
+
+  CHECK(missed.exit == 3);
+  CHECK(Contains(missed.output, "MISSED"));
+  CHECK(BatonSim(Small({"simulate", "--fleet", "mixed=1xdgx-a100", "--slo", "ttft_p50=1ms"})).exit == 0);
+}
+
+TEST_CASE("output is JSON on demand, and files are written beside it") {
+  const TemporaryFolder folder;
+  auto arguments = Small({"simulate", "--fleet", "prefill=1xdgx-h100,decode=1xdgx-h100", "--output", "json"});
+  for (const auto& [option, file] :
+       {std::pair{"--requests-out", "r.csv"}, {"--html", "r.html"}, {"--perfetto", "r.json"}}) {
+    arguments.insert(arguments.end(), {option, folder.Path() + "/" + file});
+  }
+
+  const RunResult result = BatonSim(arguments);
+
+  CHECK(result.exit == 0);
+  CHECK(json::Parse(result.output).ok());
+  CHECK(ReadFile(folder.Path() + "/r.csv").starts_with("request_ids,response_times,"));
+  CHECK(Contains(ReadFile(folder.Path() + "/r.html"), "</svg>"));
+  CHECK(json::Parse(ReadFile(folder.Path() + "/r.json"), {.bytes = 64U << 20}).ok());
+}
+
+TEST_CASE("what cannot be simulated is named, with exit code 2") {
+  const auto problem = [](const std::vector<std::string>& arguments) {
+    const RunResult result = BatonSim(arguments);
+    CHECK(result.exit == 2);
+    return result.output;
+  };
+
+  CHECK(Contains(problem(Small({"simulate", "--fleet", "mixed=1xno-such"})), "no-such"));
+  CHECK(Contains(problem(Small({"simulate", "--fleet", "mixed=x"})), "no whole number of machines"));
+  CHECK(Contains(problem({"simulate", "--fleet", "mixed=1xdgx-h100", "--model", "gpt-9", "--rate", "1"}),
+                 "gpt-9"));
+  CHECK(Contains(problem({"simulate", "--fleet", "mixed=1xdgx-h100"}), "--rate is needed"));
+  CHECK(Contains(problem(Small({"simulate", "--fleet", "mixed=1xdgx-h100", "--slo", "ttft=3"})),
+                 "slo: 'ttft=3'"));
+  CHECK(Contains(problem(Small({"simulate", "--fleet", "f.yaml"})), "f.yaml"));
+}
+
+TEST_CASE("a fleet may be a file, whose mistakes are named by line") {
+  const TemporaryFolder folder;
+  WriteFile(folder.Path() + "/good.yaml",
+            "pools:\n  - role: mixed\n    machine: dgx-h100\n    machines: 2\n");
+  WriteFile(folder.Path() + "/bad.yaml", "pools:\n  - role: both\n    machine: dgx-h100\n    machines: 2\n");
+
+  CHECK(BatonSim(Small({"simulate", "--fleet", folder.Path() + "/good.yaml"})).exit == 0);
+  const RunResult bad = BatonSim(Small({"simulate", "--fleet", folder.Path() + "/bad.yaml"}));
+  CHECK(bad.exit == 2);
+  CHECK(Contains(bad.output, "bad.yaml:2:"));
+}
+
+TEST_CASE("a recommended fleet meets the objectives, and one machine less does not") {
+  const RunResult found =
+      BatonSim(Small({"recommend", "--machines", "dgx-h100,dgx-a100", "--output", "json"}));
+
+  CHECK(found.exit == 0);
+  const auto value = json::Parse(found.output);
+  REQUIRE(value.ok());
+  const std::string fleet = *value->Find("best")->Find("fleet")->AsString();
+  CHECK(BatonSim(Small({"simulate", "--fleet", fleet, "--check"})).exit == 0);
+  for (const json::Value& less : *value->Find("one_less")->AsArray()) {
+    CHECK_FALSE(*less.Find("candidate")->Find("feasible")->AsBool());
+  }
+}
+
+TEST_CASE("that no fleet can meet the objectives is exit code 3") {
+  const RunResult none = BatonSim(Small({"recommend", "--machines", "dgx-a100", "--slo", "ttft_p50=1ms"}));
+
+  CHECK(none.exit == 3);
+  CHECK(Contains(none.output, "No fleet of the allowed machines meets the objectives"));
+}
+
+TEST_CASE("shards of a sweep merge into what one sweep gives") {
+  const TemporaryFolder folder;
+  const auto sweep = [&](const std::string& shard, const std::string& file) {
+    return BatonSim(Small({"sweep", "mixed=1..3xdgx-h100", "--rates", "2..6:2", "--shard", shard, "--out",
+                           folder.Path() + "/" + file}))
+        .exit;
+  };
+  CHECK(sweep("0/1", "all.csv") == 0);
+  CHECK(sweep("0/2", "0.csv") == 0);
+  CHECK(sweep("1/2", "1.csv") == 0);
+
+  const RunResult merged = BatonSim({"merge", folder.Path() + "/1.csv", folder.Path() + "/0.csv"});
+
+  CHECK(merged.exit == 0);
+  CHECK(merged.output == ReadFile(folder.Path() + "/all.csv"));
+  CHECK(Contains(BatonSim({"merge", folder.Path() + "/1.csv"}).output, "points 0 to 0 are missing"));
+}
+
+TEST_CASE("explain shows what binds and what a change would do") {
+  const RunResult result = BatonSim(Small({"explain", "--fleet", "prefill=1xdgx-h100,decode=1xdgx-h100"}));
+
+  CHECK(result.exit == 0);
+  CHECK(Contains(result.output, "what binds:"));
+  CHECK(Contains(result.output, "decode wait"));
+  CHECK(Contains(result.output, "load +20 %"));
+  CHECK(Contains(result.output, "+1 dgx-h100 prefill"));
+}
+
+TEST_CASE("an exported fleet has a file for each worker") {
+  const TemporaryFolder folder;
+  const RunResult result =
+      BatonSim({"export", "--fleet", "prefill=2xdgx-h100,decode=1xdgx-h100@350w", "--out", folder.Path()});
+
+  CHECK(result.exit == 0);
+  CHECK(std::filesystem::exists(folder.Path() + "/router.yaml"));
+  CHECK(Contains(ReadFile(folder.Path() + "/prefill-1.yaml"), "name: prefill-1"));
+  CHECK(Contains(ReadFile(folder.Path() + "/systemd/decode-0/baton-decode.service.d/10-fleet.conf"),
+                 "--power-limit=350"));
+  CHECK(BatonSim({"export", "--fleet", "mixed=2xdgx-h100", "--out", folder.Path()}).exit == 2);
+}
+
+TEST_CASE("an interrupt prints what is known and exits with 130") {
+  const TemporaryFolder folder;
+  const std::string log = folder.Path() + "/log";
+  Process process({std::string(BATON_PROGRAMS) + "/baton-sim", "sweep", "mixed=40..4000xdgx-h100", "--mode",
+                   "splitwise", "--model", "bloom-176b", "--rate", "60", "--jobs", "1"},
+                  log);
+  // The handler is there once the program reads its options; SIGINT is sent until it has been seen.
+  std::optional<int> exit;
+  for (int i = 0; i < 200 && !exit; ++i) {
+    exit = process.WaitExit(std::chrono::milliseconds(300));
+    if (!exit && i == 1) process.Signal(SIGINT);
+  }
+
+  REQUIRE(exit);
+  CHECK(*exit == 130);
+  CHECK(Contains(process.Log(), "point,fleet,rate"));
+}
+
+}  // namespace
+}  // namespace baton::test
