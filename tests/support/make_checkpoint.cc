@@ -222,16 +222,31 @@ absl::Status WriteWeights(const CheckpointSpec& spec, const std::string& directo
                    json::Serialize(json::Object{{"weight_map", map}}));
 }
 
+/// The settings without the limit that the tokenizer's own model has: a longer context is what a shape may
+/// ask for.
+absl::Status CopyTokenizerSettings(const std::string& from, const std::string& to) {
+  std::ifstream in(from, std::ios::binary);
+  if (!in) return Error(kUnavailable, "{}: cannot be read", from);
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  BATON_ASSIGN_OR_RETURN(const json::Value settings, json::Parse(text));
+  const json::Object* fields = settings.AsObject();
+  if (fields == nullptr) return Error(kInvalidArgument, "{}: is no JSON object", from);
+  json::Object kept;
+  for (const auto& [name, value] : *fields) {
+    if (name != "model_max_length") kept.emplace_back(name, value);
+  }
+  return WriteText(to, json::Serialize(kept));
+}
+
 absl::Status CopyTokenizer(const CheckpointSpec& spec, const std::string& directory) {
   if (spec.tokenizer_directory.empty()) return absl::OkStatus();
-  for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) {
-    const std::string from = spec.tokenizer_directory + "/" + file;
-    std::error_code error;
-    std::filesystem::copy_file(from, directory + "/" + file,
-                               std::filesystem::copy_options::overwrite_existing, error);
-    if (error) return Error(kUnavailable, "{}: cannot be copied: {}", from, error.message());
-  }
-  return absl::OkStatus();
+  const std::string from = spec.tokenizer_directory + "/tokenizer.json";
+  std::error_code error;
+  std::filesystem::copy_file(from, directory + "/tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing, error);
+  if (error) return Error(kUnavailable, "{}: cannot be copied: {}", from, error.message());
+  return CopyTokenizerSettings(spec.tokenizer_directory + "/tokenizer_config.json",
+                               directory + "/tokenizer_config.json");
 }
 
 }  // namespace
