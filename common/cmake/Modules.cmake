@@ -71,6 +71,14 @@ function(daemon_main name)
     target_link_libraries(${name} PRIVATE ${dependency_target})
   endforeach()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  # A main of many sources has a folder of its own: its includes are checked as a module's are.
+  file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  get_property(modules GLOBAL PROPERTY BATON_MODULES)
+  if(NOT folder IN_LIST modules)
+    set_property(GLOBAL PROPERTY BATON_LAYER_${folder} 5)
+    set_property(GLOBAL APPEND PROPERTY BATON_MODULES ${folder})
+    set_property(GLOBAL PROPERTY BATON_DEPS_${folder} ${arg_DEPS})
+  endif()
 endfunction()
 
 # test_of(MODULE SOURCES ... [DEPS other modules] [SERIAL] [TIMEOUT seconds] [LABEL name]): a Catch2 program; each case is

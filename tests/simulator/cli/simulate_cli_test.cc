@@ -49,7 +49,7 @@ TEST_CASE("results do not depend on the number of threads") {
   CHECK(first.output == BatonSim(three).output);
 }
 
-TEST_CASE("--check turns a missed objective into exit code 3") {
+TEST_CASE("a missed objective is exit code 3 with --check") {
   const RunResult missed =
       BatonSim(Small({"simulate", "--fleet", "mixed=1xdgx-a100", "--slo", "ttft_p50=1ms", "--check"}));
 
