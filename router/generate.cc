@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "common/base/error.h"
 #include "common/text/prefix_hash.h"
 
@@ -99,7 +101,8 @@ std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelIn
     tokens = model.tokenizer->Encode(std::get<std::string>(request.prompts.at(prompt)));
   }
   const std::string_view param = request.endpoint == Endpoint::kChat ? "messages" : "prompt";
-  if (!tokens.ok()) return InvalidValue(param, "the text cannot be tokenized");
+  if (!tokens.ok())
+    return InvalidValue(param, fmt::format("the text cannot be tokenized: {}", Message(tokens.status())));
   if (tokens->empty()) return InvalidValue(param, "the prompt has no tokens");
   out = *std::move(tokens);
   return std::nullopt;

@@ -36,7 +36,10 @@ void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
   compute.StringList("cores", cores);
   for (const std::string& some : cores) {
     const auto parsed = kernels::ParseCoreList(some);
-    if (!parsed.ok()) return compute.Problem("cores", Message(parsed.status()));
+    if (!parsed.ok()) {
+      compute.Problem("cores", Message(parsed.status()));
+      continue;
+    }
     out.cores.insert(out.cores.end(), parsed->begin(), parsed->end());
   }
   compute.Integer("numa_node", out.numa_node, -1, 1023);

@@ -47,6 +47,16 @@ class RuledQueue {
   void AddRequests(MachineIndex machine, std::int64_t requests) {
     if (rule_ == QueueRule::kFewestRequests) Change(machine, requests);
   }
+  /// The last token and the request itself.
+  void EndAnswer(MachineIndex machine) {
+    AddTokens(machine, -1);
+    AddRequests(machine, -1);
+  }
+  void MoveAnswer(MachineIndex from, MachineIndex to) {
+    EndAnswer(from);
+    AddTokens(to, 1);
+    AddRequests(to, 1);
+  }
 
  private:
   bool Ordered() const { return rule_ == QueueRule::kFewestRequests || rule_ == QueueRule::kFewestTokens; }
@@ -89,16 +99,8 @@ class WholePlacer final : public Placer {
     queue_.AddTokens(machine, -prompt_tokens);
   }
   void AnswerArrived(MachineIndex) override {}
-  void AnswerDone(MachineIndex machine) override {
-    queue_.AddTokens(machine, -1);
-    queue_.AddRequests(machine, -1);
-  }
-  void AnswerMoved(MachineIndex from, MachineIndex to, std::int64_t) override {
-    queue_.AddTokens(from, -1);
-    queue_.AddRequests(from, -1);
-    queue_.AddTokens(to, 1);
-    queue_.AddRequests(to, 1);
-  }
+  void AnswerDone(MachineIndex machine) override { queue_.EndAnswer(machine); }
+  void AnswerMoved(MachineIndex from, MachineIndex to, std::int64_t) override { queue_.MoveAnswer(from, to); }
   void Release(MachineIndex, std::int64_t) override {}
   void SetWaiting(MachineIndex, bool) override {}
   void Idle(MachineIndex) override {}
@@ -136,15 +138,9 @@ class SplitPlacer final : public Placer {
     prompts_.AddRequests(machine, -1);
   }
   void AnswerArrived(MachineIndex machine) override { tokens_.AddRequests(machine, 1); }
-  void AnswerDone(MachineIndex machine) override {
-    tokens_.AddTokens(machine, -1);
-    tokens_.AddRequests(machine, -1);
-  }
+  void AnswerDone(MachineIndex machine) override { tokens_.EndAnswer(machine); }
   void AnswerMoved(MachineIndex from, MachineIndex to, std::int64_t) override {
-    tokens_.AddTokens(from, -1);
-    tokens_.AddRequests(from, -1);
-    tokens_.AddTokens(to, 1);
-    tokens_.AddRequests(to, 1);
+    tokens_.MoveAnswer(from, to);
   }
   void Release(MachineIndex, std::int64_t) override {}
   void SetWaiting(MachineIndex, bool) override {}

@@ -165,14 +165,21 @@ TEST_CASE("a calibration is written as a catalogue file and predicts the same wh
   }
 }
 
-TEST_CASE("held out, the paper's measurements are predicted within 8 % for prompts and 3 % for tokens") {
+/// Nothing, and a warning, where they are not here.
+std::optional<std::vector<BenchmarkRow>> PaperMeasurements() {
   const std::optional<std::string> path = test::SharedData("splitwise-sim/perf_model.csv");
   if (!path) {
     WARN("skipped: the paper's measurements are not here (../shared/data/splitwise-sim/perf_model.csv)");
-    return;
+    return std::nullopt;
   }
-  const auto rows = ReadBenchmarkCsv(*path);
+  auto rows = ReadBenchmarkCsv(*path);
   REQUIRE(rows.ok());
+  return *std::move(rows);
+}
+
+TEST_CASE("held out, the paper's measurements are predicted within 8 % for prompts and 3 % for tokens") {
+  const auto rows = PaperMeasurements();
+  if (!rows) return;
 
   const auto report = Calibrate(*rows, Catalogue::BuiltIn());
 
@@ -198,13 +205,8 @@ TEST_CASE("held out, the paper's measurements are predicted within 8 % for promp
 }
 
 TEST_CASE("the built-in calibration is what the paper's measurements give") {
-  const std::optional<std::string> path = test::SharedData("splitwise-sim/perf_model.csv");
-  if (!path) {
-    WARN("skipped: the paper's measurements are not here (../shared/data/splitwise-sim/perf_model.csv)");
-    return;
-  }
-  const auto rows = ReadBenchmarkCsv(*path);
-  REQUIRE(rows.ok());
+  const auto rows = PaperMeasurements();
+  if (!rows) return;
   const auto report = Calibrate(*rows, Catalogue::BuiltIn());
   REQUIRE(report.ok());
 

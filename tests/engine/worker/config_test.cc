@@ -88,8 +88,9 @@ TEST_CASE("cores are numbers and ranges, and a list that is none is named with i
 
   const auto refused = ReadWorkerConfig(Write(folder, start + "compute: {cores: [3-1], numa_node: -2}\n"));
   REQUIRE_FALSE(refused.ok());
-  for (const char* expected : {":4:", "cores", "'3-1'"})
+  for (const char* expected : {":4:", "cores", "'3-1'", "numa_node"})
     CHECK(Message(refused.status()).find(expected) != std::string::npos);
+  CHECK(Message(refused.status()).find("unknown") == std::string::npos);  // the rest is read all the same
 }
 
 TEST_CASE("the prefix cache can be turned off") {
