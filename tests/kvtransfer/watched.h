@@ -13,11 +13,9 @@ class Watched {
  public:
   template <typename F>
   void Update(F change) {
-    {
-      const std::scoped_lock lock(mutex_);
-      change(value_);
-    }
-    changed_.notify_all();
+    const std::scoped_lock lock(mutex_);
+    change(value_);
+    changed_.notify_all();  // under the lock: who waits may destroy this as soon as it sees the value
   }
   /// True once `condition` of the value holds; false where it does not within the patience.
   template <typename F>
