@@ -103,6 +103,10 @@ class HandoffImpl final : public Handoff,
   void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) override {
     send_.LayerReady(key, layer, first_position, tokens);
   }
+  void PositionsReady(RequestKey key, std::int64_t first_position, std::int64_t tokens,
+                      const std::vector<BlockIndex>& more_blocks) override {
+    send_.PositionsReady(key, first_position, tokens, more_blocks);
+  }
   void Commit(RequestKey key, const CommitInfo& info) override { send_.Commit(key, info); }
   void AbortSend(RequestKey key) override { send_.Abort(key); }
   std::size_t LiveTransfers() const override { return receive_.Live() + send_.Live(); }
@@ -218,6 +222,10 @@ class OwnedHandoff final : public Handoff {
   void ProducerStarted(RequestKey key) override { impl_->ProducerStarted(key); }
   void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) override {
     impl_->LayerReady(key, layer, first_position, tokens);
+  }
+  void PositionsReady(RequestKey key, std::int64_t first_position, std::int64_t tokens,
+                      const std::vector<BlockIndex>& more_blocks) override {
+    impl_->PositionsReady(key, first_position, tokens, more_blocks);
   }
   void Commit(RequestKey key, const CommitInfo& info) override { impl_->Commit(key, info); }
   void AbortSend(RequestKey key) override { impl_->AbortSend(key); }

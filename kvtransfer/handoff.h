@@ -86,10 +86,13 @@ enum class TransferEnd { kAcked, kFailed, kAborted, kExpired };
 /// What travels in COMMIT beside the KV.
 struct CommitInfo {
   TokenId first_token = 0;
-  std::int64_t prompt_tokens = 0;
+  std::int64_t prompt_tokens = 0;  // positions whose KV has been sent
   std::int64_t cached_tokens = 0;  // of the prompt: not computed, but found on the sender
   /// Of the request's second answer and those after it.
   std::vector<TokenId> more_first_tokens = {};
+  /// Of an answer that moves: its tokens so far. All else that it depends on (chance, penalties, grammar) is
+  /// a function of them.
+  std::vector<TokenId> answer = {};
 };
 
 struct TransferStats {
@@ -115,6 +118,8 @@ struct ReceiverEvents {
 struct SenderEvents {
   /// The receiver's grant has come: data may flow. At most once.
   std::function<void()> on_granted;
+  /// Of a send that grows: what was made ready has gone, and nothing is under way.
+  std::function<void()> on_idle = {};
   /// The transport reads the blocks no more. Last, exactly once.
   std::function<void(TransferEnd, const absl::Status&, const TransferStats&)> on_ended;
 };
@@ -125,6 +130,8 @@ struct ReceiveRequest {
   Incarnation sender_incarnation;
   std::int64_t prompt_tokens = 0;
   std::vector<BlockIndex> blocks;  // of the prompt's positions, in order
+  /// COMMIT may name fewer positions than `prompt_tokens`, but not fewer than these; 0: exactly those.
+  std::int64_t least_tokens = 0;
 };
 
 struct SendRequest {
@@ -133,6 +140,9 @@ struct SendRequest {
   Incarnation receiver_incarnation;
   std::int64_t prompt_tokens = 0;
   std::vector<BlockIndex> blocks;
+  /// An answer that is still written while it is sent: `prompt_tokens` bounds its positions, COMMIT says how
+  /// many it has in the end, and its later blocks follow by `PositionsReady`. Full blocks go at once.
+  bool grows = false;
 };
 
 /// One worker's end of all its hand-offs. Control loop only; the data plane's thread is inside.
@@ -171,6 +181,10 @@ class Handoff {
   virtual void ProducerStarted(RequestKey key) = 0;
   /// A layer's KV of positions [first, first + tokens) is final in the source blocks.
   virtual void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens) = 0;
+  /// The same for every layer at once. `more_blocks` follow the source blocks named so far; only where it
+  /// grows.
+  virtual void PositionsReady(RequestKey key, std::int64_t first_position, std::int64_t tokens,
+                              const std::vector<BlockIndex>& more_blocks) = 0;
   /// Every layer is ready; sends what is left and the COMMIT.
   virtual void Commit(RequestKey key, const CommitInfo& info) = 0;
   /// The same as AbortReceive, for the sending side; on_ended follows.

@@ -75,7 +75,7 @@ MessageCounts CountMessages(const PathFacts& facts, std::int64_t blocks) {
                   table);
     plan.SetTarget(table);
     for (int layer = 0; layer < facts.layers; ++layer) plan.LayerReady(layer, 0, blocks);
-    plan.Finish();
+    plan.Finish(blocks);
     return static_cast<std::uint64_t>(plan.Take().size());
   };
   MessageCounts counts{.best = count(true), .worst = count(false)};

@@ -25,8 +25,8 @@ absl::Status CheckBlocks(const std::vector<BlockIndex>& blocks, std::int64_t pro
   return absl::OkStatus();
 }
 
-std::uint64_t BytesOf(const ReceiveRequest& request, const ArenaView& arena) {
-  return request.blocks.size() * arena.layout.BlockBytes() * static_cast<std::uint64_t>(arena.layout.layers);
+std::uint64_t BytesOf(std::size_t blocks, const ArenaView& arena) {
+  return blocks * arena.layout.BlockBytes() * static_cast<std::uint64_t>(arena.layout.layers);
 }
 
 std::vector<BlockRun> SortedRuns(std::vector<BlockIndex> blocks) {
@@ -65,14 +65,15 @@ absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents 
     return Error(kAborted, "request {}: this attempt was aborted, or a newer one was seen", request.key);
   }
   const TransferId id = host_.NewTransfer();
-  const Grant grant{.key = request.key,
-                    .transfer = id,
-                    .receiver = incarnation_,
-                    .sender = request.sender_incarnation,
-                    .prompt_tokens = request.prompt_tokens,
-                    .blocks = request.blocks,
-                    .lease = options_.lease,
-                    .credit_bytes = CreditOf(request.sender).Open(id, BytesOf(request, arena_))};
+  const Grant grant{
+      .key = request.key,
+      .transfer = id,
+      .receiver = incarnation_,
+      .sender = request.sender_incarnation,
+      .prompt_tokens = request.prompt_tokens,
+      .blocks = request.blocks,
+      .lease = options_.lease,
+      .credit_bytes = CreditOf(request.sender).Open(id, BytesOf(request.blocks.size(), arena_))};
   transport_.OpenWindow({.transfer = id, .receiver = incarnation_, .blocks = SortedRuns(request.blocks)});
   peer::Envelope envelope;
   ToWire(grant, *envelope.mutable_grant());
@@ -129,13 +130,17 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
     probe_.StaleMessage();
     return;
   }
-  const std::uint64_t bytes = BytesOf(transfer->request, arena_);
-  if (commit.prompt_tokens() != transfer->request.prompt_tokens || commit.bytes() != bytes) {
+  const ReceiveRequest& request = transfer->request;
+  const std::int64_t least = request.least_tokens > 0 ? request.least_tokens : request.prompt_tokens;
+  const std::int64_t tokens = std::clamp(commit.prompt_tokens(), least, request.prompt_tokens);
+  const std::int64_t block_tokens = arena_.layout.block_tokens;
+  const auto blocks = static_cast<std::size_t>((tokens + block_tokens - 1) / block_tokens);
+  if (commit.prompt_tokens() != tokens || commit.bytes() != BytesOf(blocks, arena_)) {
     Run(*transfer,
         transfer->machine.Abort(
             host_.Now(), TransferEnd::kFailed,
             Error(kInvalidArgument, "COMMIT of {} prompt tokens and {} bytes, {} and {} were granted",
-                  commit.prompt_tokens(), commit.bytes(), transfer->request.prompt_tokens, bytes),
+                  commit.prompt_tokens(), commit.bytes(), tokens, BytesOf(blocks, arena_)),
             /*tell_peer=*/true));
     return;
   }
@@ -144,8 +149,9 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
                                               .prompt_tokens = commit.prompt_tokens(),
                                               .cached_tokens = commit.cached_tokens(),
                                               .more_first_tokens = {commit.more_first_tokens().begin(),
-                                                                    commit.more_first_tokens().end()}},
-                                             commit.messages()));
+                                                                    commit.more_first_tokens().end()},
+                                              .answer = {commit.answer().begin(), commit.answer().end()}},
+                                             commit.messages(), blocks));
 }
 
 void ReceiveSide::OnAbort(WorkerId from, const peer::Abort& abort) {

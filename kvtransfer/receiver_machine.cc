@@ -11,6 +11,7 @@ using Kind = ReceiverMachine::Action::Kind;
 ReceiverMachine::ReceiverMachine(const Limits& limits, TimePoint now, int layers,
                                  const std::vector<BlockIndex>& target)
     : limits_(limits),
+      target_(target),
       filled_(static_cast<std::size_t>(layers) * target.size()),
       missing_(static_cast<std::int64_t>(filled_.size())),
       last_sign_(now) {
@@ -47,14 +48,31 @@ ReceiverMachine::Actions ReceiverMachine::Placed(TimePoint now, const std::vecto
   return CommitIfComplete(now);
 }
 
+bool ReceiverMachine::Forgo(std::size_t first) {
+  for (std::size_t i = first; i < target_.size(); ++i) {
+    const auto at = std::ranges::lower_bound(sorted_, target_[i].value) - sorted_.begin();
+    for (auto index = static_cast<std::size_t>(at); index < filled_.size(); index += sorted_.size()) {
+      if (filled_[index]) return false;
+      filled_[index] = true;
+      --missing_;
+    }
+  }
+  return true;
+}
+
 ReceiverMachine::Actions ReceiverMachine::Committed(TimePoint now, const CommitInfo& info,
-                                                    std::uint64_t messages) {
+                                                    std::uint64_t messages, std::size_t blocks) {
   Renew(now);
   if (state_ == State::kCommitted || state_ == State::kFree) {
     // A repeated COMMIT: the acknowledgement was lost.
     return commit_ ? Actions{{.kind = Kind::kSendAck, .status = {}}} : Actions{};
   }
   if (!Live()) return {};
+  if (!commit_ && !Forgo(blocks)) {
+    return Abort(now, TransferEnd::kFailed,
+                 Error(kDataLoss, "COMMIT counts {} blocks, data of others has come", blocks),
+                 /*tell_peer=*/true);
+  }
   commit_ = info;
   messages_expected_ = messages;
   return CommitIfComplete(now);

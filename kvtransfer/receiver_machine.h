@@ -42,7 +42,8 @@ class ReceiverMachine {
     Duration drain_deadline{};
   };
 
-  /// `target` holds the granted blocks; every one must be filled in each of `layers` layers.
+  /// `target` holds the granted blocks in order of position; every one must be filled in each of `layers`
+  /// layers, unless COMMIT says that fewer are used.
   ReceiverMachine(const Limits& limits, TimePoint now, int layers, const std::vector<BlockIndex>& target);
 
   /// The sender is alive and still holds this transfer.
@@ -50,8 +51,10 @@ class ReceiverMachine {
   /// Data has been placed (status OK), or it failed. Repeated data counts once.
   [[nodiscard]] Actions Placed(TimePoint now, const std::vector<DataRun>& runs, const absl::Status& status);
   /// The sender says that all has been sent, in so many messages. May overtake the last data. Another number
-  /// of messages than have come when nothing is missing fails the transfer.
-  [[nodiscard]] Actions Committed(TimePoint now, const CommitInfo& info, std::uint64_t messages);
+  /// of messages than have come when nothing is missing fails the transfer. Only the first `blocks` are used:
+  /// data in another one fails it as well.
+  [[nodiscard]] Actions Committed(TimePoint now, const CommitInfo& info, std::uint64_t messages,
+                                  std::size_t blocks);
   [[nodiscard]] Actions Abort(TimePoint now, TransferEnd end, const absl::Status& status, bool tell_peer);
   /// The window is closed and no write can land any more.
   [[nodiscard]] Actions Drained();
@@ -63,10 +66,13 @@ class ReceiverMachine {
 
  private:
   void Mark(const DataRun& run);
+  /// Nothing has to come, or may have, in granted blocks from `first` on; false where something has.
+  [[nodiscard]] bool Forgo(std::size_t first);
   Actions CommitIfComplete(TimePoint now);
 
   Limits limits_;
   State state_ = State::kReserved;
+  std::vector<BlockIndex> target_;     // in order of position
   std::vector<std::uint32_t> sorted_;  // granted blocks, ascending
   std::vector<bool> filled_;           // [layer][index into sorted_]
   std::int64_t missing_ = 0;

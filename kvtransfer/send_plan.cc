@@ -22,8 +22,16 @@ SendPlan::SendPlan(const Shape& shape, std::int64_t prompt_tokens, std::vector<B
       taken_blocks_(static_cast<std::size_t>(shape.layers)) {}
 
 void SendPlan::SetTarget(std::vector<BlockIndex> target) {
-  BATON_CHECK(target.size() == source_.size());
+  BATON_CHECK(std::ssize(target) == AllBlocks(), "{} blocks for {} tokens", target.size(), prompt_tokens_);
   target_ = std::move(target);
+}
+
+void SendPlan::AddSource(const std::vector<BlockIndex>& blocks) {
+  source_.insert(source_.end(), blocks.begin(), blocks.end());
+}
+
+std::int64_t SendPlan::AllBlocks() const {
+  return (prompt_tokens_ + shape_.block_tokens - 1) / shape_.block_tokens;
 }
 
 void SendPlan::LayerReady(int layer, std::int64_t first_position, std::int64_t tokens) {
@@ -31,30 +39,29 @@ void SendPlan::LayerReady(int layer, std::int64_t first_position, std::int64_t t
   BATON_CHECK(first_position == ready && tokens > 0 && ready + tokens <= prompt_tokens_,
               "layer {}: positions {}+{} after {} of {}", layer, first_position, tokens, ready,
               prompt_tokens_);
+  BATON_CHECK(ready + tokens <= std::ssize(source_) * shape_.block_tokens, "positions {}+{} in {} blocks",
+              first_position, tokens, source_.size());
   ready += tokens;
 }
 
-void SendPlan::Finish() {
+void SendPlan::Finish(std::int64_t tokens) {
+  BATON_CHECK(tokens <= prompt_tokens_ && AllReady(tokens), "{} of {} tokens", tokens, prompt_tokens_);
+  prompt_tokens_ = tokens;
   finished_ = true;
 }
 
-bool SendPlan::AllReady() const {
-  return std::ranges::all_of(ready_tokens_, [&](std::int64_t ready) { return ready == prompt_tokens_; });
+bool SendPlan::AllReady(std::int64_t tokens) const {
+  return std::ranges::all_of(ready_tokens_, [&](std::int64_t ready) { return ready == tokens; });
 }
 
 bool SendPlan::Complete() const {
-  return finished_ && std::ranges::all_of(taken_blocks_, [&](std::int64_t taken) {
-           return taken == static_cast<std::int64_t>(source_.size());
-         });
-}
-
-std::uint64_t SendPlan::TotalBytes() const {
-  return static_cast<std::uint64_t>(shape_.layers) * source_.size() * shape_.block_bytes;
+  return finished_ &&
+         std::ranges::all_of(taken_blocks_, [&](std::int64_t taken) { return taken == AllBlocks(); });
 }
 
 std::int64_t SendPlan::ReadyBlocks(std::size_t layer) const {
   // A block that is not full yet will still change, unless it is the prompt's last one.
-  if (ready_tokens_[layer] == prompt_tokens_) return static_cast<std::int64_t>(source_.size());
+  if (ready_tokens_[layer] == prompt_tokens_) return AllBlocks();
   return ready_tokens_[layer] / shape_.block_tokens;
 }
 

@@ -31,27 +31,30 @@ class SendPlan {
     std::size_t block_bytes = 0;             // of one block in one layer
     std::uint64_t layer_wise_bytes_min = 0;  // a layer is sent before Finish once so much of it waits
   };
-  /// `source` holds the prompt's blocks in order of position; both sides have as many.
+  /// `source` holds the blocks of `prompt_tokens` positions in order; both sides have as many. Of an answer
+  /// that is still written they are the first, and `prompt_tokens` is a bound.
   SendPlan(const Shape& shape, std::int64_t prompt_tokens, std::vector<BlockIndex> source);
 
   /// The receiver's blocks; until then nothing can be sent.
   void SetTarget(std::vector<BlockIndex> target);
+  /// Source blocks that follow those known so far.
+  void AddSource(const std::vector<BlockIndex>& blocks);
   /// Positions [first, first + tokens) of `layer` are final. In order of position for each layer.
   void LayerReady(int layer, std::int64_t first_position, std::int64_t tokens);
-  /// Every layer must be ready: what is left may go, however small.
-  void Finish();
+  /// There are `tokens` positions in the end, and every layer of them is ready: what is left may go, however
+  /// small.
+  void Finish(std::int64_t tokens);
   /// Messages that can go now; each block of each layer is returned once.
   [[nodiscard]] std::vector<PlannedMessage> Take();
   /// Finished, and everything has been taken.
   [[nodiscard]] bool Complete() const;
-  [[nodiscard]] bool AllReady() const;
+  [[nodiscard]] bool AllReady(std::int64_t tokens) const;
   /// True where a layer was sent before Finish.
   [[nodiscard]] bool LayerWise() const { return layer_wise_; }
-  /// Bytes of the whole prompt's KV.
-  [[nodiscard]] std::uint64_t TotalBytes() const;
 
  private:
   [[nodiscard]] std::int64_t ReadyBlocks(std::size_t layer) const;
+  [[nodiscard]] std::int64_t AllBlocks() const;
   void AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to, std::vector<PlannedRun>& runs) const;
   [[nodiscard]] std::vector<PlannedMessage> Pack(const std::vector<PlannedRun>& runs) const;
 

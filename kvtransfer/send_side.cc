@@ -41,16 +41,21 @@ SendSide::SendSide(SideHost& host, const HandoffOptions& options, const ArenaVie
 
 SendSide::~SendSide() = default;
 
-absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
+absl::Status SendSide::CheckBlocks(const SendRequest& request) const {
   const std::int64_t block_tokens = arena_.layout.block_tokens;
   const std::int64_t needed = (request.prompt_tokens + block_tokens - 1) / block_tokens;
-  if (request.prompt_tokens <= 0 || static_cast<std::int64_t>(request.blocks.size()) != needed) {
-    return Error(kInvalidArgument, "{} blocks for {} prompt tokens", request.blocks.size(),
-                 request.prompt_tokens);
+  const auto given = static_cast<std::int64_t>(request.blocks.size());
+  if (request.prompt_tokens <= 0 || given > needed || (given < needed && !request.grows)) {
+    return Error(kInvalidArgument, "{} blocks for {} prompt tokens", given, request.prompt_tokens);
   }
   for (const BlockIndex block : request.blocks) {
     if (block.value >= arena_.blocks) return Error(kInvalidArgument, "block {} of {}", block, arena_.blocks);
   }
+  return absl::OkStatus();
+}
+
+absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
+  BATON_RETURN_IF_ERROR(CheckBlocks(request));
   BATON_RETURN_IF_ERROR(host_.Ready(request.receiver, request.receiver_incarnation).status());
   if (transfers_.size() >= options_.transfers_max) {
     return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
@@ -61,7 +66,7 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   const SendPlan::Shape shape{.layers = arena_.layout.layers,
                               .block_tokens = arena_.layout.block_tokens,
                               .block_bytes = arena_.layout.BlockBytes(),
-                              .layer_wise_bytes_min = options_.layer_wise_bytes_min};
+                              .layer_wise_bytes_min = request.grows ? 1 : options_.layer_wise_bytes_min};
   auto made = std::make_unique<Transfer>(
       Transfer{.request = request,
                .events = std::make_shared<SenderEvents>(std::move(events)),
@@ -125,8 +130,9 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
     }
     return;
   }
+  const std::int64_t block_tokens = arena_.layout.block_tokens;
   if (grant.prompt_tokens != transfer.request.prompt_tokens ||
-      grant.blocks.size() != transfer.request.blocks.size()) {
+      std::ssize(grant.blocks) != (grant.prompt_tokens + block_tokens - 1) / block_tokens) {
     Refuse(transfer.request.receiver, grant.transfer, "the grant is for a prompt of another length");
     return;
   }
@@ -150,14 +156,39 @@ void SendSide::LayerReady(RequestKey key, int layer, std::int64_t first_position
   Pump(*found->second);
 }
 
+void SendSide::PositionsReady(RequestKey key, std::int64_t first_position, std::int64_t tokens,
+                              const std::vector<BlockIndex>& more_blocks) {
+  const auto found = transfers_.find(key);
+  if (found == transfers_.end() || !found->second->machine.Live()) return;
+  Transfer& transfer = *found->second;
+  BATON_CHECK(more_blocks.empty() || transfer.request.grows, "request {} does not grow", key);
+  transfer.plan.AddSource(more_blocks);
+  for (int layer = 0; layer < arena_.layout.layers; ++layer)
+    transfer.plan.LayerReady(layer, first_position, tokens);
+  Pump(transfer);
+  ReportIfIdle(transfer);
+}
+
+/// Whoever sends in rounds is told when one is over; after COMMIT there is none.
+void SendSide::ReportIfIdle(const Transfer& transfer) {
+  const auto state = transfer.machine.GetState();
+  const bool open = state == SenderMachine::State::kGranted || state == SenderMachine::State::kSending;
+  if (!transfer.request.grows || !open || !transfer.ready.empty() || transfer.machine.Outstanding() > 0)
+    return;
+  host_.Post([events = transfer.events] {
+    if (events->on_idle) events->on_idle();
+  });
+}
+
 void SendSide::Commit(RequestKey key, const CommitInfo& info) {
   const auto found = transfers_.find(key);
   if (found == transfers_.end() || !found->second->machine.Live()) return;
   Transfer& transfer = *found->second;
-  BATON_CHECK(transfer.plan.AllReady(), "request {} committed before its layers are ready", key);
+  BATON_CHECK(transfer.plan.AllReady(info.prompt_tokens), "request {} committed before its layers are ready",
+              key);
   transfer.commit = info;
   transfer.committed = host_.Now();
-  transfer.plan.Finish();
+  transfer.plan.Finish(info.prompt_tokens);
   Pump(transfer);
 }
 
@@ -201,9 +232,11 @@ void SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
 bool SendSide::OnSent(SendHandle send, const absl::Status& status) {
   const auto key = posted_.find(send);
   if (key == posted_.end()) return false;
-  Transfer& transfer = *transfers_.at(key->second);
+  const RequestKey owner = key->second;
+  Transfer& transfer = *transfers_.at(owner);
   posted_.erase(key);
   Run(transfer, transfer.machine.Sent(host_.Now(), status));
+  if (const auto found = transfers_.find(owner); found != transfers_.end()) ReportIfIdle(*found->second);
   return true;
 }
 
@@ -320,6 +353,7 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         commit.set_prompt_tokens(transfer.commit.prompt_tokens);
         commit.set_cached_tokens(transfer.commit.cached_tokens);
         for (const TokenId token : transfer.commit.more_first_tokens) commit.add_more_first_tokens(token);
+        commit.mutable_answer()->Add(transfer.commit.answer.begin(), transfer.commit.answer.end());
         commit.set_bytes(transfer.stats.bytes);
         commit.set_messages(transfer.stats.messages);
         static_cast<void>(host_.Send(transfer.request.receiver, envelope));

@@ -35,6 +35,8 @@ class SendSide {
   [[nodiscard]] absl::Status Send(const SendRequest& request, SenderEvents events);
   void ProducerStarted(RequestKey key);
   void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens);
+  void PositionsReady(RequestKey key, std::int64_t first_position, std::int64_t tokens,
+                      const std::vector<BlockIndex>& more_blocks);
   void Commit(RequestKey key, const CommitInfo& info);
   void Abort(RequestKey key);
   void OnGrant(WorkerId from, const peer::Grant& message);
@@ -59,6 +61,8 @@ class SendSide {
   Transfer* FindGranted(WorkerId from, TransferId transfer);
   void Apply(Transfer& transfer, const Grant& grant);
   void Pump(Transfer& transfer);
+  void ReportIfIdle(const Transfer& transfer);
+  [[nodiscard]] absl::Status CheckBlocks(const SendRequest& request) const;
   [[nodiscard]] bool MayPost(const Transfer& transfer, const PlannedMessage& message) const;
   void Post(Transfer& transfer, const PlannedMessage& message);
   void Run(Transfer& transfer, const SenderMachine::Actions& actions);

@@ -57,6 +57,8 @@ class SenderMachine {
   [[nodiscard]] Actions Tick(TimePoint now);
 
   [[nodiscard]] State GetState() const { return state_; }
+  /// Messages that the transport still reads.
+  [[nodiscard]] std::int64_t Outstanding() const { return outstanding_; }
   [[nodiscard]] bool Live() const { return state_ < State::kAcked; }
 
  private:

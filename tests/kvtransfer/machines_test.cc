@@ -112,7 +112,7 @@ TEST_CASE("a receiver commits when every block of every layer is placed, and ack
   CHECK(receiver.Placed(kStart, Run(0, 4), absl::OkStatus()).empty());
   CHECK(receiver.Placed(kStart, Run(0, 9), absl::OkStatus()).empty());
   CHECK(receiver.Placed(kStart, Run(1, 4), absl::OkStatus()).empty());
-  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4).empty());
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4, 2).empty());
 
   const auto done = receiver.Placed(kStart, Run(1, 9), absl::OkStatus());
 
@@ -123,10 +123,28 @@ TEST_CASE("a receiver commits when every block of every layer is placed, and ack
   CHECK(receiver.Drained().empty());
 }
 
+TEST_CASE("a COMMIT that uses fewer blocks than were granted needs no data for the others") {
+  auto receiver = Receiver();  // positions are in 9, then in 4
+  static_cast<void>(receiver.Placed(kStart, Run(0, 9), absl::OkStatus()));
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 5}, 2, 1).empty());
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 5}, 2, 1).empty());
+
+  CHECK(Of(receiver.Placed(kStart, Run(1, 9), absl::OkStatus())) ==
+        std::vector{ReceiveKind::kCloseWindow, ReceiveKind::kSendAck, ReceiveKind::kReportCommitted});
+}
+
+TEST_CASE("a COMMIT that uses fewer blocks than have come fails the transfer") {
+  auto receiver = Receiver();
+  static_cast<void>(receiver.Placed(kStart, Run(0, 4), absl::OkStatus()));
+
+  CHECK(Of(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 5}, 2, 1)) ==
+        std::vector{ReceiveKind::kSendAbort, ReceiveKind::kReportFailed, ReceiveKind::kCloseWindow});
+}
+
 TEST_CASE("a COMMIT that counts other messages than have come fails the transfer") {
   const std::uint64_t counted = GENERATE(3, 5);
   auto receiver = Receiver();
-  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, counted).empty());
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, counted, 2).empty());
   static_cast<void>(receiver.Placed(kStart, Run(0, 4), absl::OkStatus()));
   static_cast<void>(receiver.Placed(kStart, Run(0, 9), absl::OkStatus()));
   static_cast<void>(receiver.Placed(kStart, Run(1, 4), absl::OkStatus()));
@@ -141,12 +159,12 @@ TEST_CASE("a COMMIT that counts other messages than have come fails the transfer
 TEST_CASE("repeated data counts once, and a repeated COMMIT is acknowledged again") {
   auto receiver = Receiver();
   for (int i = 0; i < 4; ++i) CHECK(receiver.Placed(kStart, Run(0, 4), absl::OkStatus()).empty());
-  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4).empty());
+  CHECK(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4, 2).empty());
   static_cast<void>(receiver.Placed(kStart, Run(0, 9), absl::OkStatus()));
   static_cast<void>(receiver.Placed(kStart, Run(1, 9), absl::OkStatus()));
   REQUIRE_FALSE(receiver.Placed(kStart, Run(1, 4), absl::OkStatus()).empty());
 
-  CHECK(Of(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4)) ==
+  CHECK(Of(receiver.Committed(kStart, {.first_token = 7, .prompt_tokens = 20}, 4, 2)) ==
         std::vector{ReceiveKind::kSendAck});
 }
 
@@ -158,7 +176,7 @@ TEST_CASE("doubtful data fails the transfer; its blocks are released only when d
   CHECK(Of(failed) ==
         std::vector{ReceiveKind::kSendAbort, ReceiveKind::kReportFailed, ReceiveKind::kCloseWindow});
   CHECK(failed[1].end == TransferEnd::kFailed);
-  CHECK(receiver.Committed(kStart, {}, 4).empty());
+  CHECK(receiver.Committed(kStart, {}, 4, 2).empty());
   CHECK(receiver.GetState() == ReceiverMachine::State::kAborting);
   CHECK(Of(receiver.Tick(kStart + seconds(2))) == std::vector{ReceiveKind::kForceClosePeer});
   CHECK(receiver.Tick(kStart + seconds(3)).empty());

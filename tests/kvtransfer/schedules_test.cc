@@ -140,7 +140,8 @@ class World {
       case Message::kData:
         return Place(item);
       case Message::kCommit:
-        return Apply(receiver_->Committed(now_, {.first_token = 5, .prompt_tokens = 40}, kLayers * kBlocks));
+        return Apply(
+            receiver_->Committed(now_, {.first_token = 5, .prompt_tokens = 40}, kLayers * kBlocks, kBlocks));
       case Message::kAck:
         return Apply(sender_.Acked(now_));
       case Message::kAbortToReceiver:

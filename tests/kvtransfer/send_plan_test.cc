@@ -23,7 +23,7 @@ TEST_CASE("nothing is sent before the grant, whatever is ready") {
   SendPlan plan({.layers = 2, .block_tokens = 16, .block_bytes = 512U << 10, .layer_wise_bytes_min = 1}, 32,
                 Blocks(0, 2));
   AllLayersReady(plan, 2, 32);
-  plan.Finish();
+  plan.Finish(32);
 
   CHECK(plan.Take().empty());
   plan.SetTarget(Blocks(8, 2));
@@ -38,7 +38,7 @@ TEST_CASE("a small prompt is one shot: nothing goes before the end, then packed 
   AllLayersReady(plan, 4, 40);
 
   CHECK(plan.Take().empty());
-  plan.Finish();
+  plan.Finish(40);
   const auto messages = plan.Take();
 
   REQUIRE(messages.size() == 1);
@@ -63,7 +63,7 @@ TEST_CASE("a layer that is large enough goes while the next one computes, its un
   plan.LayerReady(0, 24, 16);
   CHECK(plan.Take()[0][0].count == 2);
   plan.LayerReady(1, 24, 16);
-  plan.Finish();
+  plan.Finish(40);
   CHECK(plan.Take().size() == 1);
   CHECK(plan.Complete());
   CHECK(plan.LayerWise());
@@ -110,7 +110,7 @@ TEST_CASE("every block of every layer is sent exactly once, in messages of bound
       at += chunk;
       take();
     }
-    plan.Finish();
+    plan.Finish(tokens);
     if (!early_grant) plan.SetTarget(target);
     take();
     REQUIRE(plan.Complete());
@@ -118,6 +118,31 @@ TEST_CASE("every block of every layer is sent exactly once, in messages of bound
     for (std::size_t i = 0; i < block_count; ++i)
       REQUIRE(sent.contains({0, source[i].value, target[i].value}));
   }
+}
+
+TEST_CASE("of an answer that is written meanwhile full blocks go in rounds, and the last one at the end") {
+  SendPlan plan({.layers = 2, .block_tokens = 16, .block_bytes = 4096, .layer_wise_bytes_min = 1}, 200,
+                Blocks(0, 3));
+  plan.SetTarget(Blocks(50, 13));
+
+  AllLayersReady(plan, 2, 40);
+  const auto first = plan.Take();
+  REQUIRE(first.size() == 1);
+  CHECK(first[0][0].count == 2);
+  CHECK(plan.Take().empty());
+  plan.AddSource(Blocks(20, 2));
+  for (int layer = 0; layer < 2; ++layer) plan.LayerReady(layer, 40, 25);
+  CHECK(plan.Take()[0] ==
+        PlannedMessage{{.layer = 0, .source = BlockIndex(2), .target = BlockIndex(52), .count = 1},
+                       {.layer = 0, .source = BlockIndex(20), .target = BlockIndex(53), .count = 1},
+                       {.layer = 1, .source = BlockIndex(2), .target = BlockIndex(52), .count = 1},
+                       {.layer = 1, .source = BlockIndex(20), .target = BlockIndex(53), .count = 1}});
+  CHECK_FALSE(plan.AllReady(64));
+  plan.Finish(65);
+
+  CHECK(plan.Take()[0][1] ==
+        PlannedRun{.layer = 1, .source = BlockIndex(21), .target = BlockIndex(54), .count = 1});
+  CHECK(plan.Complete());
 }
 
 }  // namespace

@@ -71,6 +71,7 @@ class Worker {
   };
   struct Sending {
     bool granted = false;
+    int idle = 0;
     std::optional<kvtransfer::TransferEnd> ended;
     std::string why;
     kvtransfer::TransferStats stats;
@@ -172,6 +173,7 @@ class Worker {
     Do([&] {
       status = handoff_->Send(
           request, {.on_granted = [dispatch] { dispatch->Update([](Sending& s) { s.granted = true; }); },
+                    .on_idle = [dispatch] { dispatch->Update([](Sending& s) { ++s.idle; }); },
                     .on_ended =
                         [dispatch](kvtransfer::TransferEnd end, const absl::Status& why,
                                    const kvtransfer::TransferStats& stats) {
@@ -201,6 +203,13 @@ class Worker {
       for (int layer = 0; layer < setup_.layout.layers; ++layer) handoff_->LayerReady(key, layer, 0, tokens);
       handoff_->Commit(key, {.first_token = first_token, .prompt_tokens = tokens});
     });
+  }
+  void PositionsReady(RequestKey key, std::int64_t first, std::int64_t tokens,
+                      const std::vector<BlockIndex>& more_blocks) {
+    Do([&] { handoff_->PositionsReady(key, first, tokens, more_blocks); });
+  }
+  void Commit(RequestKey key, const kvtransfer::CommitInfo& info) {
+    Do([&] { handoff_->Commit(key, info); });
   }
   void Start(RequestKey key) {
     Do([&] { handoff_->ProducerStarted(key); });

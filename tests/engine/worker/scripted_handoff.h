@@ -40,6 +40,10 @@ class ScriptedHandoff final : public kvtransfer::Handoff {
   void LayerReady(RequestKey key, int layer, std::int64_t first, std::int64_t tokens) override {
     Note(fmt::format("layer {} {}+{}", layer, first, tokens), key);
   }
+  void PositionsReady(RequestKey key, std::int64_t first, std::int64_t tokens,
+                      const std::vector<BlockIndex>& more_blocks) override {
+    Note(fmt::format("ready {}+{} more {}", first, tokens, more_blocks.size()), key);
+  }
   void Commit(RequestKey key, const kvtransfer::CommitInfo& info) override {
     commits[key] = info;
     Note("commit", key);
