@@ -218,7 +218,7 @@ struct CpuOptions {
   std::string instruction_set = "auto";
 };
 
-/// Names that this processor can run, best first: of avx512bf16, avx512, avx2, portable.
+/// Names that this processor can run, best first: of amx, avx512bf16, avx512, avx2, portable.
 [[nodiscard]] std::vector<std::string> CpuInstructionSets();
 /// "0-7,16" as numbers. InvalidArgument where it is something else.
 [[nodiscard]] absl::StatusOr<std::vector<int>> ParseCoreList(std::string_view text);

@@ -253,10 +253,12 @@ void PrintJson(const Bench& bench, const Machine& machine, const std::vector<Res
   fmt::print("{}\n", json::Serialize(root));
 }
 
-Machine Measure(const std::string& compute, int threads) {
+/// `numerics_class` tells whose instructions the peak is of.
+Machine Measure(const std::string& compute, const std::string& numerics_class, int threads) {
+  const bool tiles = numerics_class.starts_with("cpu/amx/");
   const double gflops = compute == "f32"    ? PeakF32(threads)
-                        : compute == "int8" ? PeakInt8(threads)
-                                            : PeakBf16(threads);
+                        : compute == "int8" ? (tiles ? PeakTilesInt8 : PeakInt8)(threads)
+                                            : (tiles ? PeakTilesBf16 : PeakBf16)(threads);
   return {.gflops = gflops, .gbytes = ReadBandwidth(threads)};
 }
 
@@ -264,7 +266,7 @@ absl::Status Run(const Options& options) {
   BATON_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, Bench::Create(options));
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
-  const Machine before = Measure(options.compute, threads);
+  const Machine before = Measure(options.compute, bench->TheModel().NumericsClass(), threads);
   std::vector<Result> results;
   for (const std::int64_t prompt : options.prompts) {
     if (prompt > bench->TheModel().Config().context) {
@@ -275,7 +277,7 @@ absl::Status Run(const Options& options) {
     results.push_back(bench->Prefill(prompt));
   }
   for (const std::int64_t batch : options.batches) results.push_back(bench->Decode(batch));
-  const Machine after = Measure(options.compute, threads);
+  const Machine after = Measure(options.compute, bench->TheModel().NumericsClass(), threads);
   const Machine machine{.gflops = std::max(before.gflops, after.gflops),
                         .gbytes = std::max(before.gbytes, after.gbytes)};
   for (Result& r : results) r.of_limit = std::max(r.gflops / machine.gflops, r.gbytes / machine.gbytes);
@@ -295,7 +297,8 @@ int main(int argc, char** argv) {
   app.add_option("--compute", options.compute, "compute class")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
-  app.add_option("--instruction-set", options.instruction_set, "auto, avx512bf16, avx512, avx2 or portable")
+  app.add_option("--instruction-set", options.instruction_set,
+                 "auto, amx, avx512bf16, avx512, avx2 or portable")
       ->capture_default_str();
   app.add_option("--threads", options.threads, "threads that compute; 0 = all")
       ->check(CLI::Range(0, 1024))

@@ -44,7 +44,7 @@ void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
   }
   compute.Integer("numa_node", out.numa_node, -1, 1023);
   compute.Choice("instruction_set", out.instruction_set,
-                 {"auto", "avx512bf16", "avx512", "avx2", "portable"});
+                 {"auto", "amx", "avx512bf16", "avx512", "avx2", "portable"});
 }
 
 void ReadKv(const Section& kv, WorkerConfig& out) {

@@ -23,8 +23,8 @@ namespace cpu {
 namespace {
 
 constexpr std::size_t kHugePage = 2U << 20;
-/// Row blocks that one work item of a matmul takes: 96 rows keep a panel of K = 2048 in the second-level
-/// cache.
+/// Row blocks that one work item of a matmul takes: 96 rows (256 of AMX) keep a panel of K = 2048 in the
+/// second-level cache.
 constexpr std::int64_t kBlocksPerItem = 8;
 /// Columns that one work item of an addition over rows takes.
 constexpr std::int64_t kColumnsPerItem = 256;
@@ -33,15 +33,15 @@ void Free(MemoryRegion region) {
   std::free(region.address);
 }
 
-/// How a matmul's rows are cut: into blocks of 12, or two of the same size, since 16 rows in 8 and 8 stream
-/// memory more evenly than in 12 and 4.
+/// How a matmul's rows are cut: into blocks of at most `most`, or two of the same size, since 16 rows in 8
+/// and 8 stream memory more evenly than in 12 and 4.
 struct RowBlocks {
   std::int64_t rows;
   std::int64_t count;
   std::int64_t each;
 
-  explicit RowBlocks(std::int64_t all)
-      : rows(all), count((all + kTileRows - 1) / kTileRows), each(count == 2 ? (all + 1) / 2 : kTileRows) {}
+  RowBlocks(std::int64_t all, int most)
+      : rows(all), count((all + most - 1) / most), each(count == 2 ? (all + 1) / 2 : most) {}
   [[nodiscard]] std::int64_t First(std::int64_t block) const { return block * each; }
   [[nodiscard]] int Rows(std::int64_t block) const {
     return static_cast<int>(std::min(each, rows - First(block)));
@@ -199,6 +199,8 @@ class CpuBackend final : public Backend {
   void Synchronize() override {}
 
  private:
+  /// Activations of a matmul are bf16 or int8, not f32.
+  [[nodiscard]] bool RowsAreLow() const { return compute_ != ComputeClass::kF32; }
   /// Fills `packed_rows_`; returns the bytes of a block.
   std::int64_t PackRows(const CpuMatrix& matrix, Rows in, const RowBlocks& blocks);
   /// Rows of one KV head's group that one thread attends for at a time.
@@ -234,28 +236,26 @@ class CpuBackend final : public Backend {
 
 std::int64_t CpuBackend::PackRows(const CpuMatrix& matrix, Rows in, const RowBlocks& blocks) {
   const bool int8 = matrix.Format() == PanelFormat::kInt8;
-  const bool bf16 = !int8 && compute_ != ComputeClass::kF32;
-  const std::int64_t padded_k = (in.columns + 1) / 2 * 2;
-  const std::int64_t block_bytes =
-      int8 ? ByteRowsBytes(matrix.TileBounds().back()) : padded_k * kTileRows * (bf16 ? 2 : 4);
+  const std::int32_t* bounds = matrix.Bounds().data();
+  const std::int64_t block_bytes = int8           ? kernels_.int8_block_bytes(bounds)
+                                   : RowsAreLow() ? kernels_.bf16_block_bytes(bounds)
+                                                  : (in.columns + 1) / 2 * 2 * kTileRows * 4;
   if (static_cast<std::int64_t>(packed_rows_.size()) < blocks.count * block_bytes) {
     packed_rows_.resize(static_cast<std::size_t>(blocks.count * block_bytes));
   }
   pool_.ParallelFor(blocks.count, [&](std::int64_t block, int) {
     const float* source = in.data + blocks.First(block) * in.stride;
     std::byte* target = packed_rows_.data() + block * block_bytes;
-    const int rows = blocks.Rows(block);
-    if (int8) {
-      kernels_.pack_rows_int8({.in = source,
-                               .stride = in.stride,
-                               .rows = rows,
-                               .columns = in.columns,
-                               .bounds = matrix.Bounds().data(),
-                               .out = target});
-    } else if (bf16) {
-      kernels_.pack_rows_bf16(source, in.stride, rows, in.columns, reinterpret_cast<std::uint16_t*>(target));
+    const PackRowsTask task{.in = source,
+                            .stride = in.stride,
+                            .rows = blocks.Rows(block),
+                            .columns = in.columns,
+                            .bounds = bounds,
+                            .out = target};
+    if (!RowsAreLow()) {
+      kernels_.pack_rows_f32(source, in.stride, task.rows, in.columns, reinterpret_cast<float*>(target));
     } else {
-      kernels_.pack_rows_f32(source, in.stride, rows, in.columns, reinterpret_cast<float*>(target));
+      (int8 ? kernels_.pack_rows_int8 : kernels_.pack_rows_bf16)(task);
     }
   });
   return block_bytes;
@@ -264,11 +264,11 @@ std::int64_t CpuBackend::PackRows(const CpuMatrix& matrix, Rows in, const RowBlo
 void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
   const auto& matrix = static_cast<const CpuMatrix&>(weight);
   BATON_CHECK(in.columns == matrix.Columns() && out.columns == matrix.Rows() && in.rows == out.rows);
-  const RowBlocks blocks(in.rows);
+  const RowBlocks blocks(in.rows, RowsAreLow() ? kernels_.block_rows : kTileRows);
   const std::int64_t block_bytes = PackRows(matrix, in, blocks);
   const auto multiply = matrix.Format() == PanelFormat::kInt8  ? kernels_.matmul_int8
                         : matrix.Format() == PanelFormat::kF32 ? kernels_.matmul_f32
-                        : compute_ != ComputeClass::kF32       ? kernels_.matmul_bf16
+                        : RowsAreLow()                         ? kernels_.matmul_bf16
                                                                : kernels_.matmul_bf16_f32;
   const std::int64_t groups = (blocks.count + kBlocksPerItem - 1) / kBlocksPerItem;
   shares_.Divide(matrix.Panels());

@@ -10,7 +10,8 @@ namespace baton::kernels::cpu {
 
 /// Outputs that one panel of a packed matrix holds.
 inline constexpr int kPanelColumns = 32;
-/// Rows of the packed activations that a tile takes at most, and the stride of their packing.
+/// Rows of a block of packed f32 activations, and the stride of their packing. A block of bf16 or int8 ones
+/// has InnerKernels::block_rows.
 inline constexpr int kTileRows = 12;
 
 /// How the elements of a packed matrix lie in a panel, and so how they are multiplied.
@@ -23,20 +24,20 @@ enum class PanelFormat {
 };
 
 struct MatMulTile {
-  const void* panel = nullptr;        // of 32 columns, whole K
-  const void* activations = nullptr;  // [k][12] floats, or [k/2][12][2] bf16, whole K, or ByteRowsTask's out
+  const void* panel = nullptr;           // of 32 columns, whole K
+  const void* activations = nullptr;     // a block as one of the pack_rows functions leaves it, whole K
   const std::int32_t* bounds = nullptr;  // 9 bounds of the 8 segments: elements, even; kInt8: steps of four
   float* out = nullptr;
   std::int64_t out_stride = 0;  // floats between rows
-  int rows = 0;                 // 1 to 12
+  int rows = 0;                 // 1 to as many as a block has
   int columns = 0;              // 1 to 32: outputs that exist
   const void* next = nullptr;   // what this thread multiplies next, to be prefetched; null: nothing
   int next_stride = 0;          // bytes of it to ask for with each step of 128 bytes of `panel`: 64 or 128
 };
 
-/// Up to 12 rows of f32 into signed bytes, a scale for each row and segment: [step][12][4], then the scales
-/// [segment][12], then -128 * the sum of the bytes, [segment][12] of 32 bits.
-struct ByteRowsTask {
+/// A block of rows of f32 to be packed. How they lie then is the instruction set's own affair, but for f32:
+/// [k][12] floats.
+struct PackRowsTask {
   const float* in = nullptr;
   std::int64_t stride = 0;
   int rows = 0;
@@ -44,9 +45,6 @@ struct ByteRowsTask {
   const std::int32_t* bounds = nullptr;  // of the segments, in elements
   void* out = nullptr;
 };
-[[nodiscard]] constexpr std::int64_t ByteRowsBytes(std::int64_t steps) {
-  return steps * kTileRows * 4 + std::int64_t{8} * kTileRows * 8;
-}
 
 /// Rows of one KV head's query group that attend to one sequence.
 struct AttentionRows {
@@ -95,8 +93,11 @@ struct InnerKernels {
   void (*matmul_bf16)(const MatMulTile&);      // bf16 panel, bf16 activations
   void (*matmul_int8)(const MatMulTile&);      // int8 panel, int8 activations; equal bits on every set
   void (*pack_rows_f32)(const float* in, std::int64_t stride, int rows, std::int64_t k, float* out);
-  void (*pack_rows_bf16)(const float* in, std::int64_t stride, int rows, std::int64_t k, std::uint16_t* out);
-  void (*pack_rows_int8)(const ByteRowsTask&);
+  int block_rows;  // rows of a block of packed bf16 or int8 activations
+  std::int64_t (*bf16_block_bytes)(const std::int32_t* bounds);  // of the segments, in elements
+  std::int64_t (*int8_block_bytes)(const std::int32_t* bounds);
+  void (*pack_rows_bf16)(const PackRowsTask&);
+  void (*pack_rows_int8)(const PackRowsTask&);  // to signed bytes, a scale for each row and segment
   void (*rms_norm)(const float* in, const float* weight, float epsilon, std::int64_t n, float* out);
   void (*swiglu)(const float* gate, const float* up, std::int64_t n, float* out);
   void (*attention)(const AttentionTask&);
@@ -108,5 +109,6 @@ extern const InnerKernels kPortableKernels;
 extern const InnerKernels kAvx2Kernels;
 extern const InnerKernels kAvx512Kernels;
 extern const InnerKernels kAvx512Bf16Kernels;
+extern const InnerKernels kAmxKernels;
 
 }  // namespace baton::kernels::cpu

@@ -61,8 +61,10 @@ inline int QuantizeChunk(const float* in, float inverse, signed char* out) {
   return sum;
 }
 
-/// One segment of one row into column `out` of a block: a dword every 12. Returns the sum of its bytes.
-inline int PackSegment(const float* in, long count, float inverse, unsigned* out) {
+/// One segment of one row as bytes: `store(first, left, bytes)` for each 64 of them, `left` of which exist
+/// and the others are 0. Returns their sum.
+template <typename Store>
+inline int QuantizeSegment(const float* in, long count, float inverse, const Store& store) {
   int sum = 0;
   for (long first = 0; first < count; first += kByteChunk) {
     float padded[kByteChunk];
@@ -75,18 +77,26 @@ inline int PackSegment(const float* in, long count, float inverse, unsigned* out
     }
     alignas(64) signed char bytes[kByteChunk];
     sum += QuantizeChunk(source, inverse, bytes);
-    for (long step = 0; step < ByteSteps(left); ++step) {
-      __builtin_memcpy(out + (first / 4 + step) * kTileRows, bytes + 4 * step, 4);
-    }
+    store(first, left, bytes);
   }
   return sum;
 }
 
-/// `bounds` are those of K's segments, in elements.
-void PackRowsInt8(const ByteRowsTask& task) {
+/// Steps of all segments; `bounds` are in elements.
+inline long AllByteSteps(const std::int32_t* bounds) {
   long steps = 0;
-  for (int segment = 0; segment < 8; ++segment)
-    steps += ByteSteps(task.bounds[segment + 1] - task.bounds[segment]);
+  for (int segment = 0; segment < 8; ++segment) steps += ByteSteps(bounds[segment + 1] - bounds[segment]);
+  return steps;
+}
+
+/// Of [step][12][4] signed bytes, then the scales [segment][12], then -128 * the sum of the bytes,
+/// [segment][12] of 32 bits.
+std::int64_t Int8BlockBytes(const std::int32_t* bounds) {
+  return AllByteSteps(bounds) * kTileRows * 4 + std::int64_t{8} * kTileRows * 8;
+}
+
+void PackRowsInt8(const PackRowsTask& task) {
+  const long steps = AllByteSteps(task.bounds);
   auto* dwords = static_cast<unsigned*>(task.out);
   auto* scales = reinterpret_cast<float*>(dwords + steps * kTileRows);
   auto* corrections = reinterpret_cast<int*>(scales + 8 * kTileRows);
@@ -101,7 +111,11 @@ void PackRowsInt8(const ByteRowsTask& task) {
       if (r < task.rows && present > 0) {
         const float* in = task.in + r * task.stride + begin;
         scale = ScaleOf(in, present);
-        sum = PackSegment(in, present, scale.inverse, out);
+        sum =
+            QuantizeSegment(in, present, scale.inverse, [&](long first, long left, const signed char* bytes) {
+              for (long step = 0; step < ByteSteps(left); ++step)
+                __builtin_memcpy(out + (first / 4 + step) * kTileRows, bytes + 4 * step, 4);
+            });
       } else {
         for (long step = 0; step < ByteSteps(end - begin); ++step) out[step * kTileRows] = 0;
       }

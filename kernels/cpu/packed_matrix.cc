@@ -144,8 +144,9 @@ absl::StatusOr<std::unique_ptr<CpuMatrix>> CpuMatrix::Create(const WeightView& w
   matrix->panel_bytes_ = matrix->format_ == PanelFormat::kInt8
                              ? (matrix->steps_.back() + kReductionSegments) * std::int64_t{kPanelColumns} * 4
                              : padded_k * kPanelColumns * (bf16 ? 2 : 4);
-  BATON_ASSIGN_OR_RETURN(matrix->buffer_,
-                         backend.Allocate(static_cast<std::size_t>(matrix->panel_bytes_ * matrix->Panels())));
+  BATON_ASSIGN_OR_RETURN(
+      matrix->buffer_,
+      backend.Allocate(static_cast<std::size_t>(matrix->panel_bytes_ * matrix->Panels()) + kReadPastPanels));
   pool.ParallelFor(matrix->Panels(),
                    [&](std::int64_t index, int) { matrix->PackPanel(weight, range.begin, index); });
   return matrix;

@@ -12,6 +12,10 @@
 
 namespace baton::kernels::cpu {
 
+/// Bytes behind the last panel that a matmul may read: a tile of weights is 16 steps of 128 bytes, also where
+/// a segment ends earlier.
+inline constexpr std::size_t kReadPastPanels = std::size_t{15} * 128;
+
 /// A matrix in panels of 32 outputs, each panel whole K, the last one padded with zeros.
 class CpuMatrix final : public PackedMatrix {
  public:

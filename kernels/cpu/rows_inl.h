@@ -22,19 +22,28 @@ void PackRowsF32(const float* in, std::int64_t stride, int rows, std::int64_t k,
   }
 }
 
+/// Of [k/2][12][2] bf16.
+std::int64_t Bf16BlockBytes(const std::int32_t* bounds) {
+  return std::int64_t{bounds[8]} * kTileRows * 2;
+}
+
 /// Rows in chunks of 64: rounded side by side first, which the compiler does in vectors, then spread.
-void PackRowsBf16(const float* in, std::int64_t stride, int rows, std::int64_t k, std::uint16_t* out) {
+void PackRowsBf16(const PackRowsTask& task) {
   constexpr int kChunk = 64;
+  const std::int64_t k = task.columns;
   const std::int64_t padded = k + (k & 1);
-  auto* dwords = reinterpret_cast<unsigned*>(out);
+  auto* dwords = static_cast<unsigned*>(task.out);
   for (int r = 0; r < kTileRows; ++r) {
     for (std::int64_t first = 0; first < padded; first += kChunk) {
       const std::int64_t left = padded - first < kChunk ? padded - first : kChunk;
       alignas(64) std::uint16_t rounded[kChunk] = {};
-      if (r < rows && k - first >= kChunk) {
-        ToBf16(in + r * stride + first, kChunk, rounded);
-      } else if (r < rows) {
-        ToBf16(in + r * stride + first, k - first, rounded);
+      if (r < task.rows) {
+        const float* in = task.in + r * task.stride + first;
+        if (k - first >= kChunk) {
+          ToBf16(in, kChunk, rounded);
+        } else {
+          ToBf16(in, k - first, rounded);
+        }
       }
       unsigned* target = dwords + first / 2 * kTileRows + r;
       for (std::int64_t i = 0; i < left / 2; ++i)

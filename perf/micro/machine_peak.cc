@@ -66,6 +66,32 @@ __attribute__((target("avx512f,avx512vnni"))) void DotBytesAvx512() {
   }
 }
 
+/// What the loops of tiles do to the accumulators 0 to 3: 16 x 16 sums each, 64 bytes of K.
+#define BATON_TILE_LOOP(multiply)            \
+  alignas(64) unsigned char config[64] = {}; \
+  config[0] = 1;                             \
+  for (int t = 0; t < 8; ++t) {              \
+    config[16 + 2 * t] = 64;                 \
+    config[48 + t] = 16;                     \
+  }                                          \
+  _tile_loadconfig(config);                  \
+  for (int i = 0; i < kTileRounds; ++i) {    \
+    multiply(0, 4, 6);                       \
+    multiply(1, 4, 7);                       \
+    multiply(2, 5, 6);                       \
+    multiply(3, 5, 7);                       \
+  }
+constexpr int kTileRounds = kRounds / 16;
+
+__attribute__((target("amx-tile,amx-bf16"))) void DotTiles() {
+  BATON_TILE_LOOP(_tile_dpbf16ps)
+}
+__attribute__((target("amx-tile,amx-int8"))) void DotByteTiles() {
+  BATON_TILE_LOOP(_tile_dpbsud)
+}
+/// Operations a round of `kRounds`, as they are counted below.
+constexpr double kTileOperations = 4 * 16 * 16 * 32 * 2.0 / 16;
+
 __attribute__((target("avx2,fma"))) void FmaAvx2() {
   __m256 sum[kChains];
 #pragma GCC unroll 12
@@ -123,6 +149,14 @@ Loop F32Loop() {
 
 double PeakF32(int threads) {
   return Rate(threads, F32Loop());
+}
+
+double PeakTilesBf16(int threads) {
+  return Rate(threads, {kTileOperations, DotTiles});
+}
+
+double PeakTilesInt8(int threads) {
+  return Rate(threads, {kTileOperations * 2, DotByteTiles});
 }
 
 double PeakBf16(int threads) {
