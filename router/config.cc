@@ -31,6 +31,14 @@ void ReadLimits(const Section& limits, RouterConfig& out) {
   limits.Bytes("max_body", out.body_bytes_max, 1024, std::uint64_t{1} << 30);
 }
 
+void ReadRecord(const Section& root, RouterConfig& out) {
+  if (!root.Has("record")) return;
+  const Section record = root.Sub("record");
+  record.String("file", out.record.file, kRequired);
+  // A beginning and an end fit; beyond 64 GiB a recording is of no use to anybody.
+  record.Bytes("limit", out.record.limit_bytes, 64U << 10, std::uint64_t{64} << 30);
+}
+
 void ReadLogLevel(const Section& root, RouterConfig& out) {
   std::string level = "info";
   root.Choice("log_level", level, {"debug", "info", "warning", "error"});
@@ -62,6 +70,7 @@ absl::StatusOr<RouterConfig> ReadRouterConfig(const std::string& path) {
   root.String("ports_file", out.ports_file);
   ReadLogLevel(root, out);
   ReadLimits(root.Sub("limits"), out);
+  ReadRecord(root, out);
   root.Duration("worker_timeout", out.worker_timeout, milliseconds(100), std::chrono::minutes(10));
   if (out.cluster_key_file.empty() && !out.insecure_no_auth && !out.control.IsLoopback()) {
     root.Problem("control",

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/net/connection.h"
 #include "router/policy/admission.h"
+#include "router/record/recorder.h"
 
 namespace baton::router {
 
@@ -30,6 +31,7 @@ struct RouterConfig {
   Duration request_timeout = std::chrono::seconds(300);
   std::uint64_t body_bytes_max = 8U << 20;
   Duration worker_timeout = std::chrono::seconds(2);
+  RecorderOptions record;  // no file: nothing is recorded
 };
 
 /// Every error of the file, one a line, as "file:line:column: field: what".

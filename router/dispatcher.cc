@@ -5,6 +5,7 @@
 
 #include "common/base/log.h"
 #include "router/policy/placement.h"
+#include "router/record/recorder.h"
 
 namespace baton::router {
 namespace {
@@ -72,12 +73,17 @@ Dispatcher::Dispatcher(const Clock& clock, WorkerPort& workers, const text::Toke
 
 template <typename T>
 void Dispatcher::Apply(T what) {
-  view_.Apply({clock_.Now(), std::move(what)});
+  const cluster::ClusterEvent event{clock_.Now(), std::move(what)};
+  if (options_.recorder != nullptr) options_.recorder->Event(event);
+  view_.Apply(event);
 }
 
 void Dispatcher::Submit(Job job) {
   const RequestSize size = SizeOf(job, options_.model_name);
-  if (const auto refusal = Admit(view_.Snapshot(), size, options_.limits)) {
+  const cluster::ClusterSnapshot snapshot = view_.Snapshot();
+  const auto refusal = Admit(snapshot, size, options_.limits);
+  if (options_.recorder != nullptr) options_.recorder->Admitted(job.id, size, snapshot, refusal);
+  if (refusal) {
     probe_.Rejected(*refusal);
     probe_.Failed(ReasonOf(*refusal));
     LogDebug("request_refused", {{"request", job.id}, {"reason", Name(*refusal)}});
@@ -119,11 +125,12 @@ bool Dispatcher::TryPlace(Request& request) {
   RequestSize size = SizeOf(job, options_.model_name);
   const std::vector<HeldPrefix> held = prefixes_.Find(job.prefixes);
   size.held = held;
+  const RequestKey key{job.id, Attempt{request.attempt.value + 1}};
   const PlacementResult result = Place(snapshot, size);
+  if (options_.recorder != nullptr) options_.recorder->Placed(key, size, snapshot, result);
   if (!result.placement) return false;
   const auto [prefill, decode] = *result.placement;
-  request.attempt = Attempt{request.attempt.value + 1};
-  const RequestKey key{job.id, request.attempt};
+  request.attempt = key.attempt;
   request.held.push_back({prefill, Phase::kPrefill, key, false});
   request.held.push_back({decode, Phase::kDecode, key, false});
   request.prefill_worker = prefill;
@@ -198,7 +205,9 @@ void Dispatcher::OnLost(WorkerId worker) {
 }
 
 void Dispatcher::FailWaitingIfHopeless() {
-  const auto refusal = WhyNotReady(view_.Snapshot(), options_.model_name);
+  const cluster::ClusterSnapshot snapshot = view_.Snapshot();
+  const auto refusal = WhyNotReady(snapshot, options_.model_name);
+  if (options_.recorder != nullptr) options_.recorder->Ready(snapshot, refusal);
   // A router that drains still serves what it has admitted.
   if (!refusal || *refusal == Refusal::kDraining) return;
   for (const RequestId id : std::exchange(waiting_, {})) {

@@ -23,6 +23,8 @@
 
 namespace baton::router {
 
+class Recorder;
+
 /// Where an answer goes. Called on the control loop: text, then Finish for each choice, or Fail; after a
 /// false nothing more.
 class AnswerSink {
@@ -63,6 +65,8 @@ class Dispatcher {
     AdmissionLimits limits;
     /// For how long after a request's end its workers may take to free it before they are no longer asked.
     Duration release_timeout = std::chrono::seconds(60);
+    /// Is told every event and decision; null: nobody is. Outlives the dispatcher.
+    Recorder* recorder = nullptr;
   };
   Dispatcher(const Clock& clock, WorkerPort& workers, const text::Tokenizer& tokenizer, Probe& probe,
              Options options);

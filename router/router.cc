@@ -12,6 +12,7 @@
 #include "router/dispatcher.h"
 #include "router/model_info.h"
 #include "router/probe.h"
+#include "router/record/recorder.h"
 #include "router/worker_registry.h"
 
 namespace baton::router {
@@ -42,9 +43,15 @@ class RunningRouter final : public Router {
                                                   .tokenizer_fingerprint = model_->tokenizer->Fingerprint(),
                                                   .vocabulary = model_->tokenizer->VocabularySize()},
                                                  WorkerEvents(), probe_));
+    if (!config_.record.file.empty()) {
+      BATON_ASSIGN_OR_RETURN(recorder_, Recorder::Open(config_.record, {.router = BATON_VERSION,
+                                                                        .model = model_->name,
+                                                                        .limits = config_.admission}));
+    }
     dispatcher_ = std::make_unique<Dispatcher>(
         loop_, *workers_, *model_->tokenizer, probe_,
-        Dispatcher::Options{.model_name = model_->name, .limits = config_.admission});
+        Dispatcher::Options{
+            .model_name = model_->name, .limits = config_.admission, .recorder = recorder_.get()});
     api_ = std::make_unique<Api>(*model_, loop_, metrics_, probe_, ApiControl(), ApiOptions());
     BATON_RETURN_IF_ERROR(Serve(config_.http, config_.http_threads, Api::Surface::kAll, http_));
     if (config_.metrics_listener) {
@@ -159,6 +166,7 @@ class RunningRouter final : public Router {
   metrics::Registry metrics_;
   Probe probe_;
   std::unique_ptr<WorkerRegistry> workers_;
+  std::unique_ptr<Recorder> recorder_;  // null: nothing is recorded
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Api> api_;
   std::function<void()> drained_;

@@ -60,6 +60,18 @@ TEST_CASE("workers from other machines need the cluster's key") {
   CHECK(Read("model: m\ncontrol: {listen: \"0.0.0.0:7000\"}\ncluster_key_file: /k\n").ok());
 }
 
+TEST_CASE("nothing is recorded unless a file is named, and then up to its limit") {
+  CHECK(Read("model: m\n")->record.file.empty());
+  const auto config = Read("model: m\nrecord: {file: /r/x.rec, limit: 1MiB}\n");
+  REQUIRE(config.ok());
+  CHECK(config->record.file == "/r/x.rec");
+  CHECK(config->record.limit_bytes == 1U << 20);
+  CHECK(Read("model: m\nrecord: {file: f}\n")->record.limit_bytes == 256U << 20);
+  const auto wrong = [](const std::string& record) { return Message(Read("model: m\n" + record).status()); };
+  CHECK(wrong("record: {limit: 1MiB}\n").find("file") != std::string::npos);
+  CHECK(wrong("record: {file: f, limit: 1B}\n").find("limit") != std::string::npos);
+}
+
 TEST_CASE("a file that is not there is an error that names it") {
   const auto config = ReadRouterConfig("/nonexistent/router.yaml");
   REQUIRE_FALSE(config.ok());

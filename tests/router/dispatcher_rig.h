@@ -96,9 +96,11 @@ constexpr TokenId kA = 'a' - '!';  // the toy's ids begin with the printable cha
 
 class Bench {
  public:
-  explicit Bench(AdmissionLimits limits = {}) : tokenizer_(text::ToyFile{}.Load()), probe_(metrics) {
-    dispatcher = std::make_unique<Dispatcher>(clock, port, *tokenizer_, probe_,
-                                              Dispatcher::Options{.model_name = "m", .limits = limits});
+  explicit Bench(AdmissionLimits limits = {}, Recorder* recorder = nullptr)
+      : tokenizer_(text::ToyFile{}.Load()), probe_(metrics) {
+    dispatcher = std::make_unique<Dispatcher>(
+        clock, port, *tokenizer_, probe_,
+        Dispatcher::Options{.model_name = "m", .limits = limits, .recorder = recorder});
   }
   void Join(WorkerId id, cluster::Phase phase, const std::vector<WorkerId>& peers, std::int64_t blocks = 64) {
     dispatcher->OnJoined({.id = id,
