@@ -15,8 +15,8 @@ constexpr const char* kFooter = R"(Begin with:
   baton-sim recommend --trace TRACE.csv --model llama2-70b --rate 70 --objective cheapest
 Each command has examples of its own: baton-sim simulate --help
 
-Exit codes: 0 as asked, 1 usage, 2 an input that cannot be read or meant, 3 objectives missed (--check) or
-no fleet meets them, 130 interrupted (what is known has been printed).)";
+Exit codes: 0 as asked, 1 usage, 2 an input that cannot be read or meant, 3 objectives missed (--check), no
+fleet meets them, or a replay decides otherwise, 130 interrupted (what is known has been printed).)";
 
 }  // namespace
 

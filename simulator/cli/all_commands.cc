@@ -12,6 +12,7 @@ void AddAll(CLI::App& app, int& exit_code) {
   AddExport(app, exit_code);
   AddCalibrate(app, exit_code);
   AddTrace(app, exit_code);
+  AddReplay(app, exit_code);
 }
 
 }  // namespace baton::simulator::cli

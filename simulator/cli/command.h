@@ -18,7 +18,7 @@ namespace baton::simulator::cli {
 inline constexpr int kOk = 0;
 inline constexpr int kUsage = 1;
 inline constexpr int kBadInput = 2;
-inline constexpr int kInfeasible = 3;
+inline constexpr int kInfeasible = 3;  // or, of a replay, different decisions
 inline constexpr int kInterrupted = 130;
 
 /// A subcommand runs and returns the exit code.
@@ -64,6 +64,7 @@ void AddSweep(CLI::App& app, int& exit_code);
 void AddPaper(CLI::App& app, int& exit_code);
 void AddCalibrate(CLI::App& app, int& exit_code);
 void AddExport(CLI::App& app, int& exit_code);
+void AddReplay(CLI::App& app, int& exit_code);
 void AddAll(CLI::App& app, int& exit_code);
 
 }  // namespace baton::simulator::cli
