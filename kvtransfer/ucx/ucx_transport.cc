@@ -16,6 +16,7 @@
 #include "kvtransfer/send_queue.h"
 #include "kvtransfer/transport.h"
 #include "kvtransfer/ucx/check_thread.h"
+#include "kvtransfer/ucx/data_address.h"
 #include "kvtransfer/ucx/ucx_worker.h"
 
 namespace baton::kvtransfer {
@@ -72,12 +73,10 @@ class UcxTransport final : public Transport {
 
   absl::Status Start(const ArenaView& arena, TransportEvents& events) override;
   std::string Name() const override { return worker_->TransportName(); }
-  std::string LocalAddress() const override { return worker_->Address(); }
+  std::string LocalAddress() const override { return ucx::SealAddress(worker_->Address()); }
 
-  absl::StatusOr<PeerHandle> ConnectPeer(const std::string& address) override {
-    if (address.empty() || address.size() > 4096) {
-      return Error(kInvalidArgument, "a data address of {} bytes is none", address.size());
-    }
+  absl::StatusOr<PeerHandle> ConnectPeer(const std::string& sealed) override {
+    BATON_ASSIGN_OR_RETURN(const std::string address, ucx::OpenAddress(sealed));
     const PeerHandle handle(++last_handle_);
     worker_->Post([this, handle, address] { Connect(handle, address); });
     return handle;

@@ -230,5 +230,22 @@ TEST_CASE("memory of a closed window stays as it is once the transport says that
   }
 }
 
+TEST_CASE("a data address that is none is refused with an error, whatever its bytes") {
+  const std::string kind = GENERATE("loopback", "ucx");
+  CAPTURE(kind);
+  Pair pair(kind);
+  const std::string right = pair.receiver->LocalAddress();
+  std::string spoilt = right;
+  spoilt.back() ^= 1;
+  const std::string cut = right.substr(0, right.size() - 1);
+
+  for (const std::string& address : {std::string(), std::string("u"), std::string(100, 'x'),
+                                     std::string(9000, 'x'), "ucx1" + std::string(100, '7'), spoilt, cut}) {
+    CAPTURE(address.size());
+    CHECK_FALSE(pair.sender->ConnectPeer(address).ok());
+  }
+  CHECK(pair.sender->ConnectPeer(right).ok());
+}
+
 }  // namespace
 }  // namespace baton::kvtransfer
