@@ -53,4 +53,9 @@ Buffer::~Buffer() {
   if (release_ != nullptr) release_(region_);
 }
 
+void Backend::AddRmsNorm(Rows x, Rows y, std::span<const float> weight, float epsilon, Rows out) {
+  Add(x, y);
+  RmsNorm(x, weight, epsilon, out);
+}
+
 }  // namespace baton::kernels

@@ -139,7 +139,12 @@ struct ExpertChoice {
 };
 
 /// One device. All operations are called from one thread (the engine's) and are complete when they return or,
-/// on a device with queues, when `Synchronize` does.
+/// on a device with queues, when `Synchronize` does. Rows, KV, tables, norms' weights and biases lie in the
+/// backend's own memory, which the host can read only where the backend is the host; ids, positions,
+/// frequencies, indices, shares and slices are the host's, and are read before an operation returns.
+///
+/// A device that fails (a lost GPU, a broken kernel) ends the process with an error in the log: what it held
+/// is gone, and the service manager starts a fresh one.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -160,6 +165,14 @@ class Backend {
     return Pack(weight, PackOptions{});
   }
 
+  /// Memory of the backend with these bytes in it; not rounded up to large pages, for vectors and tables.
+  [[nodiscard]] virtual absl::StatusOr<Buffer> Upload(std::span<const std::byte> bytes) = 0;
+  /// Copies between any two of the backend's and the host's memory, after all operations so far; complete
+  /// when it returns.
+  virtual void Copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
+  /// The rows where the host can read them, after all operations so far; valid until the next call.
+  [[nodiscard]] virtual Rows ToHost(Rows rows) = 0;
+
   /// Called once, by the thread that will call the operations from then on: puts it where the options say.
   /// Threads that it creates afterwards inherit that, so it is not done when the backend is made.
   virtual void EnterThread() = 0;
@@ -168,6 +181,9 @@ class Backend {
   virtual void Embed(const WeightView& table, std::span<const TokenId> ids, Rows out) = 0;
   /// out = in / sqrt(mean(in^2) + epsilon) * weight, per row. May be in place.
   virtual void RmsNorm(Rows in, std::span<const float> weight, float epsilon, Rows out) = 0;
+  /// x += y; out = RmsNorm(x). `out` may be `y`. One operation where that saves a pass over memory; the same
+  /// bits.
+  virtual void AddRmsNorm(Rows x, Rows y, std::span<const float> weight, float epsilon, Rows out);
   /// out[t][n] = sum_k in[t][k] * weight[n][k]. in and out do not overlap.
   virtual void MatMul(const PackedMatrix& weight, Rows in, Rows out) = 0;
   /// Rotates pairs (i, i + head_dim/2) of each head of x [token][heads * head_dim] by positions[token] *
@@ -217,6 +233,15 @@ struct CpuOptions {
   /// "auto" (the best that this processor has) or a name that `CpuInstructionSets` lists.
   std::string instruction_set = "auto";
 };
+
+struct CudaOptions {
+  ComputeClass compute = ComputeClass::kBF16;
+  int device = 0;
+};
+
+/// FailedPrecondition where this build, this machine or its driver has no such GPU (the message says which);
+/// InvalidArgument for a class that GPUs do not have (int8).
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options);
 
 /// Names that this processor can run, best first: of amx, avx512bf16, avx512, avx2, portable.
 [[nodiscard]] std::vector<std::string> CpuInstructionSets();

@@ -75,6 +75,21 @@ class CpuBackend final : public Backend {
     return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes}, Free);
   }
 
+  absl::StatusOr<Buffer> Upload(std::span<const std::byte> bytes) override {
+    constexpr std::size_t kLine = 64;
+    void* address = std::aligned_alloc(kLine, (bytes.size() + kLine) / kLine * kLine);
+    if (address == nullptr)
+      return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes.size());
+    if (!bytes.empty()) std::memcpy(address, bytes.data(), bytes.size());
+    return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes.size()}, Free);
+  }
+
+  void Copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+
+  Rows ToHost(Rows rows) override { return rows; }
+
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight,
                                                      const PackOptions& options) override {
     return CpuMatrix::Create(weight, options, compute_, *this, pool_);

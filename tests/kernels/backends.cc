@@ -3,6 +3,10 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+#include "tests/kernels/cuda/on_host_memory.h"
 
 namespace baton::kernels {
 namespace {
@@ -22,11 +26,40 @@ std::vector<BackendCase> CpuCases() {
   return cases;
 }
 
+std::vector<BackendCase> AllCases() {
+  std::vector<BackendCase> cases = CpuCases();
+  for (BackendCase& one : EmulatedCases()) cases.push_back(std::move(one));
+  for (BackendCase& one : GpuCases()) cases.push_back(std::move(one));
+  return cases;
+}
+
 }  // namespace
 
 const std::vector<BackendCase>& BackendCases() {
-  static const std::vector<BackendCase> cases = CpuCases();
+  static const std::vector<BackendCase> cases = AllCases();
   return cases;
+}
+
+std::vector<BackendCase> GpuCases(std::string* why_none) {
+  const auto first = CreateCudaBackend({});
+  if (!first.ok()) {
+    if (why_none != nullptr) *why_none = Message(first.status());
+    return {};
+  }
+  std::vector<BackendCase> cases;
+  for (const ComputeClass compute : {ComputeClass::kF32, ComputeClass::kBF16}) {
+    cases.push_back({fmt::format("{}, GPU 0", (*first)->Name()),
+                     [=] { return OnHostMemory(*CreateCudaBackend({.compute = compute})); }});
+  }
+  return cases;
+}
+
+TEST_CASE("conformance runs on a GPU, or says aloud that it does not") {
+  std::string why;
+  const std::vector<BackendCase> cases = GpuCases(&why);
+
+  if (cases.empty()) WARN("SKIPPED: every GPU case of the conformance suite: " << why);
+  CHECK((cases.size() == 2 || !why.empty()));
 }
 
 std::vector<std::vector<BackendCase>> NumericsClasses() {

@@ -16,11 +16,17 @@ struct BackendCase {
   std::function<std::unique_ptr<Backend>()> make;
 };
 
-/// Every backend of this build on this machine: for the CPU each instruction set, both compute classes, 1 to
-/// 3 threads.
+/// Every backend of this build on this machine: for the CPU each instruction set, all compute classes, 1 to
+/// 3 threads; CUDA's kernels emulated on the host, where the build can; a GPU, where there is one.
 [[nodiscard]] const std::vector<BackendCase>& BackendCases();
 
 /// The same, in groups of one numerics class: what they compute must agree to the bit.
 [[nodiscard]] std::vector<std::vector<BackendCase>> NumericsClasses();
+
+/// CUDA's kernels emulated by the host. None where the build cannot (another processor, sanitizers).
+[[nodiscard]] std::vector<BackendCase> EmulatedCases();
+
+/// A real GPU. None where there is none; `why_none` then says why, and a test says it aloud.
+[[nodiscard]] std::vector<BackendCase> GpuCases(std::string* why_none = nullptr);
 
 }  // namespace baton::kernels

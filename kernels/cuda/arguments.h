@@ -1,0 +1,197 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/// What the kernels take: plain numbers and addresses of device memory, so that the compiler of device code
+/// sees no library of the host's.
+namespace baton::kernels::cuda {
+
+/// K elements that the innermost step of a bf16 matmul takes; segments of K are padded to it.
+inline constexpr int kChunk = 32;
+/// Segments of a matmul's K, at most.
+inline constexpr int kSegmentsMax = 8;
+/// Positions of an attention tile, and tiles of a *span*: within a span tiles follow each other, spans are
+/// merged in order. A numerics constant, as the tile is; 256 positions let one sequence of 4,096 keep 16
+/// blocks a KV head busy.
+inline constexpr int kTile = 64;
+inline constexpr int kSpanTiles = 4;
+/// Positions of a KV block.
+inline constexpr int kBlockTokens = 16;
+/// The largest head that attention takes.
+inline constexpr int kHeadDimMax = 256;
+
+enum class Element : int { kF32, kBF16, kF16 };
+
+/// f32 activations, rows `stride` floats apart.
+struct RowsArgument {
+  float* data = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t stride = 0;
+};
+
+struct EmbedArguments {
+  const void* table = nullptr;  // [row][columns]
+  Element element = Element::kF32;
+  const std::int32_t* ids = nullptr;
+  RowsArgument out;
+};
+
+/// in += add, where there is one; out = norm(in).
+struct NormArguments {
+  RowsArgument in;
+  const float* add = nullptr;
+  std::int64_t add_stride = 0;
+  const float* weight = nullptr;
+  float epsilon = 0;
+  RowsArgument out;
+};
+
+struct NormHeadsArguments {
+  RowsArgument x;
+  int head_dim = 0;
+  const float* weight = nullptr;
+  float epsilon = 0;
+};
+
+struct RopeArguments {
+  RowsArgument x;
+  int head_dim = 0;
+  const std::int32_t* positions = nullptr;
+  const double* frequencies = nullptr;
+};
+
+/// out = f(x, y), by the operation that is launched.
+struct PairArguments {
+  RowsArgument x;
+  const float* y = nullptr;
+  std::int64_t y_stride = 0;  // 0: one row for all
+};
+
+struct PlaceArguments {
+  RowsArgument target;
+  const float* source = nullptr;
+  std::int64_t source_stride = 0;
+  const std::int64_t* indices = nullptr;
+  const float* shares = nullptr;
+  std::int64_t count = 0;
+  bool distinct = false;  // no index comes twice
+};
+
+struct ChooseArguments {
+  RowsArgument logits;
+  int chosen = 0;
+  bool normalize = false;
+  std::int32_t* experts = nullptr;  // [row][chosen]
+  float* shares = nullptr;
+};
+
+/// Row `sources[i]` of k and v goes to slot `slots[i]`: block * kBlockTokens + position within it.
+struct WriteKvArguments {
+  std::byte* base = nullptr;
+  std::int64_t block_bytes = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  bool bf16 = false;
+  const float* k = nullptr;
+  std::int64_t k_stride = 0;
+  const float* v = nullptr;
+  std::int64_t v_stride = 0;
+  const std::int64_t* slots = nullptr;
+  const std::int32_t* sources = nullptr;
+  std::int64_t count = 0;
+};
+
+/// f32 rows as bf16, each segment of the columns padded with zeros to whole chunks.
+struct PackRowsArguments {
+  RowsArgument in;
+  std::uint16_t* out = nullptr;  // [row][padded_k]
+  int padded_k = 0;
+  int segments = 0;
+  int bounds[kSegmentsMax + 1] = {};        // of the segments, in columns
+  int chunk_bounds[kSegmentsMax + 1] = {};  // and in chunks
+};
+
+/// out[row][output] = sum over K. `weight` and `in` are [output or row][padded_k] bf16; in class f32
+/// [..][columns] f32.
+struct MatMulArguments {
+  const void* weight = nullptr;
+  const void* in = nullptr;
+  std::int64_t weight_stride = 0;  // elements
+  std::int64_t in_stride = 0;
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+  int rows = 0;
+  int outputs = 0;
+  int segments = 0;                   // 1, 2, 4 or 8
+  int bounds[kSegmentsMax + 1] = {};  // in chunks; in class f32 in columns
+  int splits = 1;                     // blocks that share one output's segments; divides `segments`
+  float* partial = nullptr;           // [split][row][output] where there are several
+};
+
+/// A run of tokens of one sequence.
+struct SliceArgument {
+  std::int32_t first_entry = 0;  // of its block table
+  std::int32_t first_row = 0;    // of the activations
+  std::int32_t tokens = 0;
+  std::int32_t first_position = 0;
+};
+
+/// Rows of a slice that one block attends for, each a token and one of the query heads that share a KV head:
+/// row r is token r / group, head r % group. It goes through spans [first_span, first_span + spans).
+struct AttentionItem {
+  std::int32_t slice = 0;
+  std::int32_t first_row = 0;
+  std::int32_t rows = 0;
+  std::int32_t first_span = 0;
+  std::int32_t spans = 0;
+  std::int32_t partial =
+      -1;  // its first row of partial results, one for each span and row; -1: it writes the result
+};
+
+/// Rows of a slice whose spans were attended to apart.
+struct CombineItem {
+  std::int32_t slice = 0;
+  std::int32_t first_row = 0;
+  std::int32_t rows = 0;
+  std::int32_t spans = 0;
+  std::int32_t partial = 0;
+};
+
+struct AttentionArguments {
+  const std::byte* base = nullptr;
+  std::int64_t block_bytes = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  int group = 0;  // query heads a KV head
+  float scale = 0;
+  int window = 0;
+  const SliceArgument* slices = nullptr;
+  const std::uint32_t* blocks = nullptr;
+  const AttentionItem* items = nullptr;
+  int item_count = 0;
+  const CombineItem* combines = nullptr;
+  int combine_count = 0;
+  const float* q = nullptr;
+  std::int64_t q_stride = 0;
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+  float* partials = nullptr;  // [partial row][KV head][head_dim sums, highest, total]
+};
+
+/// One piece of a hand-off: `bytes` at `address`, `offset` into the staging slot.
+struct PieceArgument {
+  std::byte* address = nullptr;
+  std::int64_t offset = 0;
+  std::int64_t bytes = 0;
+};
+
+struct StageArguments {
+  const PieceArgument* pieces = nullptr;
+  int count = 0;
+  std::byte* slot = nullptr;
+  bool gather = true;  // pieces into the slot; else the slot into the pieces
+};
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,133 @@
+// The CUDA runtime behind device.h; host code, linked where the build has CUDA. The runtime is linked
+// statically: a machine without a driver starts, and hears it from OpenDevice.
+#include <cuda_runtime.h>
+
+#include <cstring>
+#include <utility>
+
+#include "common/base/error.h"
+#include "kernels/cuda/device.h"
+
+namespace baton::kernels::cuda {
+
+namespace {
+
+absl::Status ErrorOf(cudaError_t code, const std::string& what) {
+  return Error(code == cudaErrorMemoryAllocation ? kResourceExhausted : kInternal, "{}: {} ({})", what,
+               cudaGetErrorString(code), cudaGetErrorName(code));
+}
+
+void FreeDevice(MemoryRegion region) {
+  int before = 0;
+  cudaGetDevice(&before);
+  cudaSetDevice(region.device);
+  cudaFree(region.address);
+  cudaSetDevice(before);
+}
+
+void FreePinned(MemoryRegion region) {
+  cudaFreeHost(region.address);
+}
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(DeviceFacts facts, cudaStream_t stream) : facts_(std::move(facts)), stream_(stream) {}
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+  ~CudaDevice() override {
+    EnterThread();
+    cudaStreamDestroy(stream_);
+  }
+
+  const DeviceFacts& Facts() const override { return facts_; }
+  const Launches& Kernels() const override { return kDeviceLaunches; }
+  Queue MainQueue() const override { return stream_; }
+  void EnterThread() override { Keep(cudaSetDevice(facts_.index)); }
+
+  absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
+    EnterThread();
+    void* address = nullptr;
+    cudaError_t code = cudaMalloc(&address, bytes);
+    if (code == cudaSuccess) code = cudaMemsetAsync(address, 0, bytes, stream_);
+    if (code == cudaSuccess) code = cudaStreamSynchronize(stream_);
+    if (code != cudaSuccess) {
+      cudaGetLastError();  // what is told here need not be told by Synchronize
+      cudaFree(address);
+      return ErrorOf(code, fmt::format("GPU {}: cannot allocate {} bytes", facts_.index, bytes));
+    }
+    return Buffer({.address = static_cast<std::byte*>(address),
+                   .bytes = bytes,
+                   .kind = MemoryKind::kDevice,
+                   .device = facts_.index},
+                  FreeDevice);
+  }
+
+  absl::StatusOr<Buffer> AllocatePinned(std::size_t bytes) override {
+    EnterThread();
+    void* address = nullptr;
+    const cudaError_t code = cudaHostAlloc(&address, bytes, cudaHostAllocPortable);
+    if (code != cudaSuccess) {
+      cudaGetLastError();
+      return ErrorOf(code, fmt::format("cannot pin {} bytes of host memory (see ulimit -l)", bytes));
+    }
+    std::memset(address, 0, bytes);
+    return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes, .kind = MemoryKind::kPinned},
+                  FreePinned);
+  }
+
+  void Copy(void* to, const void* from, std::size_t bytes) override {
+    EnterThread();
+    Keep(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_));
+  }
+
+  absl::Status Synchronize() override {
+    EnterThread();
+    Keep(cudaStreamSynchronize(stream_));
+    Keep(cudaGetLastError());  // of a launch
+    if (first_ == cudaSuccess) return absl::OkStatus();
+    return ErrorOf(first_, fmt::format("GPU {} ({})", facts_.index, facts_.name));
+  }
+
+ private:
+  void Keep(cudaError_t code) {
+    if (first_ == cudaSuccess) first_ = code;
+  }
+
+  const DeviceFacts facts_;
+  const cudaStream_t stream_;
+  cudaError_t first_ = cudaSuccess;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index) {
+  int count = 0;
+  cudaError_t code = cudaGetDeviceCount(&count);
+  if (code != cudaSuccess || count == 0) {
+    return Error(kFailedPrecondition, "no GPU can be used: {}; see nvidia-smi, or set compute.backend: cpu",
+                 code == cudaSuccess ? "the driver lists none" : cudaGetErrorString(code));
+  }
+  if (index < 0 || index >= count) {
+    return Error(kFailedPrecondition, "there is no GPU {}: the driver lists {}, counted from 0", index,
+                 count);
+  }
+  cudaDeviceProp properties{};
+  code = cudaGetDeviceProperties(&properties, index);
+  if (code != cudaSuccess) return ErrorOf(code, fmt::format("GPU {}: cannot read its properties", index));
+  if (properties.major < 8) {
+    return Error(kFailedPrecondition, "GPU {} ({}) is of compute capability {}.{}; 8.0 is the least", index,
+                 properties.name, properties.major, properties.minor);
+  }
+  DeviceFacts facts{.name = properties.name,
+                    .architecture = fmt::format("sm{}{}", properties.major, properties.minor),
+                    .index = index,
+                    .processors = properties.multiProcessorCount};
+  code = cudaSetDevice(index);
+  cudaStream_t stream = nullptr;
+  if (code == cudaSuccess) code = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  if (code != cudaSuccess)
+    return ErrorOf(code, fmt::format("GPU {} ({}): cannot open it", index, facts.name));
+  return std::make_unique<CudaDevice>(std::move(facts), stream);
+}
+
+}  // namespace baton::kernels::cuda

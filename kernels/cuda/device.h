@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/launches.h"
+
+namespace baton::kernels::cuda {
+
+struct DeviceFacts {
+  std::string name;          // "NVIDIA H200"
+  std::string architecture;  // "sm90": part of the numerics class
+  int index = 0;
+  int processors = 1;  // multiprocessors
+};
+
+/// What the backend needs of a GPU: memory, a queue in which copies and kernels run in order, and the
+/// kernels. One thread at a time.
+class Device {
+ public:
+  virtual ~Device() = default;
+  [[nodiscard]] virtual const DeviceFacts& Facts() const = 0;
+  [[nodiscard]] virtual const Launches& Kernels() const = 0;
+  [[nodiscard]] virtual Queue MainQueue() const = 0;
+  /// Operations from this thread go to this device.
+  virtual void EnterThread() = 0;
+  /// Zeroed memory of the device, 256-byte aligned. ResourceExhausted names the size.
+  [[nodiscard]] virtual absl::StatusOr<Buffer> Allocate(std::size_t bytes) = 0;
+  /// Zeroed host memory that the device copies from and to at full speed.
+  [[nodiscard]] virtual absl::StatusOr<Buffer> AllocatePinned(std::size_t bytes) = 0;
+  /// In the queue's order; either side may be the device's or the host's. Host memory that is not pinned is
+  /// read before it returns.
+  virtual void Copy(void* to, const void* from, std::size_t bytes) = 0;
+  /// Waits for all that is in the queue. An error is the first that any of it had; after one the device
+  /// computes no more.
+  [[nodiscard]] virtual absl::Status Synchronize() = 0;
+};
+
+/// FailedPrecondition where there is no driver or no such device, or the build has no CUDA; the message says
+/// which.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index);
+
+/// The backend on any device; `OpenDevice` gives real ones, tests an emulation.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateBackendOn(std::unique_ptr<Device> device,
+                                                                       const CudaOptions& options);
+
+}  // namespace baton::kernels::cuda

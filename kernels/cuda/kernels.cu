@@ -1,0 +1,20 @@
+// The kernels for a GPU; kernels.h's table is all that the host's code sees.
+#include "kernels/cuda/device_words.cuh"
+#include "kernels/cuda/launches.h"
+
+namespace baton::kernels::cuda {
+namespace {
+
+#include "kernels/cuda/rows_inl.h"
+
+#include "kernels/cuda/matmul_inl.h"
+
+#include "kernels/cuda/attention_inl.h"
+
+#include "kernels/cuda/launches_inl.h"
+
+}  // namespace
+
+const Launches kDeviceLaunches = kLaunches;
+
+}  // namespace baton::kernels::cuda

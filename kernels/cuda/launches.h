@@ -1,0 +1,46 @@
+#pragma once
+
+#include "kernels/cuda/arguments.h"
+
+namespace baton::kernels::cuda {
+
+/// A stream of the device's, or what stands for one.
+using Queue = void*;
+
+/// Which kernel a product takes.
+enum class MatMulKernel : int { kStream8, kStream16, kStream32, kSmallTile, kLargeTile };
+
+/// Rows that an attention block has.
+enum class AttentionKernel : int { kFewRows, kManyRows };
+
+/// Rows of an AttentionItem, at most.
+inline constexpr int kFewRows = 16;
+/// For heads of at most 128 dimensions; half as many for wider ones.
+inline constexpr int kManyRows = 64;
+
+/// Enqueues each kernel: of device code for one device, or of the tests' emulation.
+struct Launches {
+  void (*embed)(Queue, const EmbedArguments&) = nullptr;
+  void (*rms_norm)(Queue, const NormArguments&) = nullptr;
+  void (*rms_norm_heads)(Queue, const NormHeadsArguments&) = nullptr;
+  void (*rope)(Queue, const RopeArguments&) = nullptr;
+  void (*swiglu)(Queue, const PairArguments&) = nullptr;
+  void (*add)(Queue, const PairArguments&) = nullptr;
+  void (*gate_rows)(Queue, const PairArguments&) = nullptr;
+  void (*gather_rows)(Queue, const PlaceArguments&) = nullptr;
+  void (*add_scaled_rows)(Queue, const PlaceArguments&) = nullptr;
+  void (*choose_experts)(Queue, const ChooseArguments&) = nullptr;
+  void (*write_kv)(Queue, const WriteKvArguments&) = nullptr;
+  void (*pack_rows)(Queue, const PackRowsArguments&) = nullptr;
+  void (*matmul)(Queue, MatMulKernel, const MatMulArguments&) = nullptr;
+  void (*matmul_f32)(Queue, const MatMulArguments&) = nullptr;
+  void (*attend)(Queue, AttentionKernel, const AttentionArguments&) = nullptr;
+  void (*attend_f32)(Queue, const AttentionArguments&) = nullptr;
+  void (*combine)(Queue, const AttentionArguments&) = nullptr;
+  void (*stage)(Queue, const StageArguments&) = nullptr;
+};
+
+/// Those of a GPU; defined where the build has CUDA.
+extern const Launches kDeviceLaunches;
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,13 @@
+// Linked where the build has no CUDA, in the place of cuda_device.cc and kernels.cu.
+#include "common/base/error.h"
+#include "kernels/cuda/device.h"
+
+namespace baton::kernels::cuda {
+
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int) {
+  return Error(
+      kFailedPrecondition,
+      "this binary was built without CUDA; build it where nvcc is found, or set compute.backend: cpu");
+}
+
+}  // namespace baton::kernels::cuda

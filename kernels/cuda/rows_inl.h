@@ -1,0 +1,248 @@
+#pragma once
+
+// Kernels over rows of activations. Included where the words of device code are defined (device_words.cuh, or
+// the emulation that the tests have). Sums over a row have a fixed order that depends on its width alone.
+
+constexpr int kRowThreads = 256;
+/// Columns that a block of an operation without sums takes.
+constexpr int kRowPiece = 4 * kRowThreads;
+
+__device__ inline float WidenHalf(unsigned bits) {
+  const unsigned sign = (bits & 0x8000U) << 16;
+  const unsigned exponent = bits >> 10 & 0x1fU;
+  const unsigned fraction = bits & 0x3ffU;
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  if (exponent == 31) return FloatOf(sign | 0x7f800000U | fraction << 13);
+  return FloatOf(sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+__device__ inline float WidenBf16(unsigned bits) {
+  return FloatOf(bits << 16);
+}
+
+/// The columns of a piece that this thread takes.
+template <typename Body>
+__device__ inline void ForPiece(std::int64_t columns, const Body& body) {
+  const std::int64_t first = std::int64_t{blockIdx.y} * kRowPiece;
+  const std::int64_t end = first + kRowPiece < columns ? first + kRowPiece : columns;
+  for (std::int64_t c = first + threadIdx.x; c < end; c += kRowThreads) body(c);
+}
+
+__global__ void __launch_bounds__(kRowThreads) EmbedKernel(const __grid_constant__ EmbedArguments a) {
+  const std::int64_t row = a.ids[blockIdx.x];
+  float* out = a.out.data + blockIdx.x * a.out.stride;
+  const std::int64_t first = row * a.out.columns;
+  ForPiece(a.out.columns, [&](std::int64_t c) {
+    if (a.element == Element::kF32) {
+      out[c] = static_cast<const float*>(a.table)[first + c];
+    } else {
+      const unsigned bits = static_cast<const std::uint16_t*>(a.table)[first + c];
+      out[c] = a.element == Element::kBF16 ? WidenBf16(bits) : WidenHalf(bits);
+    }
+  });
+}
+
+__device__ inline float WarpSum(float x) {
+  for (int mask = 16; mask > 0; mask /= 2) x += ShuffleXor(x, mask);
+  return x;
+}
+
+/// Every thread gets the sum over the block's 8 warps.
+__device__ inline float BlockSum(float x, float* scratch) {
+  const float mine = WarpSum(x);
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = mine;
+  SyncBlock();
+  float sum = 0;
+  for (int warp = 0; warp < kRowThreads / 32; ++warp) sum += scratch[warp];
+  return sum;
+}
+
+/// A block a row. `out` may be `in` or `add`: the row's sum is complete before it is written.
+__global__ void __launch_bounds__(kRowThreads) RmsNormKernel(const __grid_constant__ NormArguments a) {
+  auto* scratch = reinterpret_cast<float*>(SharedMemory());
+  float* in = a.in.data + blockIdx.x * a.in.stride;
+  const float* add = a.add != nullptr ? a.add + blockIdx.x * a.add_stride : nullptr;
+  float* out = a.out.data + blockIdx.x * a.out.stride;
+  float squares = 0;
+  for (std::int64_t c = threadIdx.x; c < a.in.columns; c += kRowThreads) {
+    float x = in[c];
+    if (add != nullptr) {
+      x += add[c];
+      in[c] = x;
+    }
+    squares = FusedMultiplyAdd(x, x, squares);
+  }
+  const float mean = BlockSum(squares, scratch) / static_cast<float>(a.in.columns);
+  const float inverse = 1 / SquareRoot(mean + a.epsilon);
+  for (std::int64_t c = threadIdx.x; c < a.in.columns; c += kRowThreads)
+    out[c] = in[c] * inverse * a.weight[c];
+}
+
+/// A warp a head.
+__global__ void __launch_bounds__(kRowThreads)
+    RmsNormHeadsKernel(const __grid_constant__ NormHeadsArguments a) {
+  const std::int64_t heads = a.x.columns / a.head_dim;
+  const std::int64_t index = std::int64_t{blockIdx.x} * (kRowThreads / 32) + threadIdx.x / 32;
+  if (index >= heads * a.x.rows) return;  // the warp as a whole
+  float* x = a.x.data + index / heads * a.x.stride + index % heads * a.head_dim;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  float squares = 0;
+  for (int d = lane; d < a.head_dim; d += 32) squares = FusedMultiplyAdd(x[d], x[d], squares);
+  const float inverse = 1 / SquareRoot(WarpSum(squares) / static_cast<float>(a.head_dim) + a.epsilon);
+  for (int d = lane; d < a.head_dim; d += 32) x[d] = x[d] * inverse * a.weight[d];
+}
+
+/// A block a row; a thread has one frequency and turns that pair of every head. The angle is of double
+/// precision, as on the CPU.
+__global__ void __launch_bounds__(kRowThreads) RopeKernel(const __grid_constant__ RopeArguments a) {
+  const int half = a.head_dim / 2;
+  float* row = a.x.data + blockIdx.x * a.x.stride;
+  const auto position = static_cast<double>(a.positions[blockIdx.x]);
+  for (int i = static_cast<int>(threadIdx.x); i < half; i += kRowThreads) {
+    double wide_sine = 0;
+    double wide_cosine = 0;
+    SineCosine(position * a.frequencies[i], wide_sine, wide_cosine);
+    const auto sine = static_cast<float>(wide_sine);
+    const auto cosine = static_cast<float>(wide_cosine);
+    for (std::int64_t start = 0; start + a.head_dim <= a.x.columns; start += a.head_dim) {
+      const float low = row[start + i];
+      const float high = row[start + half + i];
+      row[start + i] = low * cosine - high * sine;
+      row[start + half + i] = high * cosine + low * sine;
+    }
+  }
+}
+
+/// x[i] = silu(y[i]) * y[width + i].
+__global__ void __launch_bounds__(kRowThreads) SwiGluKernel(const __grid_constant__ PairArguments a) {
+  float* out = a.x.data + blockIdx.x * a.x.stride;
+  const float* gate = a.y + blockIdx.x * a.y_stride;
+  ForPiece(a.x.columns,
+           [&](std::int64_t c) { out[c] = gate[c] / (1 + Exponential(-gate[c])) * gate[a.x.columns + c]; });
+}
+
+__global__ void __launch_bounds__(kRowThreads) AddKernel(const __grid_constant__ PairArguments a) {
+  float* x = a.x.data + blockIdx.x * a.x.stride;
+  const float* y = a.y + blockIdx.x * a.y_stride;
+  ForPiece(a.x.columns, [&](std::int64_t c) { x[c] += y[c]; });
+}
+
+__global__ void __launch_bounds__(kRowThreads) GateRowsKernel(const __grid_constant__ PairArguments a) {
+  float* x = a.x.data + blockIdx.x * a.x.stride;
+  const float share = 1 / (1 + Exponential(-a.y[blockIdx.x * a.y_stride]));
+  ForPiece(a.x.columns, [&](std::int64_t c) { x[c] *= share; });
+}
+
+/// target[i] = source[indices[i]].
+__global__ void __launch_bounds__(kRowThreads) GatherRowsKernel(const __grid_constant__ PlaceArguments a) {
+  float* out = a.target.data + blockIdx.x * a.target.stride;
+  const float* in = a.source + a.indices[blockIdx.x] * a.source_stride;
+  ForPiece(a.target.columns, [&](std::int64_t c) { out[c] = in[c]; });
+}
+
+/// target[indices[i]] += shares[i] * source[i]. Where an index may come twice one block goes through all i in
+/// order.
+__global__ void __launch_bounds__(kRowThreads) AddScaledRowsKernel(const __grid_constant__ PlaceArguments a) {
+  const std::int64_t first = a.distinct ? blockIdx.x : 0;
+  const std::int64_t end = a.distinct ? first + 1 : a.count;
+  ForPiece(a.target.columns, [&](std::int64_t c) {
+    for (std::int64_t i = first; i < end; ++i) {
+      float* target = a.target.data + a.indices[i] * a.target.stride + c;
+      *target += a.shares[i] * a.source[i * a.source_stride + c];
+    }
+  });
+}
+
+/// A thread a row: experts are tens, rows are few, and the order of choosing is the CPU's
+/// (kernels/cpu/expert_choice.cc).
+__global__ void __launch_bounds__(kRowThreads)
+    ChooseExpertsKernel(const __grid_constant__ ChooseArguments a) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  if (row >= a.logits.rows) return;
+  const float* logits = a.logits.data + row * a.logits.stride;
+  std::int32_t* experts = a.experts + row * a.chosen;
+  const auto count = static_cast<int>(a.logits.columns);
+  int kept = 0;
+  for (int expert = 0; expert < count; ++expert) {
+    int place = kept;
+    while (place > 0 && logits[expert] > logits[experts[place - 1]]) --place;
+    if (place == a.chosen) continue;
+    kept = kept < a.chosen ? kept + 1 : kept;
+    for (int i = kept - 1; i > place; --i) experts[i] = experts[i - 1];
+    experts[place] = expert;
+  }
+  const double highest = static_cast<double>(logits[experts[0]]);
+  for (int i = 1; i < kept; ++i) {  // ascending by id
+    const std::int32_t expert = experts[i];
+    int place = i;
+    for (; place > 0 && experts[place - 1] > expert; --place) experts[place] = experts[place - 1];
+    experts[place] = expert;
+  }
+  double total = 0;
+  if (a.normalize) {
+    for (int i = 0; i < kept; ++i)
+      total += WideExponential(static_cast<double>(logits[experts[i]]) - highest);
+  } else {
+    for (int expert = 0; expert < count; ++expert)
+      total += WideExponential(static_cast<double>(logits[expert]) - highest);
+  }
+  for (int i = 0; i < kept; ++i) {
+    a.shares[row * a.chosen + i] =
+        static_cast<float>(WideExponential(static_cast<double>(logits[experts[i]]) - highest) / total);
+  }
+}
+
+/// A block a token.
+__global__ void __launch_bounds__(kRowThreads) WriteKvKernel(const __grid_constant__ WriteKvArguments a) {
+  const std::int64_t slot = a.slots[blockIdx.x];
+  const std::int64_t row = a.sources[blockIdx.x];
+  std::byte* block = a.base + slot / kBlockTokens * a.block_bytes;
+  const int width = a.kv_heads * a.head_dim;
+  for (int c = static_cast<int>(threadIdx.x); c < 2 * width; c += kRowThreads) {
+    const int column = c % width;
+    const float value = c < width ? a.k[row * a.k_stride + column] : a.v[row * a.v_stride + column];
+    const std::int64_t head = c / a.head_dim;  // values' heads come after those of the keys
+    const std::int64_t at = (head * kBlockTokens + slot % kBlockTokens) * a.head_dim + column % a.head_dim;
+    if (a.bf16) {
+      reinterpret_cast<std::uint16_t*>(block)[at] =
+          static_cast<std::uint16_t>(PairOfBf16(value, 0) & 0xffffU);
+    } else {
+      reinterpret_cast<float*>(block)[at] = value;
+    }
+  }
+}
+
+/// A thread has two neighbours of a packed row.
+__global__ void __launch_bounds__(kRowThreads) PackRowsKernel(const __grid_constant__ PackRowsArguments a) {
+  const float* in = a.in.data + blockIdx.x * a.in.stride;
+  auto* out = reinterpret_cast<unsigned*>(a.out + std::int64_t{blockIdx.x} * a.padded_k);
+  ForPiece(a.padded_k / 2, [&](std::int64_t pair) {
+    const auto k = static_cast<int>(2 * pair);
+    int segment = 0;
+    while (k >= a.chunk_bounds[segment + 1] * kChunk) ++segment;
+    const int column = a.bounds[segment] + k - a.chunk_bounds[segment] * kChunk;
+    const int end = a.bounds[segment + 1];
+    const float low = column < end ? in[column] : 0;
+    const float high = column + 1 < end ? in[column + 1] : 0;
+    out[pair] = PairOfBf16(low, high);
+  });
+}
+
+/// A block copies pieces by 16 bytes where all is aligned, else by one.
+__global__ void __launch_bounds__(kRowThreads) StageKernel(const __grid_constant__ StageArguments a) {
+  for (int i = static_cast<int>(blockIdx.x); i < a.count; i += static_cast<int>(gridDim.x)) {
+    const PieceArgument piece = a.pieces[i];
+    const std::byte* from = a.gather ? piece.address : a.slot + piece.offset;
+    std::byte* to = a.gather ? a.slot + piece.offset : piece.address;
+    const bool aligned =
+        (reinterpret_cast<std::uintptr_t>(from) | reinterpret_cast<std::uintptr_t>(to)) % 16 == 0;
+    const std::int64_t wide = aligned ? piece.bytes / 16 : 0;
+    for (std::int64_t w = threadIdx.x; w < wide; w += kRowThreads) {
+      reinterpret_cast<Words*>(to)[w] = reinterpret_cast<const Words*>(from)[w];
+    }
+    for (std::int64_t b = wide * 16 + threadIdx.x; b < piece.bytes; b += kRowThreads) to[b] = from[b];
+  }
+}
