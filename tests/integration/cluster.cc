@@ -144,7 +144,7 @@ std::string Cluster::RouterYaml(std::uint16_t http_port, std::uint16_t control_p
       "ports_file: {}\nlog_level: info\n",
       settings_.model, kModelName, host, http_port, host, control_port, router_->PortsFile());
   yaml += fmt::format("cluster_key_file: {}\n", folder_.Path() + "/key");
-  return yaml;
+  return yaml + settings_.router_more;
 }
 
 std::string Cluster::WorkerYaml(const Daemon& worker, const WorkerSettings& settings) const {

@@ -34,6 +34,7 @@ struct ClusterSettings {
   WorkerSettings decode = {};
   /// Router and prefill workers on the first side, decode workers on the second; null: all on loopback.
   const NetworkPair* network = nullptr;
+  std::string router_more = "";  // further lines of the router's configuration
 };
 
 inline constexpr const char* kModelName = "baton-test";
