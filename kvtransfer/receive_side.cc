@@ -39,6 +39,7 @@ std::vector<BlockRun> SortedRuns(std::vector<BlockIndex> blocks) {
 struct ReceiveSide::Transfer {
   TransferId id;
   ReceiveRequest request;
+  PeerHandle link;  // that it began over, and ends with
   std::shared_ptr<ReceiverEvents> events;
   ReceiverMachine machine;
 };
@@ -57,7 +58,7 @@ ReceiveSide::~ReceiveSide() = default;
 
 absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents events) {
   BATON_RETURN_IF_ERROR(CheckBlocks(request.blocks, request.prompt_tokens, arena_));
-  BATON_RETURN_IF_ERROR(host_.Ready(request.sender, request.sender_incarnation).status());
+  BATON_ASSIGN_OR_RETURN(const PeerHandle link, host_.Ready(request.sender, request.sender_incarnation));
   if (transfers_.size() >= options_.transfers_max) {
     return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
   }
@@ -83,6 +84,7 @@ absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents 
   transfers_[id] = std::make_unique<Transfer>(
       Transfer{.id = id,
                .request = request,
+               .link = link,
                .events = std::make_shared<ReceiverEvents>(std::move(events)),
                .machine = ReceiverMachine(limits, host_.Now(), arena_.layout.layers, request.blocks)});
   by_key_[request.key] = id;
@@ -240,9 +242,13 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
         static_cast<void>(host_.Send(transfer.request.sender, envelope));
         break;
       case Kind::kForceClosePeer:
-        host_.ResetLater(
-            transfer.request.sender,
-            Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
+        // Only its own link: one that was made since serves others, and the old endpoint is being closed.
+        if (const auto now = host_.Ready(transfer.request.sender, transfer.request.sender_incarnation);
+            now.ok() && *now == transfer.link) {
+          host_.ResetLater(
+              transfer.request.sender,
+              Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
+        }
         break;
       case Kind::kReportCommitted:
         probe_.ReceiveEnded(TransferEnd::kAcked);

@@ -16,6 +16,7 @@ constexpr std::size_t kRememberedRequests = 16384;
 
 struct SendSide::Transfer {
   SendRequest request;
+  PeerHandle link;  // that it began over, and ends with
   std::shared_ptr<SenderEvents> events;
   SenderMachine machine;
   SendPlan plan;
@@ -56,7 +57,7 @@ absl::Status SendSide::CheckBlocks(const SendRequest& request) const {
 
 absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   BATON_RETURN_IF_ERROR(CheckBlocks(request));
-  BATON_RETURN_IF_ERROR(host_.Ready(request.receiver, request.receiver_incarnation).status());
+  BATON_ASSIGN_OR_RETURN(const PeerHandle link, host_.Ready(request.receiver, request.receiver_incarnation));
   if (transfers_.size() >= options_.transfers_max) {
     return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
   }
@@ -69,6 +70,7 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
                               .layer_wise_bytes_min = request.grows ? 1 : options_.layer_wise_bytes_min};
   auto made = std::make_unique<Transfer>(
       Transfer{.request = request,
+               .link = link,
                .events = std::make_shared<SenderEvents>(std::move(events)),
                .machine = SenderMachine({.transfer_deadline = options_.transfer_deadline,
                                          .drain_deadline = options_.drain_deadline}),
@@ -373,9 +375,13 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         static_cast<void>(host_.Send(transfer.request.receiver, envelope));
         break;
       case Kind::kForceClosePeer:
-        host_.ResetLater(transfer.request.receiver,
-                         Error(kAborted, "worker {}: sends of an ended transfer did not drain",
-                               transfer.request.receiver));
+        // Only its own link: one that was made since serves others, and the old endpoint is being closed.
+        if (const auto now = host_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
+            now.ok() && *now == transfer.link) {
+          host_.ResetLater(transfer.request.receiver,
+                           Error(kAborted, "worker {}: sends of an ended transfer did not drain",
+                                 transfer.request.receiver));
+        }
         break;
       case Kind::kReportEnded:
         probe_.Sent(action.end, transfer.stats);

@@ -30,7 +30,7 @@ class NotingHost final : public SideHost {
     sent.push_back(message);
     return absl::OkStatus();
   }
-  absl::StatusOr<PeerHandle> Ready(WorkerId, Incarnation) const override { return PeerHandle(1); }
+  absl::StatusOr<PeerHandle> Ready(WorkerId, Incarnation) const override { return link; }
   void ResetLater(WorkerId, const absl::Status&) override { ++resets; }
   void Measured(WorkerId, double) override {}
   void RunPosted() {
@@ -42,6 +42,7 @@ class NotingHost final : public SideHost {
   std::vector<peer::Envelope> sent;
   std::uint64_t last = 0;
   int resets = 0;
+  PeerHandle link{1};
 };
 
 class NotingTransport final : public Transport {
@@ -229,6 +230,41 @@ TEST_CASE("a grant without credit is refused") {
 
   REQUIRE(s.host.sent.size() == 1);
   CHECK(s.host.sent[0].abort().reason() == "a grant without credit");
+}
+
+TEST_CASE("a send that does not drain closes its own link, and not the one that was made since") {
+  const bool made_anew = GENERATE(false, true);
+  CAPTURE(made_anew);
+  SendingSide s;
+  s.Send(4);
+  s.GrantIt(4, 8U << 20);
+  s.side.ProducerStarted(Key(1));
+  for (int layer = 0; layer < 2; ++layer) s.side.LayerReady(Key(1), layer, 0, 64);
+  s.side.Commit(Key(1), {.first_token = 1, .prompt_tokens = 64});
+  REQUIRE_FALSE(s.transport.sent.empty());
+
+  s.side.OnPeerLost(kPeer, Error(kUnavailable, "lost"));
+  if (made_anew) s.host.link = PeerHandle(2);
+  s.host.clock.Advance(s.options.drain_deadline);
+  s.side.Tick();
+
+  CHECK(s.host.resets == (made_anew ? 0 : 1));
+  CHECK(s.side.Live() == 1);  // its blocks stay pinned
+}
+
+TEST_CASE("a receive that does not drain closes its own link, and not the one that was made since") {
+  const bool made_anew = GENERATE(false, true);
+  CAPTURE(made_anew);
+  Receiving r;
+  static_cast<void>(r.Receive(4));
+
+  r.side.OnPeerLost(kPeer, Error(kUnavailable, "lost"));
+  if (made_anew) r.host.link = PeerHandle(2);
+  r.host.clock.Advance(r.options.drain_deadline);
+  r.side.Tick();
+
+  CHECK(r.host.resets == (made_anew ? 0 : 1));
+  CHECK(r.side.Live() == 1);  // its blocks stay in quarantine
 }
 
 }  // namespace
