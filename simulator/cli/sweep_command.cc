@@ -135,7 +135,10 @@ std::vector<std::string> RowOf(const Point& point, const Figures& figures) {
                                fmt::format("{:g}", point.rate),  fmt::format("{}", point.seed),
                                figures.verdict.met ? "1" : "0",  figures.verdict.binding,
                                figures.backlog_grows ? "1" : "0"};
-  for (const FigureKind& kind : FigureKinds()) row.push_back(fmt::format("{:.6g}", kind.of(figures)));
+  for (const FigureKind& kind : FigureKinds()) {
+    const double value = kind.of(figures);
+    row.push_back(std::isnan(value) ? "" : fmt::format("{:.6g}", value));  // an empty cell: not known
+  }
   return row;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -15,6 +16,11 @@ double QuantileMs(const Figures& figures) {
   return figures.verdict.seconds[kMetric][kQuantile] * 1e3;
 }
 
+/// Mode splitwise knows no power: a machine that draws none is one of which nothing is known.
+double KnownPower(const Figures& figures, double value) {
+  return figures.energy_j > 0 ? value : std::numeric_limits<double>::quiet_NaN();
+}
+
 std::vector<double> ValuesOf(const NamedRun& run, const FigureKind& kind) {
   std::vector<double> values;
   for (const Figures& figures : run.figures) values.push_back(kind.of(figures));
@@ -22,7 +28,7 @@ std::vector<double> ValuesOf(const NamedRun& run, const FigureKind& kind) {
 }
 
 std::string WithInterval(const Interval& interval, bool several) {
-  if (!several || std::isinf(interval.mean)) return Number(interval.mean);
+  if (!several || !std::isfinite(interval.mean)) return Number(interval.mean);
   return fmt::format("{} ± {}", Number(interval.mean), Number(interval.half_width));
 }
 
@@ -96,8 +102,8 @@ const std::vector<FigureKind>& FigureKinds() {
       {"dollars_per_hour", [](const Figures& f) { return f.price.dollars_per_hour; }},
       {"dollars_per_million_tokens", [](const Figures& f) { return f.dollars_per_million; }},
       {"rated_kw", [](const Figures& f) { return f.price.watts / 1e3; }},
-      {"mean_kw", [](const Figures& f) { return f.mean_watts / 1e3; }},
-      {"joules_per_token", [](const Figures& f) { return f.joules_per_token; }},
+      {"mean_kw", [](const Figures& f) { return KnownPower(f, f.mean_watts / 1e3); }},
+      {"joules_per_token", [](const Figures& f) { return KnownPower(f, f.joules_per_token); }},
       {"preemptions", [](const Figures& f) { return static_cast<double>(f.preemptions); }},
       {"not_done", [](const Figures& f) { return static_cast<double>(f.requests - f.done); }},
       {"extrapolated_share", [](const Figures& f) { return f.extrapolated_share; }}};

@@ -196,6 +196,7 @@ std::string Grouped(double value) {
 }
 
 std::string Number(double value) {
+  if (std::isnan(value)) return "-";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   if (value == 0) return "0";
   if (std::abs(value) >= 1e6) return fmt::format("{:.3g}", value);

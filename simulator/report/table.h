@@ -36,7 +36,7 @@ struct Bar {
 [[nodiscard]] std::string SecondsText(double seconds);
 /// "1,234,567".
 [[nodiscard]] std::string Grouped(double value);
-/// A number with three significant digits and no exponent below a million.
+/// A number with three significant digits and no exponent below a million; "-" for what is not known (NaN).
 [[nodiscard]] std::string Number(double value);
 
 }  // namespace baton::simulator

@@ -49,6 +49,26 @@ NamedRun Named(const Made& made, const std::string& name) {
               [](const WorkloadRequest&) { return AloneTimes{.ttft_s = 1, .tbt_s = 1, .e2e_s = 1}; })}};
 }
 
+TEST_CASE("what is not known of power is a dash, never a 0") {
+  Made made = MadeRun();
+  const auto cell = [&](const char* figure) {
+    for (const auto& row : SummaryTable({Named(made, "a")}, false).rows) {
+      if (row[0] == figure) return row[1];
+    }
+    return std::string("no such figure");
+  };
+
+  CHECK(cell("mean_kw") == "-");
+  CHECK(cell("joules_per_token") == "-");
+  const std::string json = RunsAsJson({Named(made, "a")}, {0}, PaperSlo());
+  CHECK(json.find("\"mean_kw\":null") != std::string::npos);
+
+  made.result.machines[0].energy_j = 5000;
+  made.result.machines[0].output_tokens = 10;
+  CHECK(cell("mean_kw") == "0.500");
+  CHECK(cell("joules_per_token") == "500");
+}
+
 TEST_CASE(
     "the CSV of requests has the reference's columns, in order of completion, without what was refused") {
   const Made made = MadeRun();

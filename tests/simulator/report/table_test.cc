@@ -42,6 +42,7 @@ TEST_CASE("a histogram counts in powers of two and leaves no range out") {
 TEST_CASE("numbers have three significant digits and units fit their size") {
   CHECK(Number(0.012345) == "0.0123");
   CHECK(Number(1234.5) == "1234");
+  CHECK(Number(std::numeric_limits<double>::quiet_NaN()) == "-");
   CHECK(Number(-9.876) == "-9.88");
   CHECK(Number(std::numeric_limits<double>::infinity()) == "inf");
   CHECK(SecondsText(4.8412) == "4.84 s");
