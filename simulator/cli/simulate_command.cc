@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "simulator/cli/command.h"
 #include "simulator/cli/world_options.h"
+#include "simulator/plan/machine_events.h"
 #include "simulator/report/run_report.h"
 #include "simulator/trace/trace_file.h"
 
@@ -19,6 +20,7 @@ struct SimulateOptions {
   std::string requests_out;
   std::string html;
   std::string perfetto;
+  std::string events;
   bool check = false;
 };
 
@@ -91,8 +93,15 @@ int Simulate(const SimulateOptions& options) {
     if (!fleet.ok()) return Fail(fleet.status());
     fleets.push_back(*std::move(fleet));
   }
-  const auto world = MakeWorld(options.world);
+  auto world = MakeWorld(options.world);
   if (!world.ok()) return Fail(world.status());
+  if (!options.events.empty()) {
+    if (world->experiment.mode == Mode::kSplitwise)
+      return Fail(Error(kInvalidArgument, "--events: mode splitwise has no failures and drains; use native"));
+    auto events = ReadMachineEvents(options.events, *world->catalogue, fleets[0].fleet);
+    if (!events.ok()) return Fail(events.status());
+    world->experiment.events = *std::move(events);
+  }
   const bool files = !options.requests_out.empty() || !options.html.empty() || !options.perfetto.empty();
   const auto runs = RunFleets(*world, options.world, fleets,
                               {.rate = world->rate,
@@ -130,6 +139,9 @@ void AddSimulate(CLI::App& app, int& exit_code) {
       ->required()
       ->expected(1);
   AddWorldOptions(*simulate, options->world);
+  simulate->add_option(
+      "--events", options->events,
+      "YAML file with `events`, each {at: 30s, machine: decode-0, what: fail, drain or return}");
   AddFiles(*simulate, *options);
   simulate->footer(
       "Examples:\n"

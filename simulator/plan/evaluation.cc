@@ -127,6 +127,7 @@ absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& f
                      .seed = wanted.seed,
                      .warm_up_s = experiment.warm_up_s,
                      .keep_timelines = wanted.timelines};
+  options.events = experiment.events;
   if (experiment.keep_going || wanted.progress) {
     options.progress = [&](double share) {
       if (experiment.keep_going && !experiment.keep_going()) return false;

@@ -92,6 +92,42 @@ TEST_CASE("what cannot be simulated is named, with exit code 2") {
   CHECK(Contains(problem(Small({"simulate", "--fleet", "f.yaml"})), "f.yaml"));
 }
 
+TEST_CASE("machines fail, drain and return as a file says") {
+  const TemporaryFolder folder;
+  const std::string file = folder.Path() + "/events.yaml";
+  const std::vector<std::string> fleet{"simulate", "--fleet", "prefill=1xdgx-h100,decode=2xdgx-h100",
+                                       "--rate",   "4",       "--duration",
+                                       "20",       "--slo",   "none",
+                                       "--output", "json",    "--events",
+                                       file};
+  const auto not_done = [&](const std::string& events) {
+    WriteFile(file, events);
+    const RunResult result = BatonSim(fleet);
+    INFO(result.output);
+    REQUIRE(result.exit == 0);
+    const auto value = json::Parse(result.output);
+    REQUIRE(value.ok());
+    const json::Value& run = value->Find("runs")->AsArray()->at(0);
+    return run.Find("seeds")->AsArray()->at(0).Find("figures")->Find("not_done")->Number();
+  };
+
+  CHECK(not_done("events:\n  - {at: 5s, machine: decode-0, what: fail}\n") == 0);
+  // The only prefill machine: decode machines lend themselves. All three: nobody is left.
+  CHECK(not_done("events:\n  - {at: 5s, machine: prefill-0, what: fail}\n") == 0);
+  CHECK(not_done("events:\n  - {at: 5s, machine: prefill-0, what: fail}\n"
+                 "  - {at: 5s, machine: decode-0, what: fail}\n"
+                 "  - {at: 5s, machine: decode-1, what: fail}\n") > 0);
+  CHECK(not_done("events:\n  - {at: 5s, machine: decode-1, what: drain}\n"
+                 "  - {at: 9s, machine: decode-1, what: return}\n") == 0);
+
+  WriteFile(file, "events:\n  - {at: 5s, machine: decode-2, what: fail}\n");
+  const RunResult unknown = BatonSim(fleet);
+  CHECK(unknown.exit == 2);
+  CHECK(Contains(unknown.output, "events.yaml:2:"));
+  auto splitwise = Small({"simulate", "--fleet", "mixed=1xdgx-h100", "--events", file});
+  CHECK(Contains(BatonSim(splitwise).output, "--events: mode splitwise has no failures"));
+}
+
 TEST_CASE("a fleet may be a file, whose mistakes are named by line") {
   const TemporaryFolder folder;
   WriteFile(folder.Path() + "/good.yaml",
