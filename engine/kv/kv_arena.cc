@@ -38,7 +38,7 @@ absl::StatusOr<KvArena> KvArena::Create(kernels::Backend& backend, const KvGeome
   }
   auto buffer = backend.Allocate(geometry.TotalBytes());
   if (!buffer.ok()) return Annotate(buffer.status(), "KV arena");
-  return KvArena(*std::move(buffer), geometry);
+  return KvArena(*std::move(buffer), geometry, backend);
 }
 
 kernels::KvLayer KvArena::Layer(int layer) const {
@@ -51,15 +51,18 @@ kernels::KvLayer KvArena::Layer(int layer) const {
 }
 
 void KvArena::CopyBlock(BlockIndex from, BlockIndex to) const {
-  BATON_CHECK(Region().kind == MemoryKind::kHost || Region().kind == MemoryKind::kPinned,
-              "blocks of a device's memory are copied by its backend");
   BATON_CHECK(from.value < geometry_.blocks && to.value < geometry_.blocks && from != to,
               "block {} to {} of {}", from.value, to.value, geometry_.blocks);
   const std::size_t bytes = geometry_.BlockBytes();
   for (int layer = 0; layer < geometry_.layers; ++layer) {
     std::byte* base = Layer(layer).base;
-    std::memcpy(base + to.value * bytes, base + from.value * bytes, bytes);
+    Copy(base + to.value * bytes, base + from.value * bytes, bytes);
   }
+}
+
+void KvArena::Copy(std::byte* to, const std::byte* from, std::size_t bytes) const {
+  if (Region().kind == MemoryKind::kDevice) return backend_->Copy(to, from, bytes);
+  std::memcpy(to, from, bytes);
 }
 
 }  // namespace baton::engine

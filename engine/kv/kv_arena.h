@@ -43,12 +43,16 @@ class KvArena {
   [[nodiscard]] const KvGeometry& Geometry() const { return geometry_; }
   [[nodiscard]] const MemoryRegion& Region() const { return buffer_.Region(); }
   [[nodiscard]] kernels::KvLayer Layer(int layer) const;
-  /// Copies all layers of one block into another. Host memory only.
+  /// Copies all layers of one block into another.
   void CopyBlock(BlockIndex from, BlockIndex to) const;
+  /// Copies within the arena, or between it and the host; complete when it returns. Host memory on any
+  /// thread, a device's on the one that computes.
+  void Copy(std::byte* to, const std::byte* from, std::size_t bytes) const;
 
  private:
-  KvArena(kernels::Buffer buffer, const KvGeometry& geometry)
-      : buffer_(std::move(buffer)), geometry_(geometry) {}
+  KvArena(kernels::Buffer buffer, const KvGeometry& geometry, kernels::Backend& backend)
+      : backend_(&backend), buffer_(std::move(buffer)), geometry_(geometry) {}
+  kernels::Backend* backend_;  // outlives what copies
   kernels::Buffer buffer_;
   KvGeometry geometry_;
 };

@@ -1,7 +1,5 @@
 #include "engine/kv/swap_area.h"
 
-#include <cstring>
-
 #include "common/base/check.h"
 
 namespace baton::engine {
@@ -13,8 +11,6 @@ void ForEachPiece(const KvArena& arena, const BlockTable& blocks, const BlockTab
                   std::size_t slot_bytes, Copy copy) {
   BATON_CHECK(count <= std::ssize(blocks) && count <= std::ssize(slots), "{} blocks of {} in {} slots", count,
               blocks.size(), slots.size());
-  BATON_CHECK(arena.Region().kind == MemoryKind::kHost || arena.Region().kind == MemoryKind::kPinned,
-              "blocks of a device's memory are copied by its backend");
   const std::size_t bytes = arena.Geometry().BlockBytes();
   for (int layer = 0; layer < arena.Geometry().layers; ++layer) {
     std::byte* base = arena.Layer(layer).base;
@@ -35,7 +31,7 @@ void SwapArea::CopyOut(const KvArena& arena, const BlockTable& blocks, const Blo
                        std::int64_t count) {
   ForEachPiece(arena, blocks, slots, count, slot_bytes_,
                [&](const std::byte* block, std::size_t at, std::size_t bytes) {
-                 std::memcpy(memory_.get() + at, block, bytes);
+                 arena.Copy(memory_.get() + at, block, bytes);
                });
 }
 
@@ -43,7 +39,7 @@ void SwapArea::CopyIn(const KvArena& arena, const BlockTable& blocks, const Bloc
                       std::int64_t count) const {
   ForEachPiece(arena, blocks, slots, count, slot_bytes_,
                [&](std::byte* block, std::size_t at, std::size_t bytes) {
-                 std::memcpy(block, memory_.get() + at, bytes);
+                 arena.Copy(block, memory_.get() + at, bytes);
                });
 }
 

@@ -21,7 +21,7 @@ class SwapArea {
   [[nodiscard]] std::int64_t Slots() const { return slots_; }
   /// Of one block, all layers.
   [[nodiscard]] std::size_t SlotBytes() const { return slot_bytes_; }
-  /// The first `count` blocks of `blocks` to the first slots, or back. Host memory only.
+  /// The first `count` blocks of `blocks` to the first slots, or back.
   void CopyOut(const KvArena& arena, const BlockTable& blocks, const BlockTable& slots, std::int64_t count);
   void CopyIn(const KvArena& arena, const BlockTable& blocks, const BlockTable& slots,
               std::int64_t count) const;

@@ -137,8 +137,7 @@ class DecoderModel final : public Model {
       attention_.window = config_.windows[static_cast<std::size_t>(layer)];
       backend_.Attention(arena.Layer(layer), batch.slices, attention_, Columns(qkv, 0, mixed.columns), mixed);
       if (last) KeepLogitRows(batch, state, mixed);
-      AddOutput(weights, mixed, state);
-      AddMlps(weights, state);
+      AddMlps(weights, AddOutput(weights, mixed, state), state);
     }
     return Logits(batch, state);
   }
@@ -191,17 +190,17 @@ class DecoderModel final : public Model {
     mixed = tail_mixed;
   }
 
-  void AddOutput(const LayerWeights& weights, const Rows& mixed, const Rows& state) {
+  /// Adds attention's result to `state`; returns what the MLPs see: the sum, normed.
+  Rows AddOutput(const LayerWeights& weights, const Rows& mixed, const Rows& state) {
     const Rows projected = Top(activations_.normed, state.rows);
     backend_.MatMul(*weights.output, mixed, projected);
     AddUpRanks(projected);
     if (!weights.output_bias.empty()) backend_.AddBias(projected, weights.output_bias);
-    backend_.Add(state, projected);
+    backend_.AddRmsNorm(state, projected, weights.mlp_norm, config_.rms_epsilon, projected);
+    return projected;
   }
 
-  void AddMlps(const LayerWeights& weights, const Rows& state) {
-    const Rows normed = Top(activations_.normed, state.rows);
-    backend_.RmsNorm(state, weights.mlp_norm, config_.rms_epsilon, normed);
+  void AddMlps(const LayerWeights& weights, const Rows& normed, const Rows& state) {
     if (weights.experts != nullptr) return AddExperts(*weights.experts, normed, state);
     Mlp(weights.mlp, normed, normed);
     backend_.Add(state, normed);
@@ -272,6 +271,7 @@ class DecoderModel final : public Model {
       backend_.MatMul(*weights_.head, normed, mine);
       backend_.Synchronize();
       if (ranks_ > 1) communicator_->AllGather(mine, logits);
+      return backend_.ToHost(logits);
     } else {
       backend_.Synchronize();
     }
@@ -309,6 +309,9 @@ absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& directory, kernel
   auto weights = LoadDecoderWeights(config, checkpoint, shard, backend);
   if (!weights.ok()) return weights.status();
   BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, shard, max_rows, backend));
+  if (communicator != nullptr && activations.buffer.Region().kind == MemoryKind::kDevice) {
+    return Error(kUnimplemented, "{} ranks on a GPU: no communicator of GPUs is there yet", shard.ranks);
+  }
   const std::uint64_t fingerprint =
       Mix64(checkpoint.Fingerprint() ^ Mix64(Crc32c(std::as_bytes(std::span(config_text)))));
   return std::make_unique<DecoderModel>(std::move(config), *std::move(weights), std::move(activations),

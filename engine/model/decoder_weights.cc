@@ -33,6 +33,25 @@ class Loader {
     return ToFloats(tensor);
   }
 
+  absl::StatusOr<BackendFloats> OnBackend(const std::string& name, std::int64_t length) const {
+    BATON_ASSIGN_OR_RETURN(const std::vector<float> values, Vector(name, length));
+    return OnBackend(values);
+  }
+  absl::StatusOr<BackendFloats> OnBackend(std::span<const float> values) const {
+    return BackendFloats::Upload(values, backend_);
+  }
+
+  /// Rows for look-up, not for a matmul: as they are stored, in the backend's memory.
+  absl::StatusOr<kernels::WeightView> Table(const MatrixRows& rows, std::int64_t columns,
+                                            kernels::Buffer& buffer) {
+    BATON_ASSIGN_OR_RETURN(kernels::WeightView view, Stack(std::array{rows}, columns, scratch_));
+    auto uploaded = backend_.Upload(scratch_);
+    if (!uploaded.ok()) return Annotate(uploaded.status(), "tensor " + rows.name);
+    buffer = *std::move(uploaded);
+    view.data = buffer.Region().address;
+    return view;
+  }
+
   /// The matrices one below the other in memory of ours: aligned, which a file's bytes need not be.
   absl::StatusOr<kernels::WeightView> Stack(std::span<const MatrixRows> parts, std::int64_t columns,
                                             std::vector<std::byte>& bytes) const {
@@ -133,24 +152,27 @@ absl::Status LoadAttention(const ModelConfig& config, const std::string& prefix,
   const std::int64_t kv_width = std::int64_t{config.kv_heads} * config.head_dim;
   const std::array parts{std::pair{"q", query_width}, std::pair{"k", kv_width}, std::pair{"v", kv_width}};
   std::vector<MatrixRows> qkv;
+  std::vector<float> qkv_bias;
   for (const auto& [part, width] : parts) {
     const Range rows = loader.GetShard().Of(width);
     qkv.push_back({fmt::format("{}{}_proj.weight", prefix, part), width, rows});
     if (!config.qkv_bias) continue;
     BATON_ASSIGN_OR_RETURN(const std::vector<float> bias,
                            loader.Vector(fmt::format("{}{}_proj.bias", prefix, part), width));
-    weights.qkv_bias.insert(weights.qkv_bias.end(), bias.begin() + rows.first,
-                            bias.begin() + rows.first + rows.count);
+    qkv_bias.insert(qkv_bias.end(), bias.begin() + rows.first, bias.begin() + rows.first + rows.count);
+  }
+  if (!qkv_bias.empty()) {
+    BATON_ASSIGN_OR_RETURN(weights.qkv_bias, loader.OnBackend(qkv_bias));
   }
   BATON_ASSIGN_OR_RETURN(weights.qkv, loader.Pack(qkv, config.hidden));
   if (config.qk_norm) {
-    BATON_ASSIGN_OR_RETURN(weights.query_norm, loader.Vector(prefix + "q_norm.weight", config.head_dim));
-    BATON_ASSIGN_OR_RETURN(weights.key_norm, loader.Vector(prefix + "k_norm.weight", config.head_dim));
+    BATON_ASSIGN_OR_RETURN(weights.query_norm, loader.OnBackend(prefix + "q_norm.weight", config.head_dim));
+    BATON_ASSIGN_OR_RETURN(weights.key_norm, loader.OnBackend(prefix + "k_norm.weight", config.head_dim));
   }
   BATON_ASSIGN_OR_RETURN(weights.output,
                          loader.PackShare(All(prefix + "o_proj.weight", config.hidden), query_width));
   if (config.output_bias) {
-    BATON_ASSIGN_OR_RETURN(weights.output_bias, loader.Vector(prefix + "o_proj.bias", config.hidden));
+    BATON_ASSIGN_OR_RETURN(weights.output_bias, loader.OnBackend(prefix + "o_proj.bias", config.hidden));
   }
   return absl::OkStatus();
 }
@@ -159,10 +181,10 @@ absl::StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, int layer, Loa
   const std::string prefix = "model.layers." + std::to_string(layer) + ".";
   LayerWeights weights;
   BATON_ASSIGN_OR_RETURN(weights.attention_norm,
-                         loader.Vector(prefix + "input_layernorm.weight", config.hidden));
+                         loader.OnBackend(prefix + "input_layernorm.weight", config.hidden));
   BATON_RETURN_IF_ERROR(LoadAttention(config, prefix + "self_attn.", loader, weights));
   BATON_ASSIGN_OR_RETURN(weights.mlp_norm,
-                         loader.Vector(prefix + "post_attention_layernorm.weight", config.hidden));
+                         loader.OnBackend(prefix + "post_attention_layernorm.weight", config.hidden));
   if (config.has_experts[static_cast<std::size_t>(layer)]) {
     BATON_ASSIGN_OR_RETURN(weights.experts, LoadExperts(config, prefix, loader));
   } else {
@@ -173,6 +195,14 @@ absl::StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, int layer, Loa
 }
 
 }  // namespace
+
+absl::StatusOr<BackendFloats> BackendFloats::Upload(std::span<const float> values,
+                                                    kernels::Backend& backend) {
+  BackendFloats floats;
+  BATON_ASSIGN_OR_RETURN(floats.buffer_, backend.Upload(std::as_bytes(values)));
+  floats.count_ = values.size();
+  return floats;
+}
 
 Range Shard::Of(std::int64_t count) const {
   const std::int64_t first = count * rank / ranks;
@@ -200,13 +230,13 @@ absl::StatusOr<DecoderWeights> LoadDecoderWeights(const ModelConfig& config, con
   }
   Loader loader(checkpoint, shard, backend);
   DecoderWeights weights;
-  const std::array embedding{All("model.embed_tokens.weight", config.vocabulary)};
-  BATON_ASSIGN_OR_RETURN(weights.embedding, loader.Stack(embedding, config.hidden, weights.embedding_bytes));
+  const MatrixRows embedding = All("model.embed_tokens.weight", config.vocabulary);
+  BATON_ASSIGN_OR_RETURN(weights.embedding, loader.Table(embedding, config.hidden, weights.embedding_bytes));
   for (int layer = 0; layer < config.layers; ++layer) {
     BATON_ASSIGN_OR_RETURN(LayerWeights loaded, LoadLayer(config, layer, loader));
     weights.layers.push_back(std::move(loaded));
   }
-  BATON_ASSIGN_OR_RETURN(weights.final_norm, loader.Vector("model.norm.weight", config.hidden));
+  BATON_ASSIGN_OR_RETURN(weights.final_norm, loader.OnBackend("model.norm.weight", config.hidden));
   const std::array head{MatrixRows{config.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight",
                                    config.vocabulary, shard.Of(config.vocabulary)}};
   BATON_ASSIGN_OR_RETURN(weights.head, loader.Pack(head, config.hidden));

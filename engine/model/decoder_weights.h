@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <absl/status/statusor.h>
@@ -11,6 +12,20 @@
 #include "kernels/backend.h"
 
 namespace baton::engine {
+
+/// f32 numbers in the backend's memory; empty where a model has none.
+class BackendFloats {
+ public:
+  BackendFloats() = default;
+  [[nodiscard]] static absl::StatusOr<BackendFloats> Upload(std::span<const float> values,
+                                                            kernels::Backend& backend);
+  [[nodiscard]] bool empty() const { return count_ == 0; }
+  operator std::span<const float>() const { return {buffer_.As<const float>(), count_}; }
+
+ private:
+  kernels::Buffer buffer_;
+  std::size_t count_ = 0;
+};
 
 /// SwiGLU: down(silu(gate(x)) * up(x)).
 struct MlpWeights {
@@ -29,23 +44,23 @@ struct ExpertWeights {
 
 /// One layer of a decoder, matrices packed for the backend. What a model does not have is empty.
 struct LayerWeights {
-  std::vector<float> attention_norm;
+  BackendFloats attention_norm;
   std::unique_ptr<kernels::PackedMatrix> qkv;  // rows: queries, keys, values
-  std::vector<float> qkv_bias;
-  std::vector<float> query_norm, key_norm;  // [head_dim]
+  BackendFloats qkv_bias;
+  BackendFloats query_norm, key_norm;  // [head_dim]
   std::unique_ptr<kernels::PackedMatrix> output;
-  std::vector<float> output_bias;
-  std::vector<float> mlp_norm;
+  BackendFloats output_bias;
+  BackendFloats mlp_norm;
   MlpWeights mlp;  // or
   std::unique_ptr<ExpertWeights> experts;
 };
 
 /// All weights of a decoder. Immutable.
 struct DecoderWeights {
-  std::vector<std::byte> embedding_bytes;
-  kernels::WeightView embedding;  // into `embedding_bytes`
+  kernels::Buffer embedding_bytes;
+  kernels::WeightView embedding;  // into `embedding_bytes`, in the backend's memory
   std::vector<LayerWeights> layers;
-  std::vector<float> final_norm;
+  BackendFloats final_norm;
   std::unique_ptr<kernels::PackedMatrix> head;  // packed from the embedding where they are tied
 };
 

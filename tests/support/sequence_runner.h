@@ -30,8 +30,11 @@ class SequenceRunner {
  public:
   /// With a communicator it is one rank of a tensor-parallel group.
   SequenceRunner(const std::string& directory, const kernels::CpuOptions& options,
+                 std::int64_t max_rows = 512, kernels::Communicator* communicator = nullptr)
+      : SequenceRunner(directory, kernels::CreateCpuBackend(options), max_rows, communicator) {}
+
+  SequenceRunner(const std::string& directory, absl::StatusOr<std::unique_ptr<kernels::Backend>> backend,
                  std::int64_t max_rows = 512, kernels::Communicator* communicator = nullptr) {
-    auto backend = kernels::CreateCpuBackend(options);
     BATON_CHECK(backend.ok(), "{}", Message(backend.status()));
     backend_ = *std::move(backend);
     auto model = communicator == nullptr

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "common/json/value.h"
+#include "tests/kernels/backends.h"
 #include "tests/support/sequence_runner.h"
 #include "tests/support/shared_data.h"
 
@@ -130,6 +131,48 @@ TEST_CASE("class bf16 stays within 0.15 rms of the golden logits and agrees wher
       }
       CHECK(clear_steps > 50);
       CHECK(std::sqrt(difference.squares / difference.count) <= 0.15);
+    }
+  }
+}
+
+TEST_CASE("a GPU is as close to the golden logits as the CPU, in class f32 and in bf16") {
+  const auto gpu = kernels::CreateCudaBackend({});
+  if (!gpu.ok()) WARN("SKIPPED: the golden models on a GPU: " << Message(gpu.status()));
+  for (const std::string& directory : gpu.ok() ? GoldenModels() : std::vector<std::string>()) {
+    for (const ComputeClass compute : {ComputeClass::kF32, ComputeClass::kBF16}) {
+      CAPTURE(directory, kernels::Name(compute));
+      SequenceRunner runner(directory, kernels::CreateCudaBackend({.compute = compute}));
+      Difference difference;
+      for (const GoldenPrompt& prompt : LoadGolden(directory)) {
+        Compare(prompt, runner.AllLogits(prompt.ids), difference);
+        if (compute == ComputeClass::kF32)
+          CHECK(runner.Greedy(prompt.ids, std::ssize(prompt.greedy)) == prompt.greedy);
+      }
+      if (compute == ComputeClass::kF32) CHECK(difference.largest < 2e-3);
+      CHECK(std::sqrt(difference.squares / difference.count) <= 0.15);
+    }
+  }
+}
+
+TEST_CASE("CUDA's kernels, emulated, follow the golden logits of a short prompt, whole and in chunks") {
+  for (const std::string& directory : GoldenModels()) {
+    for (const kernels::BackendCase& one : kernels::EmulatedCases()) {
+      CAPTURE(directory, one.name);
+      const bool f32 = one.make()->Compute() == ComputeClass::kF32;
+      GoldenPrompt prompt = LoadGolden(directory).front();
+      const auto logits_at = static_cast<std::size_t>(prompt.first_position);
+      const std::size_t tokens = std::min<std::size_t>(prompt.ids.size(), logits_at + 20);
+      prompt.ids.resize(tokens);
+      prompt.logits.resize(std::min(prompt.logits.size(), tokens - std::min(tokens, logits_at)));
+      SequenceRunner runner(directory, one.make());
+      const auto whole = runner.AllLogits(prompt.ids);
+      Difference difference;
+      Compare(prompt, whole, difference);
+
+      CHECK(difference.count > 0);
+      CHECK(difference.largest < (f32 ? 2e-3 : 2));
+      CHECK(std::sqrt(difference.squares / difference.count) < (f32 ? 1e-3 : 0.15));
+      CHECK(runner.AllLogits(prompt.ids, 7) == whole);
     }
   }
 }
