@@ -28,6 +28,7 @@ constexpr std::size_t kRememberedRequests = 16384;
 struct Job {
   RequestKey key;
   std::vector<TokenId> tokens;  // the prompt
+  std::int64_t resumed = 0;     // of them, at the end: the answer's, from an earlier attempt
   engine::SamplingParams sampling;
   engine::StopRules stop;
   std::int32_t logprobs = -1;
@@ -98,8 +99,9 @@ class DecodeService final : public engine::PhaseService {
   void FinishIfFree(Job& job);
   void SendReleased(const Job& job, const Outcome& outcome);
   [[nodiscard]] static engine::AnswerSize SizeOf(const Job& job) {
-    return {
-        .prompt_tokens = std::ssize(job.tokens), .max_tokens = job.stop.max_tokens, .samples = job.samples};
+    return {.prompt_tokens = std::ssize(job.tokens),
+            .max_tokens = job.stop.max_tokens - job.resumed,
+            .samples = job.samples};
   }
   Job* Find(RequestKey key) {
     const auto found = jobs_.find(key);
@@ -124,6 +126,7 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   if (job.key.attempt.value > 1)
     CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
+  job.resumed = order.resumed();
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
   job.logprobs = engine::LogprobsWanted(order.sampling());
@@ -133,7 +136,8 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   job.arrived = context_.loop.Now();
   const bool full = std::ssize(waiting_) >= context_.queue_requests;
   jobs_[job.key] = std::move(made);
-  if (const absl::Status checked = engine::CheckOrder(job.tokens, job.sampling, job.stop, context_.model);
+  if (const absl::Status checked =
+          engine::CheckOrder(job.tokens, job.resumed, job.samples, job.sampling, job.stop, context_.model);
       !checked.ok()) {
     return End(job, engine::Failed("internal", checked));
   }
@@ -185,7 +189,7 @@ void DecodeService::Begin(Job& job, engine::BlockTable prompt) {
        .on_failed = [this, key](kvtransfer::TransferEnd end,
                                 const absl::Status& status) { OnTransferFailed(key, end, status); },
        .on_released = [this, key] { OnTransferReleased(key); }});
-  if (!begun.ok()) return End(job, engine::FailedTransfer(kvtransfer::TransferEnd::kFailed, begun));
+  if (!begun.ok()) return End(job, engine::FailedTransfer(begun));
   job.handoff_holds = true;
 }
 
@@ -206,11 +210,13 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
   std::vector<std::int32_t> going_on;
   for (std::int32_t sample = 0; sample < job->samples; ++sample) {
     const TokenId token = first[static_cast<std::size_t>(sample)];
-    const bool stops = job->stop.min_tokens <= 1 && std::ranges::count(job->stop.stop_ids, token) > 0;
+    const bool stops =
+        job->stop.min_tokens <= job->resumed + 1 && std::ranges::count(job->stop.stop_ids, token) > 0;
     std::optional<FinishReason> finish;
-    if (job->stop.max_tokens == 1) finish = FinishReason::kLength;
+    if (job->stop.max_tokens == job->resumed + 1) finish = FinishReason::kLength;
     if (stops) finish = FinishReason::kStop;
-    SendToken({.key = key, .token = token, .finish = finish, .sample = sample}, info.cached_tokens);
+    SendToken({.key = key, .index = job->resumed, .token = token, .finish = finish, .sample = sample},
+              info.cached_tokens);
     if (!finish) going_on.push_back(sample);
   }
   Write(*job, first, going_on);
@@ -230,6 +236,7 @@ void DecodeService::Write(Job& job, std::span<const TokenId> first, std::span<co
   for (engine::AnswerStart& start : starts) {
     engine::SequenceSpec spec{.key = job.key, .phase = engine::Phase::kDecode, .tokens = job.tokens};
     spec.tokens.push_back(first[static_cast<std::size_t>(start.sample)]);
+    spec.resumed = job.resumed;
     spec.blocks = std::move(start.blocks);
     spec.grows = true;
     spec.sampling = job.sampling;
@@ -248,7 +255,7 @@ void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end
   if (job == nullptr) return;
   memory_.Quarantine(key);
   if (end != kvtransfer::TransferEnd::kAborted || job->outcome)
-    return End(*job, engine::FailedTransfer(end, status));
+    return End(*job, engine::FailedTransfer(status));
   // The sender gave up: because the answer ended with its first token, or was cancelled. The router knows
   // which and says Cancel to both sides; whose word reaches it first is chance, so this side waits for the
   // router's.

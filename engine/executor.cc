@@ -134,6 +134,10 @@ void Executor::Submit(SequenceSpec spec) {
               PositionsAtSubmit(spec));
   BATON_CHECK(spec.computed_tokens >= 0 && spec.computed_tokens < std::ssize(spec.tokens),
               "request {}: {} of {} tokens computed", spec.key, spec.computed_tokens, spec.tokens.size());
+  BATON_CHECK(spec.resumed >= 0 && spec.resumed < std::min(std::ssize(spec.tokens), spec.stop.max_tokens) &&
+                  (spec.resumed == 0 || spec.samples == 1),
+              "request {}: {} tokens resumed of {}, max_tokens {}, {} samples", spec.key, spec.resumed,
+              spec.tokens.size(), spec.stop.max_tokens, spec.samples);
   BATON_CHECK(spec.grammar == nullptr || (state_->tokens != nullptr && !spec.stop.stop_ids.empty()),
               "request {}: a grammar without a token table or stop id", spec.key);
   const std::int64_t prompt = PromptTokens(spec);

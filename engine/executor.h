@@ -45,6 +45,9 @@ struct SequenceSpec {
   Phase phase = Phase::kWhole;
   /// The prompt. For kDecode: the prompt followed by the first token of the answer.
   std::vector<TokenId> tokens;
+  /// Tokens of the answer that an earlier attempt has made: they end the prompt in `tokens`, and count as the
+  /// answer's for everything that depends on it. Fewer than max_tokens; 0 where `samples` is not 1.
+  std::int64_t resumed = 0;
   /// Covers every position that will be written: prompt + max_tokens - 1 (kPrefill: the prompt). Where it
   /// `grows`, the prompt's at first: it pauses where the next position has no block, until `Grow` brings one.
   BlockTable blocks;

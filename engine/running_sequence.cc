@@ -12,7 +12,7 @@ RunningSequence::RunningSequence(SequenceSpec from, std::uint64_t number)
     : spec(std::move(from)),
       arrival(number),
       computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : spec.computed_tokens),
-      answered(spec.phase == Phase::kDecode ? 1 : 0),
+      answered(spec.resumed + (spec.phase == Phase::kDecode ? 1 : 0)),
       decoding(spec.phase == Phase::kDecode) {
   if (!spec.sampling.Penalizes()) return;
   const std::span<const TokenId> tokens(spec.tokens);
@@ -81,13 +81,14 @@ std::int64_t PromptTokens(const SequenceSpec& spec) {
 
 std::int64_t PositionsAtSubmit(const SequenceSpec& spec) {
   const std::int64_t tokens = std::ssize(spec.tokens);
+  const std::int64_t max_tokens = spec.stop.max_tokens - spec.resumed;  // still to come
   switch (spec.phase) {
     case Phase::kWhole:
-      return tokens + spec.stop.max_tokens - 1;
+      return tokens + max_tokens - 1;
     case Phase::kPrefill:
       return tokens;
     case Phase::kDecode:
-      return spec.grows ? tokens - 1 : tokens + spec.stop.max_tokens - 2;
+      return spec.grows ? tokens - 1 : tokens + max_tokens - 2;
   }
   return tokens;
 }

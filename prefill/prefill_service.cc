@@ -26,6 +26,7 @@ constexpr std::size_t kRememberedRequests = 16384;
 struct Job {
   RequestKey key;
   std::vector<TokenId> tokens;
+  std::int64_t resumed = 0;  // of them, at the end: the answer's, from an earlier attempt
   std::string cache_salt;
   engine::SamplingParams sampling;
   engine::StopRules stop;
@@ -101,6 +102,7 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
     CancelUpTo({.request = job.key.request, .attempt = Attempt(job.key.attempt.value - 1)});
   job.tokens.assign(order.tokens().begin(), order.tokens().end());
   job.cache_salt = order.cache_salt();
+  job.resumed = order.resumed();
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
   job.logprobs = engine::LogprobsWanted(order.sampling());
@@ -110,7 +112,8 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   job.arrived = context_.loop.Now();
   const bool full = std::ssize(waiting_) >= context_.queue_requests;
   jobs_[job.key] = std::move(made);
-  if (const absl::Status checked = engine::CheckOrder(job.tokens, job.sampling, job.stop, context_.model);
+  if (const absl::Status checked =
+          engine::CheckOrder(job.tokens, job.resumed, job.samples, job.sampling, job.stop, context_.model);
       !checked.ok()) {
     return End(job, engine::Failed("internal", checked));
   }
@@ -200,12 +203,13 @@ void PrefillService::Begin(Job& job) {
                                                      const kvtransfer::TransferStats& stats) {
                                OnTransferEnded(key, end, status, stats);
                              }});
-  if (!sent.ok()) return End(job, engine::FailedTransfer(kvtransfer::TransferEnd::kFailed, sent));
+  if (!sent.ok()) return End(job, engine::FailedTransfer(sent));
   job.handoff_holds = true;
   job.executor_holds = true;
   context_.executor.Submit({.key = key,
                             .phase = engine::Phase::kPrefill,
                             .tokens = job.tokens,
+                            .resumed = job.resumed,
                             .blocks = job.blocks,
                             .computed_tokens = job.cached,
                             .sampling = job.sampling,
@@ -267,7 +271,7 @@ void PrefillService::OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end
     if (end == kvtransfer::TransferEnd::kAcked) {
       job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
     } else {
-      return End(*job, engine::FailedTransfer(end, status));
+      return End(*job, engine::FailedTransfer(status));
     }
   }
   FinishIfFree(*job);

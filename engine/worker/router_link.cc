@@ -12,7 +12,8 @@ namespace {
 
 constexpr Duration kDialTimeout = std::chrono::seconds(5);
 constexpr Duration kDialPauseFirst = std::chrono::milliseconds(100);
-constexpr Duration kDialPauseMax = std::chrono::seconds(2);
+// A router that comes back has its workers within this: a connection that is refused costs neither side much.
+constexpr Duration kDialPauseMax = std::chrono::milliseconds(400);
 
 }  // namespace
 

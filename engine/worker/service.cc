@@ -70,10 +70,14 @@ StopRules FromWire(const wire::Stop& stop) {
           .stop_ids = {stop.stop_ids().begin(), stop.stop_ids().end()}};
 }
 
-absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams& sampling,
-                        const StopRules& stop, const ModelConfig& model) {
-  const auto length = static_cast<std::int64_t>(prompt.size());
-  if (length == 0) return Error(kInvalidArgument, "the prompt is empty");
+absl::Status CheckOrder(const std::vector<TokenId>& prompt, std::int64_t resumed, std::int32_t samples,
+                        const SamplingParams& sampling, const StopRules& stop, const ModelConfig& model) {
+  if (resumed < 0 || (resumed > 0 && (samples != 1 || resumed >= stop.max_tokens))) {
+    return Error(kInvalidArgument, "{} answers of at most {} tokens cannot go on after {}", samples,
+                 stop.max_tokens, resumed);
+  }
+  const std::int64_t length = std::ssize(prompt) - resumed;
+  if (length <= 0) return Error(kInvalidArgument, "the prompt is empty");
   if (stop.max_tokens < 1 || stop.max_tokens > model.context - length) {
     return Error(kInvalidArgument,
                  "a prompt of {} tokens and an answer of {} do not fit into a context of {}", length,
@@ -91,8 +95,7 @@ Outcome Failed(std::string code, const absl::Status& status) {
   return {.name = "failed", .code = std::move(code), .message = Message(status)};
 }
 
-Outcome FailedTransfer(kvtransfer::TransferEnd end, const absl::Status& status) {
-  if (end == kvtransfer::TransferEnd::kExpired) return Failed("deadline", status);
+Outcome FailedTransfer(const absl::Status& status) {
   if (status.code() == kUnavailable) return Failed("peer_lost", status);
   return Failed("kv_transfer", status);
 }

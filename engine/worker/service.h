@@ -90,8 +90,9 @@ class PhaseService {
 void ToWire(const TokenEvent& event, wire::Token& out);
 inline constexpr std::int32_t kSamplesMax = 64;
 /// InvalidArgument where the model cannot run this: ids outside the vocabulary, empty, longer than the
-/// context, bad limits.
-[[nodiscard]] absl::Status CheckOrder(const std::vector<TokenId>& prompt, const SamplingParams& sampling,
+/// context, bad limits. Of `prompt`, the last `resumed` tokens are the answer's, of which there is one then.
+[[nodiscard]] absl::Status CheckOrder(const std::vector<TokenId>& prompt, std::int64_t resumed,
+                                      std::int32_t samples, const SamplingParams& sampling,
                                       const StopRules& stop, const ModelConfig& model);
 
 /// How a request ended on this worker, for Released.
@@ -102,6 +103,6 @@ struct Outcome {
 };
 [[nodiscard]] Outcome Failed(std::string code, const absl::Status& status);
 /// The outcome of a hand-off that did not end well.
-[[nodiscard]] Outcome FailedTransfer(kvtransfer::TransferEnd end, const absl::Status& status);
+[[nodiscard]] Outcome FailedTransfer(const absl::Status& status);
 
 }  // namespace baton::engine

@@ -112,6 +112,37 @@ TEST_CASE("an answer that ends with its first token is not decoded") {
   CHECK(rig.Blocks().free == kBlocks);
 }
 
+TEST_CASE("an answer that an earlier attempt began goes on at its index") {
+  DecodeRig rig;
+  wire::Envelope order = Order(Key(1, 2), 20, 9);
+  order.mutable_reserve()->set_resumed(4);
+  std::size_t tokens = 5;
+  std::string finish = "length";
+  SECTION("to its length") {}
+  SECTION("to its last token") {
+    order.mutable_reserve()->mutable_stop()->set_max_tokens(5);
+    tokens = 1;
+  }
+  SECTION("to a stop token, which min_tokens allows by then") {
+    order.mutable_reserve()->mutable_stop()->set_min_tokens(5);
+    order.mutable_reserve()->mutable_stop()->add_stop_ids(kFirst);
+    tokens = 1;
+    finish = "stop";
+  }
+
+  rig.Order(order);
+  rig.Commit(Key(1, 2), 20);
+
+  CHECK(rig.Released(Key(1, 2)).outcome() == "done");
+  const std::vector<wire::Token> seen = rig.Tokens(Key(1, 2));
+  REQUIRE(seen.size() == tokens);
+  for (std::size_t i = 0; i < tokens; ++i) {
+    CHECK(seen[i].index() == static_cast<std::int64_t>(i) + 4);
+    CHECK(seen[i].finish() == (i + 1 == tokens ? finish : ""));
+  }
+  CHECK(rig.Blocks().free == kBlocks);
+}
+
 TEST_CASE("a transfer cancelled while it receives holds its blocks in quarantine until no write can land") {
   DecodeRig rig;
   rig.Order(Order(Key(1), 20, 10));
@@ -157,7 +188,7 @@ TEST_CASE("a failed transfer is released with its cause once no write can land")
   SECTION("a lease") {
     end = TransferEnd::kExpired;
     status = Error(kDeadlineExceeded, "the lease ended");
-    code = "deadline";
+    code = "kv_transfer";  // not the request's own: that may be placed again
   }
 
   rig.Fail(Key(1), end, status);

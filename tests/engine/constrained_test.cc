@@ -102,6 +102,31 @@ TEST_CASE("a worker that takes over an answer with a grammar goes on as one work
   CHECK(rig.events.Of(taken.key).tokens == std::vector<TokenId>(answer.begin() + 1, answer.end()));
 }
 
+TEST_CASE("an answer with a grammar that is resumed after any of its tokens is the same") {
+  Rig rig;
+  SequenceSpec whole = rig.Spec(1);
+  rig.executor.Submit(whole);
+  rig.events.WaitForReleases(1);
+  const std::vector<TokenId> answer = rig.events.Of(whole.key).tokens;
+  REQUIRE(answer.size() > 8);
+
+  for (std::size_t made = 1; made < answer.size(); ++made) {
+    CAPTURE(made);
+    SequenceSpec resumed = whole;
+    resumed.key = {RequestId(1), Attempt(static_cast<std::uint32_t>(made + 1))};
+    resumed.resumed = static_cast<std::int64_t>(made);
+    resumed.tokens.insert(resumed.tokens.end(), answer.begin(), answer.begin() + resumed.resumed);
+    rig.events.ExpectFirstIndex(resumed.key, resumed.resumed);
+    rig.executor.Submit(resumed);
+    rig.events.WaitForReleases(static_cast<int>(made) + 1);
+
+    const auto seen = rig.events.Of(resumed.key);
+    CHECK(seen.orderly);
+    CHECK(seen.tokens == std::vector<TokenId>(answer.begin() + resumed.resumed, answer.end()));
+    CHECK(seen.finish == FinishReason::kStop);
+  }
+}
+
 TEST_CASE("a first token that is not the grammar's ends the answer") {
   Rig rig;
   SequenceSpec spec = rig.Spec(1);

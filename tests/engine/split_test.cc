@@ -120,10 +120,11 @@ std::vector<std::vector<TokenId>> RunSplit(Engine& prefill, Engine& decode,
     if (first.released != FinishReason::kPrefilled) continue;
     SequenceSpec spec = requests[id];
     spec.phase = Phase::kDecode;
-    spec.blocks = Take(decode.pool, std::ssize(spec.tokens) + spec.stop.max_tokens - 1, random);
+    spec.blocks =
+        Take(decode.pool, std::ssize(spec.tokens) - spec.resumed + spec.stop.max_tokens - 1, random);
     CopyBlocks(prefill.arena, prefill_blocks[id], decode.arena, spec.blocks, std::ssize(spec.tokens));
     spec.tokens.push_back(first.tokens.front());
-    decode.events.ExpectFirstIndex(spec.key, 1);
+    decode.events.ExpectFirstIndex(spec.key, spec.resumed + 1);
     decode.executor->Submit(std::move(spec));
     ++moved;
   }
@@ -159,6 +160,52 @@ TEST_CASE("split equals whole, to the token, for any chunks, batches and blocks"
         tokens += expected[id].size();
       }
       CHECK(tokens > 60);
+    }
+  }
+}
+
+/// Each request again, as attempts that begin with the first `resumed` tokens of its answer: those that come
+/// after them.
+std::vector<std::vector<TokenId>> RunResumed(Engine& prefill, Engine& decode,
+                                             std::vector<SequenceSpec> requests,
+                                             const std::vector<std::vector<TokenId>>& answers,
+                                             RandomStream& random) {
+  for (std::size_t id = 0; id < requests.size(); ++id) {
+    SequenceSpec& spec = requests[id];
+    spec.resumed = random.Between(0, std::ssize(answers[id]) - 1);
+    spec.tokens.insert(spec.tokens.end(), answers[id].begin(), answers[id].begin() + spec.resumed);
+    prefill.events.ExpectFirstIndex(spec.key, spec.resumed);
+  }
+  std::vector<std::vector<TokenId>> rest = RunSplit(prefill, decode, requests, random);
+  for (std::size_t id = 0; id < requests.size(); ++id) {
+    rest[id].insert(rest[id].begin(), answers[id].begin(), answers[id].begin() + requests[id].resumed);
+  }
+  return rest;
+}
+
+TEST_CASE("an answer that goes on elsewhere after any of its tokens is the same, to the token") {
+  const test::TemporaryFolder folder;
+  REQUIRE(test::MakeCheckpoint(test::NamedShape("1m").value(), folder.Path()).ok());
+  for (const auto compute : {kernels::ComputeClass::kF32, kernels::ComputeClass::kBF16}) {
+    CAPTURE(kernels::Name(compute));
+    RandomStream random(7);
+    std::vector<SequenceSpec> requests = RandomRequests(20, 200, random);
+    // Half of them would end early, were it not for what min_tokens holds back.
+    for (std::size_t id = 0; id < requests.size(); id += 2) {
+      requests[id].stop.min_tokens = requests[id].stop.max_tokens / 2;
+      for (TokenId token = 0; token < 2048; token += 16) requests[id].stop.stop_ids.push_back(token);
+    }
+    constexpr std::int64_t kBlocks = 1000;
+    Engine whole(folder.Path(), compute, kBlocks, RandomLimits(random));
+    Engine prefill(folder.Path(), compute, kBlocks, RandomLimits(random));
+    Engine decode(folder.Path(), compute, kBlocks, RandomLimits(random));
+
+    const auto expected = RunWhole(whole, requests, random);
+    const auto resumed = RunResumed(prefill, decode, requests, expected, random);
+
+    for (std::size_t id = 0; id < requests.size(); ++id) {
+      CAPTURE(id);
+      CHECK(resumed[id] == expected[id]);
     }
   }
 }
