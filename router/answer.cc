@@ -24,10 +24,10 @@ Answer::Answer(const text::Tokenizer& tokenizer, Options options)
 Answer::Step Answer::Take(std::int64_t index, TokenId token, const std::string& finish,
                           std::optional<Logprobs> logprobs) {
   Step step;
-  if (ended_ || index < count_ || index >= options_.tokens_max) return step;
+  if (ended_ || index < Count() || index >= options_.tokens_max) return step;
   if (options_.logprobs && !logprobs) return step;
   early_.try_emplace(index, Early{token, finish, std::move(logprobs)});
-  while (!ended_ && !early_.empty() && early_.begin()->first == count_) {
+  while (!ended_ && !early_.empty() && early_.begin()->first == Count()) {
     const Early next = std::move(early_.begin()->second);
     early_.erase(early_.begin());
     Append(next, step);
@@ -36,8 +36,8 @@ Answer::Step Answer::Take(std::int64_t index, TokenId token, const std::string& 
 }
 
 void Answer::Append(const Early& report, Step& step) {
-  if (count_ == 0) step.text = options_.prefix;
-  ++count_;
+  if (tokens_.empty()) step.text = options_.prefix;
+  tokens_.push_back(report.token);
   ++step.tokens;
   const bool shown = report.finish != "stop" || options_.include_stop_text;
   if (shown) {

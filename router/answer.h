@@ -42,7 +42,10 @@ class Answer {
                           std::optional<Logprobs> logprobs = {});
 
   /// Tokens of the answer so far.
-  [[nodiscard]] std::int64_t Count() const { return count_; }
+  [[nodiscard]] std::int64_t Count() const { return std::ssize(tokens_); }
+  [[nodiscard]] const std::vector<TokenId>& Tokens() const { return tokens_; }
+  /// Forgets reports ahead of their turn: who made them is gone.
+  void DropEarly() { early_.clear(); }
   [[nodiscard]] bool Ended() const { return ended_; }
 
  private:
@@ -60,8 +63,8 @@ class Answer {
   text::StreamDecoder decoder_;
   StopScanner scanner_;
   std::map<std::int64_t, Early> early_;  // reports ahead of their turn; at most tokens_max
-  std::int64_t count_ = 0;
-  std::int64_t characters_ = 0;  // decoded so far, the prefix among them
+  std::vector<TokenId> tokens_;          // of the answer so far
+  std::int64_t characters_ = 0;          // decoded so far, the prefix among them
   bool ended_ = false;
 };
 

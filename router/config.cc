@@ -72,6 +72,7 @@ absl::StatusOr<RouterConfig> ReadRouterConfig(const std::string& path) {
   ReadLimits(root.Sub("limits"), out);
   ReadRecord(root, out);
   root.Duration("worker_timeout", out.worker_timeout, milliseconds(100), std::chrono::minutes(10));
+  root.Sub("resume").Integer("attempts", out.resume.attempts, 1, 16);
   if (out.cluster_key_file.empty() && !out.insecure_no_auth && !out.control.IsLoopback()) {
     root.Problem("control",
                  "listens beyond loopback without cluster_key_file; name one, or set insecure_no_auth: true");

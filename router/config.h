@@ -11,6 +11,7 @@
 #include "common/net/connection.h"
 #include "router/policy/admission.h"
 #include "router/record/recorder.h"
+#include "router/resume.h"
 
 namespace baton::router {
 
@@ -32,6 +33,7 @@ struct RouterConfig {
   std::uint64_t body_bytes_max = 8U << 20;
   Duration worker_timeout = std::chrono::seconds(2);
   RecorderOptions record;  // no file: nothing is recorded
+  ResumeLimits resume;
 };
 
 /// Every error of the file, one a line, as "file:line:column: field: what".

@@ -12,22 +12,22 @@ namespace {
 
 using cluster::Phase;
 
-// One more attempt, and only before the first token: a second failure is the cluster's, not the request's.
-constexpr std::uint32_t kAttemptsMax = 2;
-
 // 4 million tokens' worth of blocks: some 20 MiB, and more than most clusters hold KV of.
 constexpr std::size_t kPrefixNamesMax = std::size_t{1} << 18;
 
 constexpr std::int64_t kBlockTokens = 16;
 
-RequestSize SizeOf(const Job& job, std::string_view model) {
+/// Of a placement: the prompt is what prefill computes, the answer's tokens that are there among it.
+RequestSize SizeOf(const Job& job, const Beginning& beginning, std::string_view model) {
   const auto prompt = static_cast<std::int64_t>(job.prompt->size());
   // What a further answer takes beside the prompt's full blocks, at most: its blocks begin inside a block and
   // end inside another.
   const std::int64_t further = (job.sampling.samples - 1) * (job.max_tokens + 2 * (kBlockTokens - 1));
   const std::int64_t sequence = prompt + job.max_tokens;
-  return {
-      .model = model, .prompt_tokens = prompt, .tokens_max = sequence + further, .sequence_tokens = sequence};
+  return {.model = model,
+          .prompt_tokens = std::ssize(*beginning.tokens),
+          .tokens_max = sequence + further,
+          .sequence_tokens = sequence};
 }
 
 std::string_view ReasonOf(Refusal refusal) {
@@ -46,20 +46,6 @@ std::string_view ReasonOf(Refusal refusal) {
   return "internal";
 }
 
-/// Whether decode has reported a token that it made itself.
-bool HasOwnToken(const std::vector<Answer>& answers) {
-  return std::any_of(answers.begin(), answers.end(), [](const Answer& a) { return a.Count() >= 2; });
-}
-
-/// The client's code for what a worker says went wrong; unknown words are never passed on.
-std::string_view ClientCode(std::string_view worker_code) {
-  if (worker_code == "peer_lost") return "worker_lost";
-  for (const std::string_view known : {"kv_transfer", "no_memory", "deadline", "worker_lost"}) {
-    if (worker_code == known) return known;
-  }
-  return "internal_error";
-}
-
 }  // namespace
 
 Dispatcher::Dispatcher(const Clock& clock, WorkerPort& workers, const text::Tokenizer& tokenizer,
@@ -71,15 +57,14 @@ Dispatcher::Dispatcher(const Clock& clock, WorkerPort& workers, const text::Toke
       options_(std::move(options)),
       prefixes_(kPrefixNamesMax) {}
 
-template <typename T>
-void Dispatcher::Apply(T what) {
-  const cluster::ClusterEvent event{clock_.Now(), std::move(what)};
+void Dispatcher::Tell(const cluster::ClusterEvent& event) {
   if (options_.recorder != nullptr) options_.recorder->Event(event);
   view_.Apply(event);
 }
 
 void Dispatcher::Submit(Job job) {
-  const RequestSize size = SizeOf(job, options_.model_name);
+  Beginning beginning{.tokens = job.prompt};
+  const RequestSize size = SizeOf(job, beginning, options_.model_name);
   const cluster::ClusterSnapshot snapshot = view_.Snapshot();
   const auto refusal = Admit(snapshot, size, options_.limits);
   if (options_.recorder != nullptr) options_.recorder->Admitted(job.id, size, snapshot, refusal);
@@ -98,6 +83,7 @@ void Dispatcher::Submit(Job job) {
                                 .cut = false,
                                 .attempt = {},
                                 .held = {},
+                                .beginning = std::move(beginning),
                                 .answered = false,
                                 .outcome = {},
                                 .placed_at = {},
@@ -111,35 +97,49 @@ void Dispatcher::Submit(Job job) {
 }
 
 void Dispatcher::PlaceWaiting() {
-  while (!waiting_.empty()) {
-    Request* request = Find(waiting_.front());
+  for (std::size_t i = 0; i < waiting_.size();) {
+    Request* request = Find(waiting_[i]);
+    const bool pauses = request != nullptr && clock_.Now() < request->place_after;
+    const Tried tried = request == nullptr ? Tried::kPlaced : pauses ? Tried::kNoPair : TryPlace(*request);
     // In the order of arrival: what comes later does not overtake a large request that waits for memory.
-    if (request != nullptr && !TryPlace(*request)) return;
-    waiting_.pop_front();
+    if (tried == Tried::kWaits) return;
+    if (tried == Tried::kNoPair) {
+      ++i;
+    } else {
+      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
   }
 }
 
-bool Dispatcher::TryPlace(Request& request) {
+Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   const Job& job = request.job;
   const cluster::ClusterSnapshot snapshot = view_.Snapshot();
-  RequestSize size = SizeOf(job, options_.model_name);
+  RequestSize size = SizeOf(job, request.beginning, options_.model_name);
   const std::vector<HeldPrefix> held = prefixes_.Find(job.prefixes);
   size.held = held;
+  // What the client has seen goes on with the same bits, or waits for a worker that makes them.
+  if (TokensOf(request) > 0) size.numerics_class = request.numerics_class;
   const RequestKey key{job.id, Attempt{request.attempt.value + 1}};
   const PlacementResult result = Place(snapshot, size);
   if (options_.recorder != nullptr) options_.recorder->Placed(key, size, snapshot, result);
-  if (!result.placement) return false;
+  if (!result.placement) {
+    const bool memory = std::any_of(result.scores.begin(), result.scores.end(),
+                                    [](const PairScore& score) { return score.why == kNoMemoryNow; });
+    return size.numerics_class.empty() || memory ? Tried::kWaits : Tried::kNoPair;
+  }
   const auto [prefill, decode] = *result.placement;
   request.attempt = key.attempt;
   request.held.push_back({prefill, Phase::kPrefill, key, false});
   request.held.push_back({decode, Phase::kDecode, key, false});
   request.prefill_worker = prefill;
+  request.numerics_class = snapshot.Find(prefill)->about.numerics_class;
   request.placed_at = clock_.Now();
-  probe_.Placed(request.placed_at - job.arrived);
+  if (request.attempt == Attempt{1}) probe_.Placed(request.placed_at - job.arrived);
   Apply(cluster::RequestPlaced{key, prefill, decode});
 
   Order order{.key = key,
-              .tokens = job.prompt,
+              .tokens = request.beginning.tokens,
+              .resumed = request.beginning.resumed,
               .cache_salt = job.cache_salt,
               .sampling = job.sampling,
               .max_tokens = job.max_tokens,
@@ -153,7 +153,7 @@ bool Dispatcher::TryPlace(Request& request) {
   order.peer_incarnation = snapshot.Find(prefill)->about.incarnation;
   workers_.SendReserve(decode, order);
   LogDebug("request_placed", {{"request", key}, {"prefill", prefill}, {"decode", decode}});
-  return true;
+  return Tried::kPlaced;
 }
 
 void Dispatcher::ClientGone(RequestId id) {
@@ -180,25 +180,21 @@ void Dispatcher::OnLeaving(WorkerId worker) {
 void Dispatcher::OnLost(WorkerId worker) {
   Apply(cluster::WorkerLeft{worker});
   prefixes_.Forget(worker);
-  std::vector<RequestKey> lost;
+  std::vector<Part> lost;
   for (auto& [id, request] : requests_) {
     std::erase_if(request.held, [&](const Part& part) {
-      if (part.worker == worker) lost.push_back(part.key);
+      if (part.worker == worker) lost.push_back(part);
       return part.worker == worker;
     });
   }
-  for (const RequestKey& key : lost) {
-    Request* request = Find(key.request);
+  for (const Part& part : lost) {
+    Request* request = Find(part.key.request);
     if (request == nullptr) continue;
-    // A prefill worker that dies after decode has produced a token of its own has handed over everything.
-    const bool decode_runs = HasOwnToken(request->answers) &&
-                             std::any_of(request->held.begin(), request->held.end(), [&](const Part& part) {
-                               return part.phase == Phase::kDecode && part.key == key;
-                             });
-    if (!request->answered && request->attempt == key.attempt && !decode_runs) {
+    const bool done = part.phase == Phase::kPrefill && HandedOver(*request);
+    if (!request->answered && !part.cancelled && !done) {
       AttemptFailed(*request, "worker_lost", "a worker of the request was lost");
     }
-    ForgetIfDone(key.request);
+    ForgetIfDone(part.key.request);
   }
   FailWaitingIfHopeless();
   PlaceWaiting();
@@ -210,38 +206,45 @@ void Dispatcher::FailWaitingIfHopeless() {
   if (options_.recorder != nullptr) options_.recorder->Ready(snapshot, refusal);
   // A router that drains still serves what it has admitted.
   if (!refusal || *refusal == Refusal::kDraining) return;
-  for (const RequestId id : std::exchange(waiting_, {})) {
-    if (Request* request = Find(id)) Fail(*request, Refused(*refusal), ReasonOf(*refusal));
+  for (const RequestId id : std::vector<RequestId>(waiting_.begin(), waiting_.end())) {
+    Request* request = Find(id);
+    // An answer that has begun can only be broken off: it waits for a worker until its deadline. The others
+    // are told with a status while they can be, so that they go elsewhere.
+    if (request == nullptr || TokensOf(*request) > 0) continue;
+    if (!request->failure.empty()) {
+      Fail(*request, ServerError(request->failure), request->failure);
+    } else {
+      Fail(*request, Refused(*refusal), ReasonOf(*refusal));
+    }
   }
 }
 
 void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
   Request* request = Find(report.key.request);
-  const bool current = request != nullptr && !request->answered && request->attempt == report.key.attempt &&
-                       std::any_of(request->held.begin(), request->held.end(), [&](const Part& part) {
-                         return part.worker == worker && part.key == report.key;
-                       });
-  if (!current) return probe_.StaleToken();
+  const Part* part =
+      request != nullptr && !request->answered ? HeldBy(*request, worker, report.key) : nullptr;
+  if (part == nullptr || part->cancelled) return probe_.StaleToken();
   if (report.index >= request->job.max_tokens || report.sample < 0 ||
       report.sample >= std::ssize(request->answers)) {
     return AttemptFailed(*request, "internal", "a token past the answer's limit");
   }
-  if (report.index == 0) {
+  const bool none_yet = TokensOf(*request) == 0;
+  if (report.index == 0 && none_yet) {
     const auto prompt = static_cast<std::int64_t>(request->job.prompt->size());
     request->cached_tokens = std::min(report.cached_tokens, prompt);
   }
+  const bool begins = !std::exchange(request->prefilled, true);
+  if (begins) AttemptBegun(*request, report);
+  request->decode_writes |= part->phase == Phase::kDecode && report.index > request->beginning.resumed;
   Answer& answer = request->answers[static_cast<std::size_t>(report.sample)];
   Answer::Step step = answer.Take(report.index, report.token, report.finish, report.logprobs);
   if (step.tokens == 0) return;
 
   const TimePoint now = clock_.Now();
-  const bool first = TokensOf(*request) == step.tokens;
-  if (first) {
+  if (none_yet) {
     request->first_token_after = now - request->job.arrived;
     probe_.FirstToken(request->first_token_after);
     probe_.CachedTokens(request->cached_tokens);
-    prefixes_.Note(request->prefill_worker, request->job.prefixes);
-    Apply(cluster::RequestPrefilled{report.key.request});
   } else {
     probe_.NextToken(now - request->last_token_at);
   }
@@ -256,7 +259,7 @@ void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
   } else if (step.end) {
     EndChoice(*request, report, *step.end);
   }
-  if (first) PlaceWaiting();
+  if (begins) PlaceWaiting();
 }
 
 void Dispatcher::EndChoice(Request& request, const TokenReport& report, const AnswerEnd& end) {
@@ -264,44 +267,33 @@ void Dispatcher::EndChoice(Request& request, const TokenReport& report, const An
   request.cut |= report.finish.empty() || end.stop_reason.AsString() != nullptr;
   if (++request.ended < request.answers.size()) return;
   // Where decode itself ended every answer, both workers end by themselves.
-  End(request, end.finish_reason, /*cancel=*/request.cut || report.index == 0);
+  End(request, end.finish_reason, /*cancel=*/request.cut || report.index == request.beginning.resumed);
 }
 
 void Dispatcher::OnReleased(WorkerId worker, const ReleaseReport& release) {
   Request* request = Find(release.key.request);
   if (request == nullptr) return;
-  const auto part = std::find_if(request->held.begin(), request->held.end(),
-                                 [&](const Part& p) { return p.worker == worker && p.key == release.key; });
-  if (part == request->held.end()) return;
-  const Phase phase = part->phase;
+  const Part* held = HeldBy(*request, worker, release.key);
+  if (held == nullptr) return;
+  const Part part = *held;
   DropPart(*request, worker, release.key);
-  if (phase == Phase::kPrefill && release.has_transfer) {
+  if (part.phase == Phase::kPrefill && release.has_transfer) {
     request->prefill = release;
     if (release.outcome == "done") probe_.Transferred(release.transfer);
   }
-  if (!request->answered && request->attempt == release.key.attempt) {
-    if (release.outcome != "done") {
-      AttemptFailed(*request, release.error_code, release.error_message);
-    } else if (phase == Phase::kDecode) {
-      AttemptFailed(*request, "internal", "decode ended before the answer did");
+  if (!request->answered && !part.cancelled) {
+    if (release.outcome == "done") {
+      if (part.phase == Phase::kDecode) {
+        AttemptFailed(*request, "internal", "decode ended before the answer did");
+      }
+    } else if (part.phase == Phase::kDecode || !HandedOver(*request)) {
+      // Cancelled, but not by this router: the worker leaves without its requests.
+      const bool leaves = release.outcome == "cancelled";
+      AttemptFailed(*request, leaves ? "worker_lost" : release.error_code, release.error_message);
     }
   }
   ForgetIfDone(release.key.request);
   PlaceWaiting();
-}
-
-void Dispatcher::AttemptFailed(Request& request, std::string_view code, std::string_view message) {
-  LogWarning("attempt_failed", {{"request", RequestKey{request.job.id, request.attempt}},
-                                {"code", code},
-                                {"error", message},
-                                {"tokens", TokensOf(request)}});
-  const std::string_view client_code = ClientCode(code);
-  CancelParts(request);
-  const bool again = TokensOf(request) == 0 && request.attempt.value < kAttemptsMax &&
-                     client_code != "internal_error" && client_code != "deadline";
-  if (again && TryPlace(request)) return probe_.Retried();
-  if (client_code == "deadline") return Fail(request, DeadlineExceeded(), "deadline");
-  Fail(request, ServerError(client_code), client_code == "internal_error" ? "internal" : client_code);
 }
 
 void Dispatcher::Fail(Request& request, const ApiError& error, std::string_view reason) {
@@ -330,6 +322,12 @@ void Dispatcher::CancelParts(Request& request) {
     if (std::exchange(part.cancelled, true)) continue;
     workers_.SendCancel(part.worker, part.key);
   }
+}
+
+const Dispatcher::Part* Dispatcher::HeldBy(const Request& request, WorkerId worker, RequestKey key) {
+  const auto part = std::find_if(request.held.begin(), request.held.end(),
+                                 [&](const Part& p) { return p.worker == worker && p.key == key; });
+  return part != request.held.end() ? &*part : nullptr;
 }
 
 void Dispatcher::DropPart(Request& request, WorkerId worker, RequestKey key) {
@@ -382,7 +380,7 @@ void Dispatcher::Tick() {
     }
     ForgetIfDone(id);
   }
-  if (!late.empty() || !gone.empty() || !unreleased.empty()) PlaceWaiting();
+  PlaceWaiting();  // some have paused, or memory has come free
   Observe();
 }
 

@@ -20,6 +20,7 @@
 #include "router/policy/admission.h"
 #include "router/policy/prefix_index.h"
 #include "router/probe.h"
+#include "router/resume.h"
 
 namespace baton::router {
 
@@ -63,6 +64,7 @@ class Dispatcher {
   struct Options {
     std::string model_name;
     AdmissionLimits limits;
+    ResumeLimits resume;
     /// For how long after a request's end its workers may take to free it before they are no longer asked.
     Duration release_timeout = std::chrono::seconds(60);
     /// Is told every event and decision; null: nobody is. Outlives the dispatcher.
@@ -109,6 +111,13 @@ class Dispatcher {
     bool cut = false;             // one ended without the worker's doing
     Attempt attempt{0};           // 0: waits for its placement
     std::vector<Part> held;       // by workers, not yet released
+    Beginning beginning;          // of the attempt, or of the next one
+    bool prefilled = false;       // the attempt has reported a token
+    bool decode_writes = false;   // and one that decode made
+    std::string numerics_class;   // of the last placement
+    std::string_view failure;     // the client's code for how the last attempt ended; "": none has
+    TimePoint failed_at;
+    TimePoint place_after;  // not before
     bool answered = false;
     std::string_view outcome;
     TimePoint placed_at;
@@ -121,14 +130,23 @@ class Dispatcher {
   };
 
   template <typename T>
-  void Apply(T what);
+  void Apply(T what) {
+    Tell({clock_.Now(), std::move(what)});
+  }
+  void Tell(const cluster::ClusterEvent& event);
   void PlaceWaiting();
-  [[nodiscard]] bool TryPlace(Request& request);
+  /// kNoPair: no worker that it is bound to is there, so that it holds nobody up.
+  enum class Tried { kPlaced, kWaits, kNoPair };
+  [[nodiscard]] Tried TryPlace(Request& request);
   void FailWaitingIfHopeless();
   void AttemptFailed(Request& request, std::string_view code, std::string_view message);
+  void Resume(Request& request, std::string_view client_code, Duration pause);
+  void AttemptBegun(const Request& request, const TokenReport& report);
+  [[nodiscard]] static bool HandedOver(const Request& request);
   void Fail(Request& request, const ApiError& error, std::string_view reason);
   void End(Request& request, std::string_view outcome, bool cancel);
   void CancelParts(Request& request);
+  [[nodiscard]] static const Part* HeldBy(const Request& request, WorkerId worker, RequestKey key);
   void DropPart(Request& request, WorkerId worker, RequestKey key);
   void ForgetIfDone(RequestId id);
   void Record(const Request& request) const;
@@ -146,7 +164,7 @@ class Dispatcher {
   cluster::ClusterView view_;
   PrefixIndex prefixes_;
   std::map<RequestId, Request> requests_;
-  std::deque<RequestId> waiting_;  // admitted, not placed; first in, first out
+  std::deque<RequestId> waiting_;  // to be placed, in order of arrival
 };
 
 }  // namespace baton::router

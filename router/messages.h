@@ -33,6 +33,7 @@ struct SamplingParameters {
 struct Order {
   RequestKey key;
   std::shared_ptr<const std::vector<TokenId>> tokens;
+  std::int64_t resumed = 0;  // of them, at the end: the answer's, which an earlier attempt made
   std::string cache_salt;
   SamplingParameters sampling;
   std::int64_t max_tokens = 0;

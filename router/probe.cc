@@ -58,8 +58,7 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
                                       {}, latency);
   duration_ = registry.AddHistogram("baton_request_duration_seconds", "From arrival to the answer's end.", {},
                                     latency);
-  retries_ =
-      registry.AddCounter("baton_retries_total", "Requests placed a second time before their first token.");
+  AddResumeMetrics(registry);
   prompt_tokens_ = registry.AddCounter("baton_prompt_tokens_total", "Prompt tokens of ended requests.");
   cached_tokens_ = registry.AddCounter("baton_cached_prompt_tokens_total",
                                        "Prompt tokens that workers found instead of computed.");
@@ -79,6 +78,22 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
     }
   }
   AddHandoffMetrics(registry);
+}
+
+void Probe::AddResumeMetrics(metrics::Registry& registry) {
+  retries_ =
+      registry.AddCounter("baton_retries_total", "Attempts that followed a failed one before any token.");
+  for (const std::string_view reason : kResumeReasons) {
+    resumes_.emplace(reason, registry.AddCounter("baton_resumed_requests_total",
+                                                 "Attempts that followed a failed one amid an answer.",
+                                                 {{"reason", std::string(reason)}}));
+  }
+  recomputed_tokens_ =
+      registry.AddCounter("baton_resumed_tokens_recomputed_total",
+                          "Tokens of prompts and answers that resumed requests computed a second time.");
+  resume_gap_ = registry.AddHistogram("baton_resume_gap_seconds",
+                                      "From an attempt's failure to the next one's first token.", {},
+                                      metrics::LatencyBuckets());
 }
 
 void Probe::AddHandoffMetrics(metrics::Registry& registry) {
@@ -128,8 +143,14 @@ void Probe::InFlight(std::size_t requests, std::int64_t queued, std::int64_t que
 void Probe::Placed(Duration waited) {
   queue_seconds_.Observe(Seconds(waited));
 }
-void Probe::Retried() {
-  retries_.Increment();
+void Probe::Retried(std::string_view reason, bool after_first_token) {
+  if (!after_first_token) return retries_.Increment();
+  const auto at = resumes_.find(reason);
+  if (at != resumes_.end()) at->second.Increment();
+}
+void Probe::Resumed(Duration gap, std::int64_t recomputed) {
+  resume_gap_.Observe(Seconds(gap));
+  recomputed_tokens_.Increment(static_cast<double>(recomputed));
 }
 void Probe::FirstToken(Duration since_arrival) {
   first_token_.Observe(Seconds(since_arrival));

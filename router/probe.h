@@ -32,7 +32,10 @@ class Probe {
   // Control loop only from here on.
   void InFlight(std::size_t requests, std::int64_t queued, std::int64_t queued_prompt_tokens);
   void Placed(Duration waited);
-  void Retried();
+  /// An attempt failed and another follows; `reason` as in kResumeReasons.
+  void Retried(std::string_view reason, bool after_first_token);
+  /// The next attempt of a request with tokens is at new ones: `gap` after the failure, with `recomputed`.
+  void Resumed(Duration gap, std::int64_t recomputed);
   void FirstToken(Duration since_arrival);
   void NextToken(Duration since_last);
   void Ended(Duration since_arrival, std::int64_t prompt_tokens, std::int64_t output_tokens);
@@ -45,6 +48,7 @@ class Probe {
   void WorkerLost();
 
  private:
+  void AddResumeMetrics(metrics::Registry& registry);
   void AddHandoffMetrics(metrics::Registry& registry);
 
   metrics::Registry* registry_;
@@ -60,6 +64,9 @@ class Probe {
   metrics::Histogram next_token_;
   metrics::Histogram duration_;
   metrics::Counter retries_;
+  std::map<std::string, metrics::Counter, std::less<>> resumes_;  // by reason
+  metrics::Counter recomputed_tokens_;
+  metrics::Histogram resume_gap_;
   metrics::Counter prompt_tokens_;
   metrics::Counter cached_tokens_;
   metrics::Counter generated_tokens_;
@@ -80,5 +87,8 @@ class Probe {
 inline constexpr std::string_view kErrorReasons[] = {
     "validation", "queue_full", "no_workers",    "worker_lost", "kv_transfer",
     "no_memory",  "deadline",   "client_closed", "draining",    "internal"};
+
+/// Values of the label `reason` of baton_resumed_requests_total.
+inline constexpr std::string_view kResumeReasons[] = {"worker_lost", "kv_transfer", "no_memory"};
 
 }  // namespace baton::router

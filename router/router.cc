@@ -48,10 +48,11 @@ class RunningRouter final : public Router {
                                                                         .model = model_->name,
                                                                         .limits = config_.admission}));
     }
-    dispatcher_ = std::make_unique<Dispatcher>(
-        loop_, *workers_, *model_->tokenizer, probe_,
-        Dispatcher::Options{
-            .model_name = model_->name, .limits = config_.admission, .recorder = recorder_.get()});
+    dispatcher_ = std::make_unique<Dispatcher>(loop_, *workers_, *model_->tokenizer, probe_,
+                                               Dispatcher::Options{.model_name = model_->name,
+                                                                   .limits = config_.admission,
+                                                                   .resume = config_.resume,
+                                                                   .recorder = recorder_.get()});
     api_ = std::make_unique<Api>(*model_, loop_, metrics_, probe_, ApiControl(), ApiOptions());
     BATON_RETURN_IF_ERROR(Serve(config_.http, config_.http_threads, Api::Surface::kAll, http_));
     if (config_.metrics_listener) {

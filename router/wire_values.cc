@@ -36,6 +36,7 @@ void FillCommon(const Order& order, Message& out) {
   out.set_request(order.key.request.value);
   out.set_attempt(order.key.attempt.value);
   out.mutable_tokens()->Add(order.tokens->begin(), order.tokens->end());
+  out.set_resumed(order.resumed);
   wire::Sampling& sampling = *out.mutable_sampling();
   sampling.set_temperature(order.sampling.temperature);
   sampling.set_top_p(order.sampling.top_p);

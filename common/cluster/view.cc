@@ -73,6 +73,13 @@ void ClusterView::On(const RequestPrefilled& event) {
   if (const auto at = requests_.find(event.request); at != requests_.end()) at->second.prefilled = true;
 }
 
+void ClusterView::On(const RequestResumed& event) {
+  const auto at = requests_.find(event.request);
+  if (at == requests_.end()) return;
+  at->second.prefilled = false;
+  at->second.prompt_tokens = event.prompt_tokens;
+}
+
 void ClusterView::On(const PartReleased& event) {
   const auto at = requests_.find(event.key.request);
   if (at == requests_.end()) return;

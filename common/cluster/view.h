@@ -88,6 +88,12 @@ struct RequestPlaced {
 struct RequestPrefilled {
   RequestId request;
 };
+/// An attempt has failed, and the request waits for its next placement: its prompt queues again, longer by
+/// the tokens of its answer that are computed anew.
+struct RequestResumed {
+  RequestId request;
+  std::int64_t prompt_tokens = 0;
+};
 /// A worker has freed everything that it kept for the attempt.
 struct PartReleased {
   RequestKey key;
@@ -103,7 +109,7 @@ struct DrainBegun {};
 struct ClusterEvent {
   TimePoint at;
   std::variant<WorkerJoined, WorkerLeft, WorkerLeaving, LoadReported, RequestQueued, RequestPlaced,
-               RequestPrefilled, PartReleased, RequestEnded, DrainBegun>
+               RequestPrefilled, RequestResumed, PartReleased, RequestEnded, DrainBegun>
       what;
 };
 
@@ -174,6 +180,7 @@ class ClusterView {
   void On(const RequestQueued& event);
   void On(const RequestPlaced& event);
   void On(const RequestPrefilled& event);
+  void On(const RequestResumed& event);
   void On(const PartReleased& event);
   void On(const RequestEnded& event);
   void On(const DrainBegun& event);

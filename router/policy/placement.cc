@@ -12,9 +12,11 @@ using cluster::WorkerSnapshot;
 std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& decode,
                         const RequestSize& request) {
   if (!Linked(prefill, decode)) return "link not ready";
+  if (!request.numerics_class.empty() && request.numerics_class != prefill.about.numerics_class)
+    return "another numerics class";
   if (!CanHold(prefill, request) || !CanHold(decode, request)) return "too large";
   if (decode.kv_blocks_free < cluster::BlocksToBegin(decode.about, request.prompt_tokens, request.tokens_max))
-    return "no memory now";
+    return kNoMemoryNow;
   return "";
 }
 

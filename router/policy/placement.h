@@ -20,7 +20,11 @@ struct RequestSize {
   std::int64_t tokens_max = 0;            // prompt and the longest answers: what KV memory is for
   std::int64_t sequence_tokens = 0;       // prompt and one of several answers; 0: there is one
   std::span<const HeldPrefix> held = {};  // by prefill workers, of the prompt
+  std::string_view numerics_class = {};   // that it has begun in, and stays in; empty: any
 };
+
+/// `PairScore::why` of a pair that takes the request once others have ended.
+inline constexpr std::string_view kNoMemoryNow = "no memory now";
 
 /// Why a pair of workers was or was not taken, for the decision's record.
 struct PairScore {
@@ -46,8 +50,8 @@ struct PlacementResult {
 /// Chooses the prefill and the decode worker together, joining the shortest queue by tokens: the pair whose
 /// prefill worker would be done with the prompt after the fewest tokens (those queued, and those of the
 /// prompt that it does not hold), then whose decode worker holds the fewest tokens, then the lowest ids. Only
-/// ready pairs of the model with a link that is ready, of one numerics class, whose decode worker has free
-/// blocks for what it takes at the begin (`cluster::BlocksToBegin`). Pure.
+/// ready pairs of the model with a link that is ready, of one numerics class (the request's, where it has
+/// one), whose decode worker has free blocks for what it takes at the begin (`cluster::BlocksToBegin`). Pure.
 [[nodiscard]] PlacementResult Place(const cluster::ClusterSnapshot& snapshot, const RequestSize& request);
 
 /// Whether the workers could ever hold the request with nothing else running.

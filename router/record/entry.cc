@@ -77,11 +77,12 @@ std::uint32_t DigestOf(const T& value) {
 
 RecordedSize Own(const RequestSize& size) {
   // Stops the build where a request has something more to decide by: see fields.h.
-  const auto& [model, prompt_tokens, tokens_max, sequence_tokens, held] = size;
+  const auto& [model, prompt_tokens, tokens_max, sequence_tokens, held, numerics_class] = size;
   return {.prompt_tokens = prompt_tokens,
           .tokens_max = tokens_max,
           .sequence_tokens = sequence_tokens,
-          .held = {held.begin(), held.end()}};
+          .held = {held.begin(), held.end()},
+          .numerics_class = std::string(numerics_class)};
 }
 
 RequestSize Lend(const RecordedSize& size, std::string_view model) {
@@ -89,7 +90,8 @@ RequestSize Lend(const RecordedSize& size, std::string_view model) {
           .prompt_tokens = size.prompt_tokens,
           .tokens_max = size.tokens_max,
           .sequence_tokens = size.sequence_tokens,
-          .held = size.held};
+          .held = size.held,
+          .numerics_class = size.numerics_class};
 }
 
 std::string FormatEntry(const RecordingStart& entry) {

@@ -33,6 +33,7 @@ struct RecordedSize {
   std::int64_t tokens_max = 0;
   std::int64_t sequence_tokens = 0;
   std::vector<HeldPrefix> held;
+  std::string numerics_class;  // empty: any
 };
 [[nodiscard]] RecordedSize Own(const RequestSize& size);
 /// Lives no longer than its arguments.

@@ -31,8 +31,9 @@ inline constexpr std::array<std::string_view, 6> kRefusalNames{
     "draining", "model_not_found", "no_prefill_workers", "no_decode_workers", "too_large", "queue_full"};
 static_assert(kRefusalNames.size() == kRefusals.size());
 /// In the order of `cluster::ClusterEvent::what`.
-inline constexpr std::array<std::string_view, 10> kEventNames{
-    "joined", "left", "leaving", "load", "queued", "placed", "prefilled", "released", "ended", "draining"};
+inline constexpr std::array<std::string_view, 11> kEventNames{"joined",   "left",   "leaving",   "load",
+                                                              "queued",   "placed", "prefilled", "resumed",
+                                                              "released", "ended",  "draining"};
 static_assert(kEventNames.size() == std::variant_size_v<decltype(cluster::ClusterEvent::what)>,
               "a new event wants its name here and its fields below");
 
@@ -152,6 +153,13 @@ void Describe(Io& io, T& event) {
   IdField(io, "request", request);
 }
 
+template <typename Io, Is<cluster::RequestResumed> T>
+void Describe(Io& io, T& event) {
+  auto& [request, prompt_tokens] = event;
+  IdField(io, "request", request);
+  io.Whole("prompt_tokens", prompt_tokens, kRequestTokens);
+}
+
 template <typename Io, Is<cluster::PartReleased> T>
 void Describe(Io& io, T& event) {
   auto& [key, worker] = event;
@@ -177,11 +185,13 @@ void Describe(Io& io, T& held) {
 
 template <typename Io, Is<RecordedSize> T>
 void Describe(Io& io, T& size) {
-  auto& [prompt_tokens, tokens_max, sequence_tokens, held] = size;
+  auto& [prompt_tokens, tokens_max, sequence_tokens, held, numerics_class] = size;
   io.Whole("prompt_tokens", prompt_tokens, kRequestTokens);
   io.Whole("tokens_max", tokens_max, kRequestTokens);
   io.Whole("sequence_tokens", sequence_tokens, kRequestTokens);
   io.List("held", held);
+  auto& bound = numerics_class;
+  io.Maybe("numerics_class", !bound.empty(), [&] { io.Text("numerics_class", bound); });
 }
 
 template <typename Io, Is<RecordingStart> T>

@@ -33,6 +33,7 @@ TEST_CASE("the example is a good configuration, with the defaults it names") {
   CHECK(config->request_timeout == defaults.request_timeout);
   CHECK(config->body_bytes_max == defaults.body_bytes_max);
   CHECK(config->worker_timeout == defaults.worker_timeout);
+  CHECK(config->resume.attempts == defaults.resume.attempts);
 }
 
 TEST_CASE("the model's name is its folder's unless it is given") {
@@ -44,12 +45,12 @@ TEST_CASE("the model's name is its folder's unless it is given") {
 TEST_CASE("every error of a file is reported, each with its place") {
   const auto config = Read(
       "modell: x\nhttp: {listen: nowhere, threads: 0}\nlimits: {request_timeout: 5, max_body: "
-      "1TB}\nlog_level: loud\n");
+      "1TB}\nlog_level: loud\nresume: {attempts: 0}\n");
   REQUIRE_FALSE(config.ok());
   const std::string message = Message(config.status());
   CAPTURE(message);
   for (const char* wanted :
-       {"modell", "model", ":2:", "threads", "request_timeout", "max_body", "log_level"}) {
+       {"modell", "model", ":2:", "threads", "request_timeout", "max_body", "log_level", "attempts"}) {
     CHECK(message.find(wanted) != std::string::npos);
   }
 }

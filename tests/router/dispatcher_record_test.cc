@@ -15,7 +15,7 @@ class Recorded {
     auto recorder = Recorder::Open({.file = file_}, {.router = "test", .model = "m", .limits = limits});
     REQUIRE(recorder.ok());
     recorder_ = *std::move(recorder);
-    bench.emplace(limits, recorder_.get());
+    bench.emplace(limits, ResumeLimits{}, recorder_.get());
   }
   ReplayReport Replay() {
     bench.reset();
@@ -66,7 +66,7 @@ TEST_CASE("placing, waiting, placing again and refusing are replayed to the same
   CHECK(report.end == "closed");
   CHECK(report.admit.made == 5);
   CHECK(report.place.made >= 4);
-  CHECK(report.ready.made == 3);
+  CHECK(report.ready.made >= 3);
   CHECK(report.workers == 4);
 }
 

@@ -96,19 +96,20 @@ constexpr TokenId kA = 'a' - '!';  // the toy's ids begin with the printable cha
 
 class Bench {
  public:
-  explicit Bench(AdmissionLimits limits = {}, Recorder* recorder = nullptr)
+  explicit Bench(AdmissionLimits limits = {}, ResumeLimits resume = {}, Recorder* recorder = nullptr)
       : tokenizer_(text::ToyFile{}.Load()), probe_(metrics) {
     dispatcher = std::make_unique<Dispatcher>(
         clock, port, *tokenizer_, probe_,
-        Dispatcher::Options{.model_name = "m", .limits = limits, .recorder = recorder});
+        Dispatcher::Options{.model_name = "m", .limits = limits, .resume = resume, .recorder = recorder});
   }
-  void Join(WorkerId id, cluster::Phase phase, const std::vector<WorkerId>& peers, std::int64_t blocks = 64) {
+  void Join(WorkerId id, cluster::Phase phase, const std::vector<WorkerId>& peers, std::int64_t blocks = 64,
+            const std::string& numerics_class = "c") {
     dispatcher->OnJoined({.id = id,
                           .name = "w",
                           .phase = phase,
                           .incarnation = Incarnation{id.value + 1000U},
                           .model = "m",
-                          .numerics_class = "c",
+                          .numerics_class = numerics_class,
                           .kv_blocks = blocks,
                           .block_tokens = 16,
                           .context_tokens = 512,
@@ -130,20 +131,29 @@ class Bench {
     Join(kP2, cluster::Phase::kPrefill, {kD, kD2});
     Join(kD2, cluster::Phase::kDecode, {kP, kP2});
   }
-  void Submit(Seen& seen, RequestId id = kRequest, std::int64_t max_tokens = 10, std::size_t prompt = 20,
-              std::vector<std::string> stop = {}, std::vector<std::uint64_t> prefixes = {}) {
+  /// Of 20 tokens, answered by 10.
+  Job MakeJob(Seen& seen) {
     Job job;
-    job.prefixes = std::move(prefixes);
     job.cache_salt = "salt";
-    job.id = id;
-    job.prompt = std::make_shared<const std::vector<TokenId>>(prompt, 5);
-    job.max_tokens = max_tokens;
+    job.id = kRequest;
+    job.prompt = std::make_shared<const std::vector<TokenId>>(20, 5);
+    job.max_tokens = 10;
     job.sampling.seed = 42;
-    job.answer.tokens_max = max_tokens;
-    job.answer.stop = std::move(stop);
+    job.answer.tokens_max = 10;
     job.arrived = clock.Now();
     job.deadline = clock.Now() + seconds(30);
     job.sink = std::make_unique<FakeSink>(seen);
+    return job;
+  }
+  void Submit(Seen& seen, RequestId id = kRequest, std::int64_t max_tokens = 10, std::size_t prompt = 20,
+              std::vector<std::string> stop = {}, std::vector<std::uint64_t> prefixes = {}) {
+    Job job = MakeJob(seen);
+    job.id = id;
+    job.prefixes = std::move(prefixes);
+    job.prompt = std::make_shared<const std::vector<TokenId>>(prompt, 5);
+    job.max_tokens = max_tokens;
+    job.answer.tokens_max = max_tokens;
+    job.answer.stop = std::move(stop);
     dispatcher->Submit(std::move(job));
   }
   void Token(WorkerId worker, std::int64_t index, std::string finish = "", RequestKey key = kFirst) {

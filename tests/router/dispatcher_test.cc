@@ -112,22 +112,6 @@ TEST_CASE("a stop string ends the answer and cancels on both workers") {
   CHECK(bench.port.Of("cancel").size() == 2);
 }
 
-TEST_CASE("a decode worker that dies in the middle fails its requests and cancels on prefill") {
-  Bench bench;
-  bench.JoinPair();
-  Seen seen;
-  bench.Submit(seen);
-  bench.Token(kP, 0);
-  bench.Token(kD, 1);
-  bench.dispatcher->OnLost(kD);
-  CHECK(seen.error == "worker_lost");
-  CHECK(seen.status == 503);
-  REQUIRE(bench.port.Of("cancel").size() == 1);
-  CHECK(bench.port.Of("cancel").at(0).worker == kP);
-  bench.Release(kP, "cancelled");
-  CHECK(bench.dispatcher->Live() == 0);
-}
-
 TEST_CASE("a prefill worker that dies after decode took over is no loss") {
   Bench bench;
   bench.JoinPair();
@@ -141,16 +125,6 @@ TEST_CASE("a prefill worker that dies after decode took over is no loss") {
   CHECK(seen.finish == "length");
   bench.Release(kD);
   CHECK(bench.dispatcher->Live() == 0);
-}
-
-TEST_CASE("a prefill worker that dies after its token but before decode's fails the request") {
-  Bench bench;
-  bench.JoinTwoPairs();
-  Seen seen;
-  bench.Submit(seen);
-  bench.Token(kP, 0);
-  bench.dispatcher->OnLost(kP);
-  CHECK(seen.error == "worker_lost");
 }
 
 TEST_CASE("a worker lost before the first token is replaced once, without a trace for the client") {
@@ -180,8 +154,8 @@ TEST_CASE("a worker lost before the first token is replaced once, without a trac
   CHECK(bench.dispatcher->Live() == 0);
 }
 
-TEST_CASE("the second failure is the client's to know") {
-  Bench bench;
+TEST_CASE("the failure of the last attempt is the client's to know") {
+  Bench bench({}, {.attempts = 2});
   bench.JoinTwoPairs();
   Seen seen;
   bench.Submit(seen);

@@ -294,8 +294,10 @@ TEST_CASE("a client that hangs up is cancelled on both workers") {
   CHECK(pair.server.WaitForMetric("baton_request_errors_total{reason=\"client_closed\"} 1"));
 }
 
-TEST_CASE("the death of decode in the middle of a stream is an error event and [DONE], never a clean end") {
-  Pair pair;
+TEST_CASE("row 2: the death of decode amid a stream that is not resumed is an error event and [DONE]") {
+  RouterConfig config = Config();
+  config.resume.attempts = 1;
+  Pair pair(config);
   pair.Answer(" there was a fox.", "length", 3);
   bool killed = false;
   const Streamed streamed = Read(Fetch(pair.server, "/v1/completions", kStream, [&](std::string_view) {

@@ -157,6 +157,23 @@ TEST_CASE("the first token ends the queueing, the releases the rest") {
   CHECK(cluster.Look(kD).kv_blocks_free == 100);
 }
 
+TEST_CASE("a request that is resumed queues again, with the tokens of its answer") {
+  Cluster cluster;
+  cluster.Do(RequestQueued{kRequest, 100, 164});
+  cluster.Do(RequestPlaced{kFirst, kP, kD});
+  cluster.Do(RequestPrefilled{kRequest});
+  cluster.Do(PartReleased{kFirst, kP});
+  cluster.Do(WorkerLeft{kD});
+  cluster.Do(RequestResumed{kRequest, 130});
+  CHECK(cluster.view.Snapshot().queued_requests == 1);
+  CHECK(cluster.view.Snapshot().queued_prompt_tokens == 130);
+  cluster.Do(WorkerJoined{About(kD, Phase::kDecode)});
+  cluster.Do(LoadReported{kD, Ready(kP)});
+  cluster.Do(RequestPlaced{{kRequest, Attempt{2}}, kP, kD});
+  CHECK(cluster.Look(kP).queued_prompt_tokens == 130);
+  CHECK(cluster.Look(kD).kv_blocks_free == 89);  // 164 tokens as before
+}
+
 TEST_CASE("a release of another attempt frees nothing of this one") {
   Cluster cluster;
   cluster.Do(RequestQueued{kRequest, 100, 164});

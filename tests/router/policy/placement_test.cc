@@ -114,6 +114,17 @@ TEST_CASE("numerics classes and models are never mixed") {
       Place(Cluster(1, 1), {.model = "other", .prompt_tokens = 1, .tokens_max = 2}).placement.has_value());
 }
 
+TEST_CASE("a request that has begun in a numerics class stays in it") {
+  auto cluster = Cluster(2, 2);
+  for (const std::size_t i : {1U, 3U}) cluster.workers[i].about.numerics_class = "cpu-bf16";
+  RequestSize request = kRequest;
+  request.numerics_class = "cpu-bf16";
+  CHECK(Place(cluster, request).placement->prefill == WorkerId{2});
+  CHECK(Place(cluster, request).placement->decode == WorkerId{102});
+  request.numerics_class = "gpu";
+  CHECK_FALSE(Place(cluster, request).placement.has_value());
+}
+
 TEST_CASE("the same snapshot gives the same placement") {
   auto cluster = Cluster(4, 4);
   cluster.workers[2].queued_prompt_tokens = 7;

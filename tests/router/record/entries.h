@@ -60,10 +60,15 @@ inline std::vector<Entry> EveryEntry() {
       .placement = Placement{WorkerId{1}, WorkerId{2}},
       .pairs = 1,
       .scores = 5});
-  out.emplace_back(
-      PlaceDecision{.key = kKey, .size = {}, .view = 0, .placement = {}, .pairs = 0, .scores = 0});
+  out.emplace_back(PlaceDecision{.key = kKey,
+                                 .size = {.numerics_class = "cpu-bf16"},
+                                 .view = 0,
+                                 .placement = {},
+                                 .pairs = 0,
+                                 .scores = 0});
   event(4, cluster::RequestPlaced{kKey, WorkerId{1}, WorkerId{2}});
   event(5, cluster::RequestPrefilled{kId});
+  event(6, cluster::RequestResumed{kId, 25});
   event(6, cluster::PartReleased{kKey, WorkerId{1}});
   event(7, cluster::RequestEnded{kId});
   event(8, cluster::WorkerLeaving{WorkerId{2}});
@@ -71,7 +76,7 @@ inline std::vector<Entry> EveryEntry() {
   event(10, cluster::DrainBegun{});
   out.emplace_back(ReadyDecision{.view = 9, .refusal = Refusal::kNoDecodeWorkers});
   out.emplace_back(ReadyDecision{.view = 9, .refusal = {}});
-  out.emplace_back(RecordingEnd{.why = "closed", .lines = 18});
+  out.emplace_back(RecordingEnd{.why = "closed", .lines = 19});
   return out;
 }
 
