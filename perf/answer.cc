@@ -65,6 +65,7 @@ std::string TakeObject(const json::Value& object, Answer& answer) {
 
 /// An event of a stream; false hangs up.
 bool TakeEvent(std::string_view data, const AskOptions& options, Answer& answer) {
+  if (options.on_event) options.on_event(data);
   if (answer.done) answer.framing_error = "an event after [DONE]";
   if (data == "[DONE]") {
     answer.done = true;

@@ -51,6 +51,8 @@ struct AskOptions {
   Duration timeout = std::chrono::seconds(120);
   /// Sees each piece of text of a stream; false hangs up.
   std::function<bool(std::string_view text)> on_text = {};
+  /// Sees the data of each event of a stream, before `on_text`.
+  std::function<void(std::string_view data)> on_event = {};
 };
 
 /// Sends one request and reads its answer to the end. Blocks; thread-safe.

@@ -4,6 +4,7 @@
 
 #include "tests/integration/cluster.h"
 #include "tests/integration/random_model.h"
+#include "tests/integration/raw_client.h"
 #include "tests/integration/traffic.h"
 
 namespace baton::test {
@@ -65,6 +66,60 @@ TEST_CASE("after 300 requests, a third of them cancelled at random moments, noth
   INFO("router, prefill, decode: " << now[0] << ' ' << now[1] << ' ' << now[2] << " descriptors, before: "
                                    << descriptors[0] << ' ' << descriptors[1] << ' ' << descriptors[2]);
   CHECK(back);
+}
+
+namespace {
+
+std::string PostOf(const std::string& body) {
+  return fmt::format(
+      "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+      "Content-Length: {}\r\n\r\n{}",
+      body.size(), body);
+}
+
+}  // namespace
+
+TEST_CASE("row 14: a client that hangs up in the queue, in prefill, in the transfer or in decode frees all") {
+  const RandomModel model;
+  const WorkerSettings worker{.compute = "bf16", .prefill_chunk = 64, .kv_memory = "64MiB"};
+  Cluster cluster({.model = model.Path(), .prefill = worker, .decode = worker});
+  const auto router = [&](const char* name) { return cluster.Router().Metrics().Sum(name); };
+  const double gone =
+      cluster.Router().Metrics().Sum("baton_request_errors_total", {{"reason", "client_closed"}});
+  const std::string body = LongStream(1, 2500, 3000).body;
+
+  SECTION("in the queue") {
+    // Prompts are computed one after the other: the later ones wait.
+    std::vector<std::unique_ptr<MuteClient>> clients;
+    REQUIRE(WaitUntil(std::chrono::seconds(60), [&] {
+      clients.push_back(std::make_unique<MuteClient>(cluster.Router().HttpAddress(),
+                                                     PostOf(LongStream(clients.size(), 2500, 100).body)));
+      return router("baton_requests_queued") > 4 || clients.size() > 60;
+    }));
+    clients.clear();
+  }
+  SECTION("in prefill") {
+    MuteClient client(cluster.Router().HttpAddress(), PostOf(body));
+    REQUIRE(WaitUntil(std::chrono::seconds(60),
+                      [&] { return cluster.Prefill().Metrics().Sum("baton_queued_prompt_tokens") > 0; }));
+    client.HangUp();
+  }
+  SECTION("in the transfer") {
+    MuteClient client(cluster.Router().HttpAddress(), PostOf(body));
+    REQUIRE(WaitUntil(std::chrono::seconds(60),
+                      [&] { return cluster.Decode().Metrics().Sum("baton_kv_grants") > 0; }));
+    client.HangUp();
+  }
+  SECTION("in decode") {
+    perf::AskOptions request = LongStream(1, 100, 3000);
+    request.on_text = [pieces = 0](std::string_view) mutable { return ++pieces < 10; };
+    CHECK(cluster.Ask(request).hung_up);
+  }
+
+  REQUIRE(WaitUntil(std::chrono::seconds(10), [&] {
+    return cluster.Router().Metrics().Sum("baton_request_errors_total", {{"reason", "client_closed"}}) > gone;
+  }));
+  cluster.RequireIdle();
 }
 
 }  // namespace baton::test

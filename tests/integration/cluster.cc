@@ -47,6 +47,17 @@ void Daemon::Start(const std::string& yaml) {
       spec_.net_namespace.empty() ? command : InNamespace(spec_.net_namespace, command), base_ + ".log");
 }
 
+void Daemon::RestartAtSamePorts() {
+  const std::string any = fmt::format("peer: {{listen: \"{}:0\"", spec_.address);
+  const std::size_t at = yaml_.find(any);
+  REQUIRE(at != std::string::npos);
+  std::string yaml = yaml_;
+  yaml.replace(at, any.size(), fmt::format("peer: {{listen: \"{}:{}\"", spec_.address, Port("peer")));
+  const std::string as_written = yaml_;
+  Start(yaml);
+  yaml_ = as_written;
+}
+
 void Daemon::AwaitPorts() {
   const bool there =
       WaitUntil(kStartLimit, [&] { return std::filesystem::exists(PortsFile()) || !process_->Running(); });

@@ -54,6 +54,8 @@ class Daemon {
   void Start(const std::string& yaml);
   /// The same configuration again.
   void Restart() { Start(yaml_); }
+  /// A worker again, where its peers knew it.
+  void RestartAtSamePorts();
   /// Waits until the daemon listens; fails the test where it ends or takes too long.
   void AwaitPorts();
   /// Waits for GET /ready to say 200.

@@ -6,6 +6,8 @@
 #include "tests/integration/random_model.h"
 #include "tests/integration/traffic.h"
 
+/// What clients are told where nothing is resumed: row 2 of the fault matrix. `resume_test.cc` has the
+/// others.
 namespace baton::test {
 namespace {
 
@@ -15,7 +17,12 @@ constexpr Duration kBegin = std::chrono::seconds(60);
 
 ClusterSettings Settings(const RandomModel& model, int decodes) {
   const WorkerSettings worker{.compute = "bf16", .kv_memory = "256MiB"};
-  return {.model = model.Path(), .prefills = 1, .decodes = decodes, .prefill = worker, .decode = worker};
+  return {.model = model.Path(),
+          .prefills = 1,
+          .decodes = decodes,
+          .prefill = worker,
+          .decode = worker,
+          .router_more = "resume: {attempts: 1}\n"};
 }
 
 std::vector<perf::AskOptions> TwentyStreams(std::int64_t prompt_tokens, std::int64_t max_tokens) {
@@ -63,7 +70,7 @@ double Ready(Cluster& cluster, const char* phase) {
 
 }  // namespace
 
-TEST_CASE("when a decode worker is killed its streams are told, and the others go on") {
+TEST_CASE("row 2: when a decode worker is killed its streams are told, and the others go on") {
   const RandomModel model;
   Cluster cluster(Settings(model, 2));
   REQUIRE(WaitUntil(kBegin, [&] { return Ready(cluster, "decode") == 2; }));
@@ -91,7 +98,7 @@ TEST_CASE("when a decode worker is killed its streams are told, and the others g
   CHECK(cluster.Decode(0).Metrics().Sum("baton_kvtransfer_bytes_total", {{"direction", "received"}}) > 0);
 }
 
-TEST_CASE("when the only decode worker is killed all its streams are told, and its successor serves") {
+TEST_CASE("row 2: when the only decode worker is killed all its streams are told, and its successor serves") {
   const RandomModel model;
   Cluster cluster(Settings(model, 1));
   Streams streams(cluster, TwentyStreams(30, 3000));

@@ -74,7 +74,9 @@ TEST_CASE("a prefill worker that is asked to leave finishes what runs and exits 
 
 TEST_CASE("a worker that is asked twice to leave does so at once, and says so to its streams") {
   const RandomModel model;
-  Cluster cluster(Settings(model, 1, 1));
+  ClusterSettings settings = Settings(model, 1, 1);
+  settings.router_more = "resume: {attempts: 1}\n";  // else they go on elsewhere
+  Cluster cluster(settings);
   Streams streams(cluster, SomeStreams(5000));
   REQUIRE(streams.Await(kStreams, 2, kLimit));
 

@@ -13,7 +13,9 @@
 
 namespace baton::test {
 
-std::string SendRaw(const net::Address& address, std::string_view bytes, Duration patience) {
+namespace {
+
+int ConnectAndSend(const net::Address& address, std::string_view bytes) {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in to{};
   to.sin_family = AF_INET;
@@ -26,6 +28,25 @@ std::string SendRaw(const net::Address& address, std::string_view bytes, Duratio
     if (count <= 0) break;  // the other side has seen enough
     bytes.remove_prefix(static_cast<std::size_t>(count));
   }
+  return descriptor;
+}
+
+}  // namespace
+
+MuteClient::MuteClient(const net::Address& address, std::string_view bytes)
+    : descriptor_(ConnectAndSend(address, bytes)) {}
+
+MuteClient::~MuteClient() {
+  HangUp();
+}
+
+void MuteClient::HangUp() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+std::string SendRaw(const net::Address& address, std::string_view bytes, Duration patience) {
+  const int descriptor = ConnectAndSend(address, bytes);
   std::string received;
   const int patience_ms =
       static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(patience).count());

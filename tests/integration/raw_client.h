@@ -12,4 +12,18 @@ namespace baton::test {
 /// passed.
 [[nodiscard]] std::string SendRaw(const net::Address& address, std::string_view bytes, Duration patience);
 
+/// Connects, sends `bytes`, and neither reads nor closes before it is told to.
+class MuteClient {
+ public:
+  MuteClient(const net::Address& address, std::string_view bytes);
+  ~MuteClient();
+  MuteClient(const MuteClient&) = delete;
+  MuteClient& operator=(const MuteClient&) = delete;
+
+  void HangUp();
+
+ private:
+  int descriptor_;
+};
+
 }  // namespace baton::test
