@@ -8,7 +8,8 @@ AttemptMachine::AttemptMachine(const Limits& limits, TimePoint now, int tokens)
     : limits_(limits), deadline_(now + limits.deadline), tokens_(tokens) {}
 
 AttemptMachine::Actions AttemptMachine::Begin() {
-  attempt_ = Attempt(attempt_.value + 1);
+  attempt_ = minted_ = Attempt(minted_.value + 1);
+  ++placements_;
   return {{.kind = Kind::kPlace, .attempt = attempt_}};
 }
 
@@ -23,7 +24,10 @@ AttemptMachine::Actions AttemptMachine::Placed(int prefill, int decode) {
 }
 
 AttemptMachine::Actions AttemptMachine::Token(int worker, Attempt attempt, int index, int token) {
-  if (finished_ || attempt != attempt_ || (worker != prefill_ && worker != decode_)) return {};
+  const bool source = attempt == attempt_ && (worker == prefill_ || worker == decode_);
+  const bool target = move_ && attempt == move_->attempt && worker == move_->target;
+  if (finished_ || (!source && !target)) return {};
+  if (target) move_->there = true;
   if (worker == decode_ && index > 0) decode_spoke_ = true;
   if (index >= static_cast<int>(delivered_.size())) early_.emplace(index, token);
   Actions actions;
@@ -35,24 +39,71 @@ AttemptMachine::Actions AttemptMachine::Token(int worker, Attempt attempt, int i
   if (static_cast<int>(delivered_.size()) == tokens_) {
     // An answer that ends with its first token has no hand-off: both sides are told. A longer one ends by
     // itself.
-    if (tokens_ == 1) CancelAll(actions);
+    // So is who moves: of two that may write the rest only one has ended.
+    if (tokens_ == 1 || move_) CancelAll(actions);
     Finish(actions, "");
   }
   return actions;
 }
 
-AttemptMachine::Actions AttemptMachine::Released(int worker, Attempt attempt, bool failed) {
+AttemptMachine::Actions AttemptMachine::Released(int worker, Attempt attempt, bool failed, bool moved) {
   holders_.erase({worker, attempt});
   Actions actions;
-  if (finished_ || attempt != attempt_) return actions;
-  if (failed) Fail(actions, "a worker failed");
+  if (finished_) return actions;
+  if (move_ && attempt == move_->attempt) {
+    actions.push_back({.kind = Kind::kMoveStop, .attempt = attempt, .worker = decode_});
+    move_.reset();
+    return actions;
+  }
+  if (attempt != attempt_) return actions;
+  if (move_ && worker == decode_ && (moved || move_->there)) {
+    Adopt();
+  } else if (failed || moved) {
+    Fail(actions, moved ? "the worker that the answer had moved to was lost" : "a worker failed");
+  }
   return actions;
+}
+
+bool AttemptMachine::Movable() const {
+  return !finished_ && !waiting_ && !move_ && decode_spoke_ && decode_ >= 0 && holders_.size() == 1 &&
+         holders_.contains({decode_, attempt_}) && static_cast<int>(delivered_.size()) + 1 < tokens_;
+}
+
+Attempt AttemptMachine::BeginMove(int target) {
+  minted_ = Attempt(minted_.value + 1);
+  move_ = Moving{.attempt = minted_, .target = target};
+  holders_[{target, minted_}] = true;
+  return minted_;
+}
+
+AttemptMachine::Actions AttemptMachine::MoveFailed(int worker, Attempt attempt) {
+  if (finished_ || !move_ || attempt != move_->attempt || worker != decode_) return {};
+  // Where the target has begun all the same, the acknowledgement was lost.
+  const bool there = move_->there;
+  const Holder over = there ? Holder{decode_, attempt_} : Holder{move_->target, move_->attempt};
+  there ? Adopt() : move_.reset();
+  return {{.kind = Kind::kCancel, .attempt = over.attempt, .worker = over.worker}};
+}
+
+void AttemptMachine::Adopt() {
+  attempt_ = move_->attempt;
+  decode_ = move_->target;
+  prefill_ = -1;
+  move_.reset();
 }
 
 AttemptMachine::Actions AttemptMachine::WorkerLost(int worker) {
   std::erase_if(holders_, [&](const auto& entry) { return entry.first.worker == worker; });
   Actions actions;
   if (finished_ || waiting_) return actions;
+  if (move_ && worker == move_->target) {
+    move_.reset();
+    return actions;
+  }
+  if (move_ && worker == decode_ && move_->there) {
+    Adopt();
+    return actions;
+  }
   if (worker == decode_ || (worker == prefill_ && !decode_spoke_)) Fail(actions, "a worker was lost");
   return actions;
 }
@@ -93,8 +144,10 @@ void AttemptMachine::Finish(Actions& actions, std::string error) {
 void AttemptMachine::Fail(Actions& actions, const std::string& why) {
   CancelAll(actions);
   prefill_ = decode_ = -1;
+  move_.reset();
   early_.clear();
-  if (!delivered_.empty() || attempt_.value >= limits_.attempts_max) return Finish(actions, why);
+  if (!delivered_.empty() || placements_ >= static_cast<int>(limits_.attempts_max))
+    return Finish(actions, why);
   for (Action& action : Begin()) actions.push_back(std::move(action));
 }
 

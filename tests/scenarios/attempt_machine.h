@@ -18,10 +18,11 @@ class AttemptMachine {
  public:
   struct Action {
     enum class Kind {
-      kPlace,    // choose workers for `attempt`; answered by Placed or Unplaceable
-      kCancel,   // `attempt` at `worker`
-      kDeliver,  // the next token of the answer
-      kFinish,   // the client's end, with `error` where it is none
+      kPlace,     // choose workers for `attempt`; answered by Placed or Unplaceable
+      kCancel,    // `attempt` at `worker`
+      kMoveStop,  // the move that was to go on as `attempt`, at `worker`, which sends it
+      kDeliver,   // the next token of the answer
+      kFinish,    // the client's end, with `error` where it is none
     };
     Kind kind = Kind::kPlace;
     Attempt attempt{};
@@ -44,7 +45,14 @@ class AttemptMachine {
   void Unplaceable() { waiting_ = true; }
   /// From `worker`, for `attempt`: anything else than the current one is dropped.
   [[nodiscard]] Actions Token(int worker, Attempt attempt, int index, int token);
-  [[nodiscard]] Actions Released(int worker, Attempt attempt, bool failed);
+  [[nodiscard]] Actions Released(int worker, Attempt attempt, bool failed, bool moved = false);
+  /// Whether the answer is being written, by a worker alone that could send it to another.
+  [[nodiscard]] bool Movable() const;
+  [[nodiscard]] int Writer() const { return decode_; }
+  [[nodiscard]] Attempt WriterAttempt() const { return attempt_; }
+  /// It is to go on at `target`, under the attempt that is returned.
+  [[nodiscard]] Attempt BeginMove(int target);
+  [[nodiscard]] Actions MoveFailed(int worker, Attempt attempt);
   [[nodiscard]] Actions WorkerLost(int worker);
   [[nodiscard]] Actions ClientGone();
   [[nodiscard]] Actions Tick(TimePoint now);
@@ -60,6 +68,13 @@ class AttemptMachine {
     Attempt attempt;
     friend auto operator<=>(const Holder&, const Holder&) = default;
   };
+  struct Moving {
+    Attempt attempt;
+    int target = -1;
+    bool there = false;  // the target has reported a token
+  };
+  /// The source has let go, or is over: the target goes on.
+  void Adopt();
   void CancelAll(Actions& actions);
   void Finish(Actions& actions, std::string error);
   /// The current attempt has failed: another one, or the end.
@@ -69,6 +84,9 @@ class AttemptMachine {
   const TimePoint deadline_;
   const int tokens_;
   Attempt attempt_;
+  Attempt minted_;  // the newest
+  std::optional<Moving> move_;
+  int placements_ = 0;
   int prefill_ = -1;
   int decode_ = -1;
   bool waiting_ = false;  // for workers

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -68,20 +69,22 @@ class BlockLedger {
     return std::ranges::none_of(owners_, [](const auto& owner) { return owner.has_value(); });
   }
 
-  /// The KV that `request` has in its `position`-th block: the same wherever it is computed.
-  void Compute(RequestId request, int layer, std::size_t position, BlockIndex block) {
-    for (std::size_t i = 0; i < Layout().BlockBytes(); i += sizeof(std::uint64_t)) {
-      const std::uint64_t word = Word(request, layer, position, i);
-      std::memcpy(At(layer, block) + i, &word, sizeof word);
+  /// The KV that `request` has at `position`: the same wherever it is computed.
+  void Compute(RequestId request, int layer, std::size_t position, const std::vector<BlockIndex>& blocks) {
+    for (const std::size_t offset : Offsets(position)) {
+      const std::uint64_t word = Word(request, layer, position, offset);
+      std::memcpy(At(layer, blocks[position / 2]) + offset, &word, sizeof word);
     }
   }
-  [[nodiscard]] bool Holds(RequestId request, const std::vector<BlockIndex>& blocks) const {
+  /// At every position before `positions`.
+  [[nodiscard]] bool Holds(RequestId request, const std::vector<BlockIndex>& blocks,
+                           std::size_t positions) const {
     for (int layer = 0; layer < kLayers; ++layer) {
-      for (std::size_t position = 0; position < blocks.size(); ++position) {
-        for (std::size_t i = 0; i < Layout().BlockBytes(); i += sizeof(std::uint64_t)) {
+      for (std::size_t position = 0; position < positions; ++position) {
+        for (const std::size_t offset : Offsets(position)) {
           std::uint64_t word = 0;
-          std::memcpy(&word, At(layer, blocks[position]) + i, sizeof word);
-          if (word != Word(request, layer, position, i)) return false;
+          std::memcpy(&word, At(layer, blocks[position / 2]) + offset, sizeof word);
+          if (word != Word(request, layer, position, offset)) return false;
         }
       }
     }
@@ -99,6 +102,10 @@ class BlockLedger {
   }
 
  private:
+  /// Where a position's words are in its block, [k|v][head][token][dim]: two positions of 8 bytes each.
+  static std::array<std::size_t, 2> Offsets(std::size_t position) {
+    return {position % 2 * 8, 16 + position % 2 * 8};
+  }
   static std::uint64_t Word(RequestId request, int layer, std::size_t position, std::size_t i) {
     return Mix64(request.value * 1000003 + static_cast<std::uint64_t>(layer) * 4099 + position * 64 + i);
   }

@@ -18,6 +18,7 @@ struct Summary {
   std::vector<std::string> trace{};
   int requests = 0;
   int completed = 0;  // whole answers
+  int moved = 0;      // answers, from worker to worker
   std::map<std::string, int> faults{};
 };
 
@@ -78,6 +79,7 @@ class Cluster {
   void OnReport(int worker, const Report& report);
   void Apply(RequestId request, const AttemptMachine::Actions& actions);
   void Place(RequestId request, Attempt attempt);
+  void MoveSome(RequestId request);
   void RouterTimer();
   void WorkerSessionTimer(int worker);
   void CheckAnswer(RequestId id, const Request& request);
@@ -98,6 +100,7 @@ class Cluster {
   int unborn_ = 0;       // requests that are still to come
   int outstanding_ = 0;  // faults that have not healed yet
   TimePoint faults_end_{};
+  std::int64_t moves_ = 0;       // of 1000, each time that an answer could move
   std::int64_t frame_loss_ = 0;  // of 1000; a TCP stream has none of the three
   std::int64_t frame_repeat_ = 0;
   std::int64_t frame_reorder_ = 0;

@@ -51,6 +51,10 @@ void Cluster::Apply(RequestId id, const AttemptMachine::Actions& actions) {
         ToWorker(action.worker,
                  {.kind = Order::Kind::kCancel, .key = {.request = id, .attempt = action.attempt}});
         break;
+      case Kind::kMoveStop:
+        ToWorker(action.worker,
+                 {.kind = Order::Kind::kMoveStop, .key = {.request = id, .attempt = action.attempt}});
+        break;
       case Kind::kDeliver:
         if (request.finished)
           world_.Violate(fmt::format("router: request {} gets a token after its end", id.value));
@@ -102,6 +106,38 @@ void Cluster::Place(RequestId id, Attempt attempt) {
   ToWorker(decode, order);
 }
 
+/// As chance will: the answer is to go on at another worker.
+void Cluster::MoveSome(RequestId id) {
+  Request& request = requests_.at(id);
+  if (moves_ == 0 || !request.machine.Movable() || !world_.Chance(moves_)) return;
+  const int from = request.machine.Writer();
+  const int to = static_cast<int>((from + world_.Between(1, kWorkers - 1)) % kWorkers);
+  if (sessions_[static_cast<std::size_t>(to)].generation == 0) return;
+  const Attempt source = request.machine.WriterAttempt();
+  const Attempt target = request.machine.BeginMove(to);
+  const auto known = static_cast<std::int64_t>(request.machine.Delivered().size());
+  const std::int64_t bound = request.prompt_tokens + request.tokens - 1;
+  const std::int64_t positions =
+      std::min(bound, request.prompt_tokens + known + world_.Between(0, request.tokens));
+  world_.Log("router: request {}.{} moves from {} to {} as {}", id.value, source.value, from, to,
+             target.value);
+  Order order{.kind = Order::Kind::kReserve,
+              .key = {.request = id, .attempt = target},
+              .peer = from,
+              .peer_incarnation = sessions_[static_cast<std::size_t>(from)].incarnation,
+              .prompt_tokens = request.prompt_tokens,
+              .tokens = request.tokens,
+              .positions_max = positions,
+              .known = static_cast<int>(known)};
+  ToWorker(to, order);
+  order.kind = Order::Kind::kMove;
+  order.key.attempt = source;
+  order.target = target;
+  order.peer = to;
+  order.peer_incarnation = sessions_[static_cast<std::size_t>(to)].incarnation;
+  ToWorker(from, order);
+}
+
 void Cluster::ToWorker(int worker, const Order& order) {
   Session& session = sessions_[static_cast<std::size_t>(worker)];
   if (session.generation == 0) return;
@@ -141,10 +177,14 @@ void Cluster::OnReport(int worker, const Report& report) {
   sessions_[static_cast<std::size_t>(worker)].router_heard = world_.Now();
   AttemptMachine& machine = requests_.at(report.key.request).machine;
   world_.Log("router: worker {} on {}.{}: {}", worker, report.key.request.value, report.key.attempt.value,
-             report.released ? (report.failed ? "released, failed" : "released")
-                             : fmt::format("token {}", report.index));
+             report.move_failed ? "the move failed"
+             : report.moved     ? "released, moved"
+             : report.released  ? (report.failed ? "released, failed" : "released")
+                                : fmt::format("token {}", report.index));
+  summary_.moved += report.moved ? 1 : 0;
+  if (report.move_failed) return Apply(report.key.request, machine.MoveFailed(worker, report.key.attempt));
   Apply(report.key.request, report.released
-                                ? machine.Released(worker, report.key.attempt, report.failed)
+                                ? machine.Released(worker, report.key.attempt, report.failed, report.moved)
                                 : machine.Token(worker, report.key.attempt, report.index, report.token));
 }
 
@@ -173,7 +213,10 @@ void Cluster::RouterTimer() {
     const Session& session = sessions_[static_cast<std::size_t>(worker)];
     if (session.generation != 0 && world_.Now() - session.router_heard > kWorkerTimeout) LoseWorker(worker);
   }
-  for (auto& [id, request] : requests_) Apply(id, request.machine.Tick(world_.Now()));
+  for (auto& [id, request] : requests_) {
+    Apply(id, request.machine.Tick(world_.Now()));
+    MoveSome(id);
+  }
   world_.After(milliseconds(20), World::kNobody, [this] { RouterTimer(); });
 }
 

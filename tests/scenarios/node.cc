@@ -139,6 +139,10 @@ void Node::OnOrder(const Order& order) {
       return Reserve(order);
     case Order::Kind::kCancel:
       return Cancel(order.key);
+    case Order::Kind::kMove:
+      return Move(order);
+    case Order::Kind::kMoveStop:
+      return MoveStop(order.key);
   }
 }
 
@@ -191,10 +195,8 @@ void Node::ComputeChunk(RequestKey key) {
   const std::int64_t left = prefill.order.prompt_tokens - prefill.computed;
   const std::int64_t tokens = std::min(left, world_.Between(1, 6));
   for (int layer = 0; layer < BlockLedger::kLayers; ++layer) {
-    for (std::int64_t at = prefill.computed; at < prefill.computed + tokens; ++at) {
-      const auto position = static_cast<std::size_t>(at / 2);
-      ledger_.Compute(key.request, layer, position, prefill.blocks[position]);
-    }
+    for (std::int64_t at = prefill.computed; at < prefill.computed + tokens; ++at)
+      ledger_.Compute(key.request, layer, static_cast<std::size_t>(at), prefill.blocks);
     send_.LayerReady(key, layer, prefill.computed, tokens);
   }
   prefill.computed += tokens;
@@ -208,17 +210,23 @@ void Node::ComputeChunk(RequestKey key) {
 
 void Node::Reserve(const Order& order) {
   const RequestKey key = order.key;
-  const auto blocks = ledger_.Take(static_cast<std::size_t>((order.prompt_tokens + 1) / 2), key);
+  // The whole answer's.
+  const auto blocks =
+      ledger_.Take(static_cast<std::size_t>((order.prompt_tokens + order.tokens + 1) / 2), key);
   if (!blocks) return Tell(key, true);
+  const bool moves = order.positions_max > 0;
+  const std::int64_t received = moves ? order.positions_max : order.prompt_tokens;
   transport_.ExpectWindowOf(key);
   const absl::Status reserved = receive_.Receive(
       {.key = key,
        .sender = IdOf(order.peer),
        .sender_incarnation = order.peer_incarnation,
-       .prompt_tokens = order.prompt_tokens,
-       .blocks = *blocks},
+       .prompt_tokens = received,
+       .blocks = {blocks->begin(), blocks->begin() + (received + 1) / 2},
+       .least_tokens = moves ? order.prompt_tokens : 0},
       {.on_committed =
-           [this, key](const kvtransfer::CommitInfo& info) {
+           [this, key, moves](const kvtransfer::CommitInfo& info) {
+             if (moves) return Arrived(key, info);
              if (info.first_token != TokenOf(key.request, 0))
                world_.Violate("a commit with another first token");
              Committed(key);
@@ -243,28 +251,146 @@ void Node::Committed(RequestKey key) {
   decoding.cancelled ? EndDecoding(key) : DecodeStep(key);
 }
 
+void Node::Arrived(RequestKey key, const kvtransfer::CommitInfo& info) {
+  Decoding& decoding = decoding_.at(key);
+  if (++decoding.reports != 1) world_.Violate(fmt::format("worker {}: a transfer ended twice", process_));
+  world_.Log("worker {}: {}.{} has arrived with {} tokens", process_, key.request.value, key.attempt.value,
+             info.answer.size());
+  decoding.next = static_cast<int>(info.answer.size());
+  for (int index = 0; index < decoding.next; ++index) {
+    if (info.answer[static_cast<std::size_t>(index)] != TokenOf(key.request, index))
+      world_.Violate("an answer arrived with another token");
+  }
+  if (info.prompt_tokens != decoding.order.prompt_tokens + decoding.next - 1)
+    world_.Violate("an answer arrived with another number of positions");
+  for (int index = std::min(decoding.order.known, decoding.next - 1); index < decoding.next; ++index)
+    around_.to_router(process_, {.key = key, .index = index, .token = TokenOf(key.request, index)});
+  decoding.cancelled ? EndDecoding(key) : DecodeStep(key);
+}
+
 void Node::DecodeStep(RequestKey key) {
   const auto found = decoding_.find(key);
   if (found == decoding_.end() || found->second.over) return;
   Decoding& decoding = found->second;
-  if (!ledger_.Holds(key.request, decoding.blocks)) {
+  decoding.steps = false;
+  if (decoding.paused) return;
+  const auto positions = static_cast<std::size_t>(decoding.order.prompt_tokens + decoding.next - 1);
+  if (!ledger_.Holds(key.request, decoding.blocks, positions)) {
     return world_.Violate(fmt::format("worker {}: request {}.{} decodes from wrong bytes before token {}",
                                       process_, key.request.value, key.attempt.value, decoding.next));
   }
   if (decoding.next >= decoding.order.tokens) return EndDecoding(key);
   around_.to_router(process_,
                     {.key = key, .index = decoding.next, .token = TokenOf(key.request, decoding.next)});
+  for (int layer = 0; layer < BlockLedger::kLayers; ++layer)
+    ledger_.Compute(key.request, layer, positions, decoding.blocks);
   ++decoding.next;
+  decoding.steps = true;
   world_.After(world_.Delay(1'000, 30'000), process_, [this, key] { DecodeStep(key); });
+}
+
+void Node::Move(const Order& order) {
+  const RequestKey key = order.key;
+  const RequestKey target{.request = key.request, .attempt = order.target};
+  const auto found = decoding_.find(key);
+  const bool can = found != decoding_.end() && found->second.reports == 1 && !found->second.failed &&
+                   !found->second.over && !found->second.cancelled && !found->second.move;
+  const absl::Status sent =
+      !can ? Error(kNotFound, "the answer is not here")
+           : send_.Send(
+                 {.key = target,
+                  .receiver = IdOf(order.peer),
+                  .receiver_incarnation = order.peer_incarnation,
+                  .prompt_tokens = order.positions_max,
+                  .blocks = {},
+                  .grows = true},
+                 {.on_granted = [this, key] { MoveRound(key, /*last=*/false); },
+                  .on_idle = [this, key] { MoveIdle(key); },
+                  .on_ended =
+                      [this, key, target](kvtransfer::TransferEnd end, const absl::Status& why, const auto&) {
+                        world_.Log("worker {}: move {}.{} ended: {} {}", process_, target.request.value,
+                                   target.attempt.value, kvtransfer::Name(end), Message(why));
+                        MoveEnded(key, target, end);
+                      }});
+  if (!sent.ok()) return around_.to_router(process_, {.key = target, .move_failed = true});
+  found->second.move = Moving{.key = target, .positions_max = order.positions_max};
+  send_.ProducerStarted(target);
+}
+
+void Node::MoveStop(RequestKey target) {
+  send_.Abort(target);
+}
+
+/// What the answer has now; at the last, with COMMIT.
+void Node::MoveRound(RequestKey key, bool last) {
+  const auto found = decoding_.find(key);
+  if (found == decoding_.end() || !found->second.move || found->second.given) return;
+  Decoding& decoding = found->second;
+  Moving& move = *decoding.move;
+  std::int64_t positions = decoding.order.prompt_tokens + decoding.next - 1;
+  if (network_.mutation == Mutation::kUnfinishedBlock && !last) positions += positions % 2;
+  if (positions > move.positions_max || (last && positions < move.sent)) return send_.Abort(move.key);
+  ++move.rounds;
+  const auto block = [](std::int64_t tokens) { return (tokens + 1) / 2; };
+  if (positions > move.sent) {
+    const std::vector<BlockIndex> more(decoding.blocks.begin() + block(move.sent),
+                                       decoding.blocks.begin() + block(positions));
+    send_.PositionsReady(move.key, move.sent, positions - move.sent, more);
+    move.sent = positions;
+  }
+  if (!last) return;
+  move.committed = true;
+  std::vector<TokenId> answer;
+  for (int index = 0; index < decoding.next; ++index) answer.push_back(TokenOf(key.request, index));
+  send_.Commit(move.key, {.first_token = answer.back(), .prompt_tokens = positions, .answer = answer});
+}
+
+void Node::MoveIdle(RequestKey key) {
+  const auto found = decoding_.find(key);
+  if (found == decoding_.end() || !found->second.move || found->second.over || found->second.paused) return;
+  const std::int64_t positions = found->second.order.prompt_tokens + found->second.next - 1;
+  if (positions > found->second.move->sent && found->second.move->rounds < 3 && world_.Chance(600))
+    return MoveRound(key, /*last=*/false);
+  found->second.paused = true;
+  world_.After(world_.Delay(1, 5'000), process_, [this, key] { MoveRound(key, /*last=*/true); });
+}
+
+/// Moved, it is over here; else it goes on, unless it has ended meanwhile.
+void Node::MoveEnded(RequestKey key, RequestKey target, kvtransfer::TransferEnd end) {
+  const auto found = decoding_.find(key);
+  if (found == decoding_.end() || !found->second.move || found->second.move->key != target)
+    return world_.Violate(fmt::format("worker {}: a move ended twice", process_));
+  Decoding& decoding = found->second;
+  decoding.move.reset();
+  if (decoding.over) return GiveUpDecoding(key);
+  if (end == kvtransfer::TransferEnd::kAcked) {
+    decoding.over = true;
+    ledger_.Give(decoding.blocks, key);
+    const bool released = decoding.released;
+    if (!released) world_.Violate("an answer moved before its own transfer was released");
+    decoding_.erase(found);
+    return around_.to_router(process_, {.key = key, .released = true, .moved = true});
+  }
+  around_.to_router(process_, {.key = target, .move_failed = true});
+  decoding.paused = false;
+  if (!decoding.steps) DecodeStep(key);
 }
 
 /// The sequence owns committed blocks: it gives them back when it ends, released or not.
 void Node::EndDecoding(RequestKey key) {
   Decoding& decoding = decoding_.at(key);
   decoding.over = true;
-  ledger_.Give(decoding.blocks, key);
+  const bool unpinned = network_.mutation == Mutation::kUnpinned;
+  if (decoding.move && !unpinned) return send_.Abort(decoding.move->key);  // its blocks are still read
+  if (decoding.move) send_.Abort(decoding.move->key);
+  GiveUpDecoding(key);
+}
+
+void Node::GiveUpDecoding(RequestKey key) {
+  Decoding& decoding = decoding_.at(key);
+  if (!decoding.given) ledger_.Give(decoding.blocks, key);
   decoding.given = true;
-  if (!decoding.released) return;
+  if (!decoding.released || decoding.move) return;
   decoding_.erase(key);
   Tell(key, false);
 }
@@ -289,6 +415,7 @@ void Node::Released(RequestKey key) {
   }
   found->second.released = true;
   if (!found->second.failed && !found->second.over) return;
+  if (found->second.move) return;
   if (!found->second.given) ledger_.Give(found->second.blocks, key);
   const bool failed = found->second.failed;
   decoding_.erase(found);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kvtransfer/probe.h"
@@ -20,18 +21,24 @@ struct Report {
   RequestKey key{};
   bool released = false;  // else a token
   bool failed = false;
+  bool moved = false;        // released: the answer goes on elsewhere
+  bool move_failed = false;  // the answer that was to go on as `key` goes on here
   int index = 0;
   int token = 0;
 };
 
 /// An order of the router.
 struct Order {
-  enum class Kind { kPrefill, kReserve, kCancel } kind = Kind::kCancel;
+  enum class Kind { kPrefill, kReserve, kCancel, kMove, kMoveStop } kind = Kind::kCancel;
   RequestKey key{};
   int peer = 0;
   Incarnation peer_incarnation{};
   std::int64_t prompt_tokens = 0;
   int tokens = 0;
+  /// kMove: what goes on elsewhere, and there; kReserve: of an answer that moves here from `peer`.
+  Attempt target{};
+  std::int64_t positions_max = 0;
+  int known = 0;  // tokens that the router has
 };
 
 /// What a process needs of the world around it.
@@ -89,6 +96,14 @@ class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEven
     bool ended = false;
     bool given = false;  // its blocks, by a mutation
   };
+  /// A decoding's way to another worker.
+  struct Moving {
+    RequestKey key{};
+    std::int64_t positions_max = 0;
+    std::int64_t sent = 0;
+    int rounds = 0;
+    bool committed = false;
+  };
   struct Decoding {
     Order order{};
     std::vector<BlockIndex> blocks{};
@@ -99,6 +114,9 @@ class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEven
     bool cancelled = false;
     bool given = false;
     int next = 0;
+    bool paused = false;
+    bool steps = false;  // a step is on its way
+    std::optional<Moving> move = {};
   };
   void Prefill(const Order& order);
   void ComputeChunk(RequestKey key);
@@ -107,6 +125,13 @@ class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEven
   void Failed(RequestKey key, const absl::Status& why);
   void Released(RequestKey key);
   void DecodeStep(RequestKey key);
+  void Arrived(RequestKey key, const kvtransfer::CommitInfo& info);
+  void Move(const Order& order);
+  void MoveStop(RequestKey target);
+  void MoveRound(RequestKey key, bool last);
+  void MoveIdle(RequestKey key);
+  void MoveEnded(RequestKey key, RequestKey target, kvtransfer::TransferEnd end);
+  void GiveUpDecoding(RequestKey key);
   void EndDecoding(RequestKey key);
   void Cancel(RequestKey key);
   void Tick();

@@ -24,7 +24,8 @@ const std::map<std::string, Mutation> kMutations = {{"none", Mutation::kNone},
                                                     {"unpinned", Mutation::kUnpinned},
                                                     {"no-completeness", Mutation::kNoCompleteness},
                                                     {"no-timers", Mutation::kNoTimers},
-                                                    {"repeated-data", Mutation::kRepeatedData}};
+                                                    {"repeated-data", Mutation::kRepeatedData},
+                                                    {"unfinished-block", Mutation::kUnfinishedBlock}};
 
 struct Options {
   std::uint64_t seed = 0;
@@ -44,6 +45,7 @@ void PrintTrace(std::uint64_t seed, const Summary& run) {
 int RunSeeds(const Options& options, std::uint64_t first, std::uint64_t last) {
   long requests = 0;
   long completed = 0;
+  long moved = 0;
   std::map<std::string, int> faults;
   for (std::uint64_t seed = first; seed < last; ++seed) {
     const Summary run = Cluster(seed, options.mutation, /*tracing=*/false).Run();
@@ -58,10 +60,11 @@ int RunSeeds(const Options& options, std::uint64_t first, std::uint64_t last) {
     }
     requests += run.requests;
     completed += run.completed;
+    moved += run.moved;
     for (const auto& [name, count] : run.faults) faults[name] += count;
   }
-  std::printf("%llu seeds: %ld requests, %ld answered whole", static_cast<unsigned long long>(last - first),
-              requests, completed);
+  std::printf("%llu seeds: %ld requests, %ld answered whole, %ld moved",
+              static_cast<unsigned long long>(last - first), requests, completed, moved);
   for (const auto& [name, count] : faults) std::printf(", %d %s", count, name.c_str());
   std::printf("\n");
   if (options.found) {

@@ -22,10 +22,11 @@ enum class Mutation {
   kDrainedAtClose,  // a closed window counts as drained, whatever is still being received
   kNoFence,         // data is placed without a look at transfer and incarnation
   kNoChecksum,
-  kUnpinned,        // a sender's blocks are reused as soon as its transfer is cancelled
-  kNoCompleteness,  // COMMIT counts as if all data had come
-  kNoTimers,        // clean-up runs only when there is other work
-  kRepeatedData,    // a block that was received is received again
+  kUnpinned,         // a sender's blocks are reused as soon as its transfer is cancelled
+  kNoCompleteness,   // COMMIT counts as if all data had come
+  kNoTimers,         // clean-up runs only when there is other work
+  kRepeatedData,     // a block that was received is received again
+  kUnfinishedBlock,  // the block that an answer is written into is sent as if it were full
 };
 
 /// Virtual time, chance and a trace. Events belong to a process (or to nobody): those of a stopped process
