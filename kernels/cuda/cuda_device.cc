@@ -104,7 +104,7 @@ absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index) {
   int count = 0;
   cudaError_t code = cudaGetDeviceCount(&count);
   if (code != cudaSuccess || count == 0) {
-    return Error(kFailedPrecondition, "no GPU can be used: {}; see nvidia-smi, or set compute.backend: cpu",
+    return Error(kFailedPrecondition, "no GPU can be used: {}; see what nvidia-smi says",
                  code == cudaSuccess ? "the driver lists none" : cudaGetErrorString(code));
   }
   if (index < 0 || index >= count) {

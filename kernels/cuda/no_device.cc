@@ -5,9 +5,7 @@
 namespace baton::kernels::cuda {
 
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int) {
-  return Error(
-      kFailedPrecondition,
-      "this binary was built without CUDA; build it where nvcc is found, or set compute.backend: cpu");
+  return Error(kFailedPrecondition, "this binary was built without CUDA; build it where nvcc is found");
 }
 
 }  // namespace baton::kernels::cuda
