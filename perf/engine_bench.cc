@@ -23,10 +23,14 @@ using namespace engine;
 
 struct Options {
   std::string model;
+  std::string backend = "cpu";
   std::string compute = "bf16";
   std::string instruction_set = "auto";
   std::string output = "table";
   int threads = 0;
+  // Of a GPU, whose peaks are not measured here: its data sheet's or what another tool has measured.
+  double peak_gflops = 0;
+  double peak_gbytes = 0;
   int repeats = 5;
   std::int64_t chunk = 256;
   std::vector<std::int64_t> prompts{128, 512, 2048};
@@ -126,11 +130,14 @@ class Bench {
     const auto compute = options.compute == "f32"    ? kernels::ComputeClass::kF32
                          : options.compute == "int8" ? kernels::ComputeClass::kInt8
                                                      : kernels::ComputeClass::kBF16;
-    BATON_ASSIGN_OR_RETURN(
-        auto backend,
-        kernels::CreateCpuBackend(
-            {.compute = compute, .threads = options.threads, .instruction_set = options.instruction_set}));
-    BATON_ASSIGN_OR_RETURN(auto model, LoadModel(options.model, *backend, kBatchTokens));
+    BATON_ASSIGN_OR_RETURN(auto backend,
+                           options.backend == "cuda"
+                               ? kernels::CreateCudaBackend({.compute = compute})
+                               : kernels::CreateCpuBackend({.compute = compute,
+                                                            .threads = options.threads,
+                                                            .instruction_set = options.instruction_set}));
+    BATON_ASSIGN_OR_RETURN(auto model,
+                           LoadModel(options.model, *backend, std::max(kBatchTokens, options.chunk)));
     const ModelConfig& config = model->Config();
     const std::int64_t longest = *std::max_element(options.prompts.begin(), options.prompts.end());
     const std::int64_t most = *std::max_element(options.batches.begin(), options.batches.end());
@@ -154,10 +161,11 @@ class Bench {
         weight_bytes_(backend_->Compute() == kernels::ComputeClass::kInt8                   ? 1
                       : model_->NumericsClass().find("/weights-bf16/") != std::string::npos ? 2
                                                                                             : kv_bytes_),
-        executor_(
-            *model_, arena_,
-            {.batch_tokens = kBatchTokens, .batch_sequences = 256, .prefill_chunk_tokens = options.chunk},
-            events_) {}
+        executor_(*model_, arena_,
+                  {.batch_tokens = std::max(kBatchTokens, options.chunk),
+                   .batch_sequences = 256,
+                   .prefill_chunk_tokens = options.chunk},
+                  events_) {}
 
   Result Prefill(std::int64_t tokens) {
     std::vector<double> seconds;
@@ -254,7 +262,9 @@ void PrintJson(const Bench& bench, const Machine& machine, const std::vector<Res
 }
 
 /// `numerics_class` tells whose instructions the peak is of.
-Machine Measure(const std::string& compute, const std::string& numerics_class, int threads) {
+Machine Measure(const Options& options, const std::string& numerics_class, int threads) {
+  if (options.backend == "cuda") return {.gflops = options.peak_gflops, .gbytes = options.peak_gbytes};
+  const std::string& compute = options.compute;
   const bool tiles = numerics_class.starts_with("cpu/amx/");
   const double gflops = compute == "f32"    ? PeakF32(threads)
                         : compute == "int8" ? (tiles ? PeakTilesInt8 : PeakInt8)(threads)
@@ -263,10 +273,14 @@ Machine Measure(const std::string& compute, const std::string& numerics_class, i
 }
 
 absl::Status Run(const Options& options) {
+  if (options.backend == "cuda" && (options.peak_gflops <= 0 || options.peak_gbytes <= 0)) {
+    return Error(kInvalidArgument,
+                 "--backend cuda needs --peak-gflops and --peak-gbytes: the limit is made of them");
+  }
   BATON_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, Bench::Create(options));
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
-  const Machine before = Measure(options.compute, bench->TheModel().NumericsClass(), threads);
+  const Machine before = Measure(options, bench->TheModel().NumericsClass(), threads);
   std::vector<Result> results;
   for (const std::int64_t prompt : options.prompts) {
     if (prompt > bench->TheModel().Config().context) {
@@ -277,7 +291,7 @@ absl::Status Run(const Options& options) {
     results.push_back(bench->Prefill(prompt));
   }
   for (const std::int64_t batch : options.batches) results.push_back(bench->Decode(batch));
-  const Machine after = Measure(options.compute, bench->TheModel().NumericsClass(), threads);
+  const Machine after = Measure(options, bench->TheModel().NumericsClass(), threads);
   const Machine machine{.gflops = std::max(before.gflops, after.gflops),
                         .gbytes = std::max(before.gbytes, after.gbytes)};
   for (Result& r : results) r.of_limit = std::max(r.gflops / machine.gflops, r.gbytes / machine.gbytes);
@@ -294,6 +308,15 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model, "Hugging Face directory")
       ->required()
       ->check(CLI::ExistingDirectory);
+  auto* backend = app.add_option("--backend", options.backend, "cpu or cuda")
+                      ->check(CLI::IsMember({"cpu", "cuda"}))
+                      ->capture_default_str();
+  app.add_option("--peak-gflops", options.peak_gflops, "of the GPU, for the limit")
+      ->check(CLI::PositiveNumber)
+      ->needs(backend);
+  app.add_option("--peak-gbytes", options.peak_gbytes, "of the GPU's memory, for the limit")
+      ->check(CLI::PositiveNumber)
+      ->needs(backend);
   app.add_option("--compute", options.compute, "compute class")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
@@ -307,7 +330,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("--chunk", options.chunk, "prompt tokens of one step")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{512}))
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{8192}))
       ->capture_default_str();
   app.add_option("--prompts", options.prompts, "prompt lengths in tokens")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))

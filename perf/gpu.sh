@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# The CUDA backend on a machine with a GPU, nvcc, cmake, g++ and ninja, and no network: builds it, runs the conformance suite and
+# the golden models on the GPU, measures, and writes perf/results/gpu-<name>.txt. Ends by itself within 8 minutes.
+#
+#   perf/gpu.sh carry OUT.tar.gz        on Debian 12 with deploy/packages.txt: packs the libraries that such a machine lacks
+#   perf/gpu.sh run [LIBRARIES.tar.gz]  on the machine with the GPU
+#
+# GPU_GFLOPS and GPU_GBYTES are the peaks that results are held against: by default an H200's data sheet, dense bf16.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# What the build finds on a Debian 12 and a bare machine lacks; each package's headers, archives, shared objects and CMake files.
+packages=(libabsl-dev libabsl20220623 libfmt-dev libfmt9 libspdlog-dev libspdlog1.10 catch2 libbenchmark-dev libbenchmark1debian
+  libyaml-cpp-dev libyaml-cpp0.7 prometheus-cpp-dev libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libprometheus-cpp-push1.0
+  libcli11-dev libprotobuf-dev libprotobuf32 libprotoc32 protobuf-compiler libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2
+  libucx-dev libucx0 libssl-dev libssl3 zlib1g-dev zlib1g libcurl4-openssl-dev libcurl4 libcivetweb-dev libcivetweb1 libboost1.81-dev libboost-json1.81-dev libboost-json1.81.0)
+
+carry() {
+  local out=$1 list
+  list=$(mktemp)
+  trap 'rm -f "$list"' RETURN
+  for package in "${packages[@]}"; do
+    if ! dpkg -s "$package" >/dev/null 2>&1; then
+      echo "gpu.sh: package $package is not installed here; left out" >&2
+      continue
+    fi
+    local files bytes
+    files=$(dpkg -L "$package" | grep -E '^/usr/(include|lib|bin|share/(cmake|pkgconfig))/|^/lib/' || true)
+    # Boost's headers are 150 MB; these are the ones that this source includes, and what those include.
+    if [[ $package == libboost1.81-dev ]]; then
+      files=$(grep -E '^/usr/include/boost/(asio|beast|json|config|system|core|assert|static_assert|throw_exception|version|type_traits|mp11|describe|container|container_hash|align|intrusive|move|smart_ptr|utility|optional|logic|endian|bind|mem_fn|date_time|regex|detail|exception|predef|preprocessor|mpl|winapi|variant2|tuple|function|function_types|integer|iterator|concept|concept_check|range|numeric|lexical_cast|array|algorithm|cstdint|limits|type|ref|operators|swap|shared_ptr|make_shared|enable_shared_from_this|blank|current_function|get_pointer|checked_delete|unordered|io|none|pool|tti|vmd|type_index|token|tokenizer|noncopyable|cerrno|error_code|aligned_storage|next_prior|functional|compressed_pair|callable_traits|url)|cmake/[Bb]oost' <<<"$files")
+    fi
+    bytes=$(while read -r f; do [[ -f $f ]] && stat -Lc %s "$f"; done <<<"$files" | awk '{s += $1} END {print s + 0}')
+    printf '%10d  %s\n' "$bytes" "$package"
+    while read -r f; do [[ -f $f || -L $f ]] && echo "${f#/}"; done <<<"$files" >>"$list"
+  done
+  tar -C / -czf "$out" --no-recursion --files-from="$list"
+  local size
+  size=$(stat -c %s "$out")
+  printf '%10d  %s\n' "$size" "$out"
+  if ((size > 60 << 20)); then
+    echo "gpu.sh: $out is larger than 60 MB" >&2
+    return 1
+  fi
+}
+
+run() {
+  local libraries=${1:-} end=$((SECONDS + 450)) build=build/gpu name result
+  local gflops=${GPU_GFLOPS:-989000} gbytes=${GPU_GBYTES:-4800}
+  if ! command -v nvidia-smi >/dev/null; then
+    echo "gpu.sh: there is no nvidia-smi here, hence no driver and no GPU to run on" >&2
+    return 1
+  fi
+  name=$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--' | tr -d '\n')
+  result=perf/results/gpu-${name:-unknown}.txt
+  local prefix=()
+  if [[ -n $libraries ]]; then
+    mkdir -p "$build/libraries"
+    tar -C "$build/libraries" -xzf "$libraries"
+    local root=$PWD/$build/libraries
+    prefix=(-DCMAKE_PREFIX_PATH="$root/usr;$root/usr/lib/x86_64-linux-gnu" -DCMAKE_FIND_ROOT_PATH="$root"
+      -DCMAKE_CXX_FLAGS="-isystem $root/usr/include -isystem $root/usr/include/x86_64-linux-gnu")
+    export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu:${LD_LIBRARY_PATH:-}
+    export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root/usr/lib/x86_64-linux-gnu/pkgconfig
+  fi
+  # Steps that fail are told and do not hide the others' results; a step that takes too long is ended.
+  step() {
+    local left=$((end - SECONDS))
+    echo "== $*"
+    if ((left < 5)); then
+      echo "left out: no time"
+      return 0
+    fi
+    timeout "$left" "$@" 2>&1 || echo "== failed, exit $?: $*"
+  }
+  {
+    date -u
+    nvidia-smi --query-gpu=name,driver_version,power.limit,clocks.max.sm,memory.total --format=csv
+    nvcc --version 2>/dev/null | tail -1 || /usr/local/cuda/bin/nvcc --version | tail -1
+    git log -1 --format='%H %s' 2>/dev/null || true
+    step cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBATON_CUDA=ON -DBATON_CUDA_ARCHITECTURES="${GPU_ARCHITECTURES:-90}" \
+      "-DBATON_TEST_MODULES=kernels;engine" "${prefix[@]}" | tail -3
+    step cmake --build "$build" --target test_kernels test_engine_model baton-engine-bench baton-make-checkpoint | tail -3
+    step "$build/tests/kernels/test_kernels" -# "[#attention_test],[#batch_invariance_test],[#conformance_test],[#backends]"
+    step "$build/tests/engine/test_engine_model" "a GPU is as close*"
+    local shape
+    for shape in 125m 1.1b; do
+      step "$build/bin/baton-make-checkpoint" --shape "$shape" --out "$build/model-$shape" | tail -1
+      step "$build/bin/baton-engine-bench" --backend cuda --peak-gflops "$gflops" --peak-gbytes "$gbytes" \
+        --model "$build/model-$shape" --repeats 3 --chunk 2048 --prompts 512,2048 --batches 1,4,16,64
+    done
+  } | tee "$result"
+  echo "written: $result"
+}
+
+case ${1:-} in
+carry) carry "${2:?gpu.sh: carry where? perf/gpu.sh carry OUT.tar.gz}" ;;
+run) run "${2:-}" ;;
+*)
+  sed -n '2,8p' "$0" >&2
+  exit 2
+  ;;
+esac
