@@ -27,11 +27,18 @@ struct ResumeCommand {
   BlockTable blocks;
   BlockTable slots;
 };
+struct PauseCommand {
+  SequenceKey key;
+};
+struct ContinueCommand {
+  SequenceKey key;
+};
 struct CancelCommand {
   RequestKey key;
 };
 /// In order of arrival.
-using Command = std::variant<SequenceSpec, CancelCommand, GrowCommand, PreemptCommand, ResumeCommand>;
+using Command = std::variant<SequenceSpec, CancelCommand, GrowCommand, PreemptCommand, ResumeCommand,
+                             PauseCommand, ContinueCommand>;
 
 }  // namespace
 
@@ -69,6 +76,8 @@ struct Executor::State {
   void ObeyOne(GrowCommand grow);
   void ObeyOne(const PreemptCommand& preempt);
   void ObeyOne(ResumeCommand resume);
+  void ObeyOne(const PauseCommand& pause);
+  void ObeyOne(const ContinueCommand& go_on);
   void CancelAll(std::optional<RequestKey> key);
   [[nodiscard]] bool AnyCanRun() const;
   void Step();
@@ -168,6 +177,14 @@ void Executor::Resume(SequenceKey key, BlockTable blocks, BlockTable slots) {
   state_->Give(ResumeCommand{key, std::move(blocks), std::move(slots)});
 }
 
+void Executor::Pause(SequenceKey key) {
+  state_->Give(PauseCommand{key});
+}
+
+void Executor::Continue(SequenceKey key) {
+  state_->Give(ContinueCommand{key});
+}
+
 void Executor::State::Give(Command command) {
   {
     const MutexLock lock(mutex);
@@ -249,6 +266,20 @@ void Executor::State::ObeyOne(ResumeCommand resume) {
   const auto place = std::ranges::upper_bound(running, sequence->arrival, {}, &RunningSequence::arrival);
   running.insert(place, std::move(*sequence));
   parked.erase(sequence);
+}
+
+void Executor::State::ObeyOne(const PauseCommand& pause) {
+  const auto sequence = std::ranges::find(running, pause.key, &RunningSequence::Key);
+  if (sequence == running.end() || sequence->finish.has_value()) return;
+  sequence->paused = true;
+  events.OnPaused(pause.key);
+}
+
+void Executor::State::ObeyOne(const ContinueCommand& go_on) {
+  for (std::vector<RunningSequence>* sequences : {&running, &parked}) {
+    const auto sequence = std::ranges::find(*sequences, go_on.key, &RunningSequence::Key);
+    if (sequence != sequences->end()) sequence->paused = false;
+  }
 }
 
 /// Where a sequence with a grammar stands: a worker that takes it over replays the answer so far.

@@ -125,6 +125,9 @@ class ExecutorEvents {
   /// Once for each Preempt and Resume of a sequence that has not ended before.
   virtual void OnPreempted(const PreemptedEvent&) {}
   virtual void OnResumed(const ResumedEvent&) {}
+  /// Once for each Pause of a sequence that neither has ended nor was preempted before: no token of it comes
+  /// until Continue, and its KV stays as it is.
+  virtual void OnPaused(SequenceKey) {}
 };
 
 struct ExecutorLoad {
@@ -163,6 +166,9 @@ class Executor {
   /// Takes a preempted sequence in again, with blocks for all its positions and the one to be written next,
   /// and the slots that it was preempted with.
   void Resume(SequenceKey key, BlockTable blocks, BlockTable slots);
+  /// Lets the sequence stand where it stands, with its blocks, until `Continue`. It may still be preempted.
+  void Pause(SequenceKey key);
+  void Continue(SequenceKey key);
   [[nodiscard]] ExecutorLoad Load() const;
   /// End of the last step or of the last idle check: what a watchdog looks at.
   [[nodiscard]] TimePoint LastProgress() const;

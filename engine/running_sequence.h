@@ -17,9 +17,9 @@ struct RunningSequence {
 
   [[nodiscard]] SequenceKey Key() const { return {spec.key, spec.sample}; }
   [[nodiscard]] std::int64_t PromptLeft() const { return decoding ? 0 : std::ssize(spec.tokens) - computed; }
-  /// The next position has a block.
+  /// It is not paused, and the next position has a block.
   [[nodiscard]] bool CanRun() const {
-    return !decoding || std::ssize(spec.blocks) >= BlocksFor(std::ssize(spec.tokens));
+    return !paused && (!decoding || std::ssize(spec.blocks) >= BlocksFor(std::ssize(spec.tokens)));
   }
   /// After `token`, the `count`-th of the answer.
   [[nodiscard]] std::optional<FinishReason> FinishAfter(std::int64_t count, TokenId token) const;
@@ -38,6 +38,7 @@ struct RunningSequence {
   std::int64_t computed = 0;  // positions whose KV is in the arena
   std::int64_t answered = 0;  // tokens of the answer so far
   bool decoding = false;
+  bool paused = false;
   bool recomputes = false;  // was preempted: its tokens are a prompt again
   std::int64_t recomputed = 0;
   Duration recompute_time{};

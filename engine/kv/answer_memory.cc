@@ -162,6 +162,33 @@ std::vector<AnswerStart> AnswerMemory::Begin(RequestKey key, std::span<const std
   return starts;
 }
 
+BlockTable AnswerMemory::BeginMoved(RequestKey key, std::int64_t positions) {
+  auto node = reservations_.extract(key);
+  BATON_CHECK(!node.empty() && !node.mapped().quarantined, "request {} is not reserved", key);
+  Reservation& held = node.mapped();
+  received_ -= std::ssize(held.blocks);
+  const std::int64_t blocks_max = BlocksOfOne(held.size);
+  const std::int64_t wanted = std::min(blocks_max, BlocksFor(positions + 1) + options_.growth_blocks);
+  const auto kept = held.blocks.begin() + std::min(wanted, std::ssize(held.blocks));
+  pool_.Release({kept, held.blocks.end()});
+  held.blocks.erase(kept, held.blocks.end());
+  const Place place{held.arrival, 0};
+  sequences_[place] = {.key = {key, 0},
+                       .positions = positions + 1,
+                       .blocks_max = blocks_max,
+                       .blocks = held.blocks,
+                       .slots = {}};
+  places_[{key, 0}] = place;
+  return held.blocks;
+}
+
+BlockTable AnswerMemory::BlocksOf(SequenceKey key) const {
+  const auto place = places_.find(key);
+  if (place == places_.end()) return {};
+  const Sequence& sequence = sequences_.at(place->second);
+  return sequence.stand == Stand::kRuns ? sequence.blocks : BlockTable();
+}
+
 AnswerMemory::Sequence* AnswerMemory::Find(SequenceKey key) {
   const auto place = places_.find(key);
   return place == places_.end() ? nullptr : &sequences_.at(place->second);

@@ -84,6 +84,12 @@ class AnswerMemory {
   /// the prompt's full blocks.
   [[nodiscard]] std::vector<AnswerStart> Begin(RequestKey key, std::span<const std::int32_t> samples);
 
+  /// The same for the only answer of a request, of which `positions` have come: what the reservation has
+  /// beyond them and the first growth is free.
+  [[nodiscard]] BlockTable BeginMoved(RequestKey key, std::int64_t positions);
+  /// The blocks of a sequence that runs; none where it is out, on its way, or unknown.
+  [[nodiscard]] BlockTable BlocksOf(SequenceKey key) const;
+
   /// Gives, takes and brings back what the memory allows now. The calls below do so by themselves.
   void Arrange();
   /// The sequence has one more token, and goes on.

@@ -287,5 +287,54 @@ TEST_CASE("an answer with a grammar stands in it where it stood, after each kind
   CHECK(run(true) == run(false));
 }
 
+/// Pauses and goes on by chance, on the engine thread: with the next token of another sequence.
+TEST_CASE("sequences that are paused, and preempted meanwhile, answer as if nobody had disturbed them") {
+  for (const bool preempts : {false, true}) {
+    CAPTURE(preempts);
+    RandomStream random(3);
+    Rig rig(4096);
+    SwapArea swap(rig.arena.Geometry(), 400 * rig.arena.Geometry().BlockBytes() * 2);
+    BlockPool slots(swap.Slots());
+    std::map<SequenceKey, SequenceSpec> specs;
+    std::vector<SequenceKey> paused;
+    std::vector<std::pair<SequenceKey, BlockTable>> out;
+    std::int64_t pauses = 0;
+    rig.events.on_paused = [&](SequenceKey key) { paused.push_back(key); };
+    rig.events.on_preempted = [&](const PreemptedEvent& event) {
+      for (auto& [key, blocks] : out) {
+        if (key == event.sequence) rig.executor->Resume(key, specs.at(key).blocks, blocks);
+      }
+      std::erase_if(out, [&](const auto& entry) { return entry.first == event.sequence; });
+    };
+    rig.events.on_token = [&](const TokenEvent& event) {
+      const SequenceKey key{event.key, event.sample};
+      CHECK(std::ranges::count(paused, key) == 0);
+      for (const SequenceKey other : std::exchange(paused, {})) {
+        if (preempts && random.Between(0, 1) == 0) {
+          out.emplace_back(other, slots.Allocate(std::ssize(specs.at(other).blocks)).value());
+          rig.executor->Preempt(other, out.back().second);
+        }
+        rig.executor->Continue(other);
+        ++pauses;
+      }
+      // The last one brings the others back.
+      if (key.request != Key(9) && !event.finish && random.Between(0, 3) == 0) rig.executor->Pause(key);
+    };
+    rig.Start({}, nullptr, &swap);
+    for (std::uint64_t id = 1; id <= 9; ++id) {
+      SequenceSpec spec = rig.Spec(id, Prompt(random.Between(1, 80), id), id == 9 ? 400 : 30);
+      if (id % 2 == 0) spec.sampling = {.temperature = 1, .seed = id, .frequency_penalty = 1.5};
+      specs[{spec.key, 0}] = spec;
+    }
+    for (const auto& [key, spec] : specs) rig.executor->Submit(spec);
+    rig.events.WaitForReleases(9);
+
+    for (const auto& [key, spec] : specs) {
+      CHECK(rig.events.Of(key.request).tokens == PlainAnswer(rig.model, spec));
+    }
+    CHECK(pauses > 20);
+  }
+}
+
 }  // namespace
 }  // namespace baton::engine

@@ -27,6 +27,7 @@ class EventRecorder final : public engine::ExecutorEvents {
   std::function<void(const engine::TokenEvent&)> on_token;
   std::function<void(const engine::PreemptedEvent&)> on_preempted;
   std::function<void(const engine::ResumedEvent&)> on_resumed;
+  std::function<void(engine::SequenceKey)> on_paused;
 
   void OnLayerDone(const engine::LayerEvent& event) override {
     const std::scoped_lock lock(mutex_);
@@ -55,6 +56,9 @@ class EventRecorder final : public engine::ExecutorEvents {
       ++releases_;
     }
     changed_.notify_all();
+  }
+  void OnPaused(engine::SequenceKey sequence) override {
+    if (on_paused) on_paused(sequence);
   }
   void OnPreempted(const engine::PreemptedEvent& event) override {
     if (on_preempted) on_preempted(event);
