@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/cluster/wire.pb.h"
+#include "decode/outgoing_move.h"
 #include "engine/kv/answer_memory.h"
 #include "engine/worker/probe.h"
 #include "kvtransfer/attempts.h"
@@ -34,9 +35,13 @@ struct Job {
   std::int32_t logprobs = -1;
   std::shared_ptr<const grammar::Grammar> grammar;  // null: the answer may be anything
   std::int32_t samples = 1;
-  WorkerId prefill;
-  Incarnation prefill_incarnation;
+  WorkerId sender;  // prefill, or the decode worker that an answer moves from
+  Incarnation sender_incarnation;
+  std::int64_t positions_max = 0;  // of an answer that moves here: what is reserved; 0: a prompt comes
+  std::int64_t known = 0;          // of such an answer: tokens that the router has
 
+  std::vector<TokenId> answer;         // its tokens so far, of a request of one answer
+  std::unique_ptr<OutgoingMove> move;  // the answer is on its way to another worker
   bool handoff_holds = false;
   std::int32_t sequences = 0;  // in the executor
   std::int32_t writing = 0;    // answers that have not ended
@@ -73,6 +78,8 @@ class DecodeService final : public engine::PhaseService {
 
   void OnOrder(const wire::Envelope& order) override {
     if (order.has_reserve()) OnReserve(order.reserve());
+    if (order.has_move()) OnMove(order.move());
+    if (order.has_move_stop()) OnMoveStop(order.move_stop());
   }
   void Cancel(RequestKey key) override;
   void CancelAll() override;
@@ -81,27 +88,37 @@ class DecodeService final : public engine::PhaseService {
   void OnExecutorReleased(RequestKey key, FinishReason reason) override;
   void OnPreempted(const engine::PreemptedEvent& event) override;
   void OnResumed(const engine::ResumedEvent& event) override;
+  void OnPaused(engine::SequenceKey sequence) override;
   engine::ServiceLoad Load() const override;
   engine::AnswerMemoryCounts Answers() const override { return memory_.Counts(); }
   std::int64_t InFlight() const override { return static_cast<std::int64_t>(jobs_.size()); }
 
  private:
   void OnReserve(const wire::Reserve& order);
+  [[nodiscard]] std::optional<Outcome> CheckReserve(Job& job, const wire::Reserve& order, bool full);
+  void OnMove(const wire::Move& order);
+  void OnMoveStop(const wire::MoveStop& order);
+  [[nodiscard]] absl::Status BeginMove(Job& job, const OutgoingMove::Target& target);
+  void OnMoveEnded(RequestKey key, RequestKey target, const OutgoingMove::Result& result);
+  void OnArrived(Job& job, const kvtransfer::CommitInfo& info);
   void CancelUpTo(RequestKey key);
   void Advance();
   void Begin(Job& job, engine::BlockTable prompt);
   void OnCommitted(RequestKey key, const kvtransfer::CommitInfo& info);
   void Write(Job& job, std::span<const TokenId> first, std::span<const std::int32_t> samples);
+  void Submit(const Job& job, engine::AnswerStart start, TokenId last);
   void OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status);
   void OnTransferReleased(RequestKey key);
   void SendToken(const engine::TokenEvent& event, std::int64_t cached_tokens = 0);
   void End(Job& job, Outcome outcome);
   void FinishIfFree(Job& job);
   void SendReleased(const Job& job, const Outcome& outcome);
+  /// To the end an answer that moves is as long as if it had begun here; what is received is more than its
+  /// prompt.
   [[nodiscard]] static engine::AnswerSize SizeOf(const Job& job) {
-    return {.prompt_tokens = std::ssize(job.tokens),
-            .max_tokens = job.stop.max_tokens - job.resumed,
-            .samples = job.samples};
+    const std::int64_t tokens = std::ssize(job.tokens) - job.resumed + job.stop.max_tokens;
+    const std::int64_t received = job.positions_max > 0 ? job.positions_max : std::ssize(job.tokens);
+    return {.prompt_tokens = received, .max_tokens = tokens - received, .samples = job.samples};
   }
   Job* Find(RequestKey key) {
     const auto found = jobs_.find(key);
@@ -131,26 +148,14 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   job.stop = engine::FromWire(order.stop());
   job.logprobs = engine::LogprobsWanted(order.sampling());
   job.samples = engine::SamplesWanted(order.sampling());
-  job.prefill = WorkerId(order.prefill_worker());
-  job.prefill_incarnation = Incarnation(order.prefill_incarnation());
+  job.sender = WorkerId(order.prefill_worker());
+  job.sender_incarnation = Incarnation(order.prefill_incarnation());
+  job.positions_max = order.positions_max();
+  job.known = order.known();
   job.arrived = context_.loop.Now();
   const bool full = std::ssize(waiting_) >= context_.queue_requests;
   jobs_[job.key] = std::move(made);
-  if (const absl::Status checked =
-          engine::CheckOrder(job.tokens, job.resumed, job.samples, job.sampling, job.stop, context_.model);
-      !checked.ok()) {
-    return End(job, engine::Failed("internal", checked));
-  }
-  auto grammar = engine::GrammarWanted(order.sampling(), job.stop, context_.grammars);
-  if (!grammar.ok()) return End(job, engine::Failed("internal", grammar.status()));
-  job.grammar = *std::move(grammar);
-  if (const absl::Status fits = memory_.CheckFits(SizeOf(job)); !fits.ok())
-    return End(job, engine::Failed("no_memory", fits));
-  if (full) {
-    return End(job,
-               engine::Failed("no_memory", Error(kResourceExhausted, "{} reservations wait for KV blocks",
-                                                 waiting_.size())));
-  }
+  if (auto refused = CheckReserve(job, order, full)) return End(job, *std::move(refused));
   if (order.deadline_ms() > 0) {
     job.deadline = context_.loop.After(std::chrono::milliseconds(order.deadline_ms()), [this, key = job.key] {
       if (Job* late = Find(key); late != nullptr) {
@@ -158,9 +163,36 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
       }
     });
   }
-  waiting_.push_back(job.key);
+  const RequestKey key = job.key;
+  waiting_.push_back(key);
   Advance();
   context_.load_changed();
+  // An answer that would have to wait is better off where it is.
+  Job* there = Find(key);
+  if (there == nullptr || there->positions_max == 0 || there->reserved || there->outcome) return;
+  End(*there, engine::Failed("no_memory", Error(kResourceExhausted, "no KV blocks are free for it now")));
+}
+
+/// Why the order cannot begin, if so; else it is read to its end.
+std::optional<Outcome> DecodeService::CheckReserve(Job& job, const wire::Reserve& order, bool full) {
+  const absl::Status checked =
+      engine::CheckOrder(job.tokens, job.resumed, job.samples, job.sampling, job.stop, context_.model);
+  if (!checked.ok()) return engine::Failed("internal", checked);
+  const std::int64_t prompt = std::ssize(job.tokens) - job.resumed;
+  if (job.positions_max != 0 &&
+      (job.samples != 1 || job.positions_max < prompt || job.positions_max >= prompt + job.stop.max_tokens)) {
+    return engine::Failed("internal",
+                          Error(kInvalidArgument, "{} positions for a prompt of {} and {} answers of {}",
+                                job.positions_max, prompt, job.samples, job.stop.max_tokens));
+  }
+  auto grammar = engine::GrammarWanted(order.sampling(), job.stop, context_.grammars);
+  if (!grammar.ok()) return engine::Failed("internal", grammar.status());
+  job.grammar = *std::move(grammar);
+  if (const absl::Status fits = memory_.CheckFits(SizeOf(job)); !fits.ok())
+    return engine::Failed("no_memory", fits);
+  if (!full) return std::nullopt;
+  return engine::Failed("no_memory",
+                        Error(kResourceExhausted, "{} reservations wait for KV blocks", waiting_.size()));
 }
 
 void DecodeService::Advance() {
@@ -181,10 +213,11 @@ void DecodeService::Begin(Job& job, engine::BlockTable prompt) {
   const RequestKey key = job.key;
   const absl::Status begun = context_.handoff.Receive(
       {.key = key,
-       .sender = job.prefill,
-       .sender_incarnation = job.prefill_incarnation,
-       .prompt_tokens = std::ssize(job.tokens),
-       .blocks = std::move(prompt)},
+       .sender = job.sender,
+       .sender_incarnation = job.sender_incarnation,
+       .prompt_tokens = SizeOf(job).prompt_tokens,
+       .blocks = std::move(prompt),
+       .least_tokens = job.positions_max > 0 ? std::ssize(job.tokens) - job.resumed : 0},
       {.on_committed = [this, key](const kvtransfer::CommitInfo& info) { OnCommitted(key, info); },
        .on_failed = [this, key](kvtransfer::TransferEnd end,
                                 const absl::Status& status) { OnTransferFailed(key, end, status); },
@@ -197,6 +230,7 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
   Job* job = Find(key);
   if (job == nullptr || job->outcome) return;
   job->committed = context_.loop.Now();
+  if (job->positions_max > 0) return OnArrived(*job, info);
   std::vector<TokenId> first = {info.first_token};
   first.insert(first.end(), info.more_first_tokens.begin(), info.more_first_tokens.end());
   const bool known = std::ranges::all_of(
@@ -219,6 +253,10 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
               info.cached_tokens);
     if (!finish) going_on.push_back(sample);
   }
+  if (job->samples == 1) {
+    job->answer.assign(job->tokens.end() - job->resumed, job->tokens.end());
+    job->answer.push_back(first.front());
+  }
   Write(*job, first, going_on);
   if (going_on.empty()) return End(*job, {.name = "done", .code = {}, .message = {}});
   Advance();
@@ -234,19 +272,117 @@ void DecodeService::Write(Job& job, std::span<const TokenId> first, std::span<co
     if (start.copy) context_.copy_block(start.copy->first, start.copy->second);
   }
   for (engine::AnswerStart& start : starts) {
-    engine::SequenceSpec spec{.key = job.key, .phase = engine::Phase::kDecode, .tokens = job.tokens};
-    spec.tokens.push_back(first[static_cast<std::size_t>(start.sample)]);
-    spec.resumed = job.resumed;
-    spec.blocks = std::move(start.blocks);
-    spec.grows = true;
-    spec.sampling = job.sampling;
-    spec.stop = job.stop;
-    spec.logprobs = job.logprobs;
-    spec.grammar = job.grammar;
-    spec.sample = start.sample;
-    context_.executor.Submit(std::move(spec));
+    const TokenId last = first[static_cast<std::size_t>(start.sample)];
+    Submit(job, std::move(start), last);
   }
   memory_.Arrange();
+}
+
+/// The sequence begins after `last`, the answer's newest token.
+void DecodeService::Submit(const Job& job, engine::AnswerStart start, TokenId last) {
+  engine::SequenceSpec spec{.key = job.key, .phase = engine::Phase::kDecode, .tokens = job.tokens};
+  spec.tokens.push_back(last);
+  spec.resumed = job.resumed;
+  spec.blocks = std::move(start.blocks);
+  spec.grows = true;
+  spec.sampling = job.sampling;
+  spec.stop = job.stop;
+  spec.logprobs = job.logprobs;
+  spec.grammar = job.grammar;
+  spec.sample = start.sample;
+  context_.executor.Submit(std::move(spec));
+}
+
+/// An answer has come from another decode worker: it goes on after its last token. That token is told again,
+/// and those that the router may not have had yet: the worker they were made on may die with them.
+void DecodeService::OnArrived(Job& job, const kvtransfer::CommitInfo& info) {
+  const std::int64_t count = std::ssize(info.answer);
+  const std::int64_t prompt = std::ssize(job.tokens) - job.resumed;
+  const bool known = std::ranges::all_of(
+      info.answer, [&](TokenId token) { return token >= 0 && token < context_.model.vocabulary; });
+  if (count < 1 || count >= job.stop.max_tokens || info.prompt_tokens != prompt + count - 1 || !known) {
+    return End(job,
+               engine::Failed("kv_transfer", Error(kInvalidArgument,
+                                                   "COMMIT of {} positions and {} tokens after a "
+                                                   "prompt of {}, {}",
+                                                   info.prompt_tokens, count, prompt,
+                                                   known ? "all known" : "some outside the vocabulary")));
+  }
+  job.answer = info.answer;
+  job.resumed = count - 1;
+  job.tokens.resize(static_cast<std::size_t>(prompt));
+  job.tokens.insert(job.tokens.end(), job.answer.begin(), job.answer.end() - 1);
+  for (std::int64_t index = std::clamp<std::int64_t>(job.known, 0, count - 1); index < count; ++index)
+    SendToken({.key = job.key, .index = index, .token = job.answer[static_cast<std::size_t>(index)]});
+  job.reserved = false;
+  job.sequences = job.writing = 1;
+  Submit(job, {.sample = 0, .blocks = memory_.BeginMoved(job.key, info.prompt_tokens), .copy = {}},
+         job.answer.back());
+  memory_.Arrange();
+  Advance();
+  context_.load_changed();
+}
+
+void DecodeService::OnMove(const wire::Move& order) {
+  const RequestKey key{.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
+  const OutgoingMove::Target target{.key = {.request = key.request, .attempt = Attempt(order.new_attempt())},
+                                    .worker = WorkerId(order.worker()),
+                                    .incarnation = Incarnation(order.incarnation()),
+                                    .positions_max = order.positions_max()};
+  Job* job = Find(key);
+  if (job != nullptr && job->move != nullptr && job->move->Key() == target.key) return;  // repeated
+  const absl::Status begun = job == nullptr || job->outcome
+                                 ? Error(kNotFound, "the answer is not here (any more)")
+                                 : BeginMove(*job, target);
+  if (!begun.ok()) OnMoveEnded(key, target.key, {.moved = false, .why = Message(begun)});
+}
+
+absl::Status DecodeService::BeginMove(Job& job, const OutgoingMove::Target& target) {
+  if (job.move != nullptr) return Error(kFailedPrecondition, "it is on its way to another worker");
+  if (job.samples != 1) return Error(kUnimplemented, "several answers to one prompt do not move");
+  if (job.sequences == 0) return Error(kFailedPrecondition, "its prompt has not come yet");
+  if (memory_.BlocksOf({job.key, 0}).empty())
+    return Error(kFailedPrecondition, "it has made room for another answer");
+  auto move = std::make_unique<OutgoingMove>(
+      context_, memory_,
+      OutgoingMove::Source{.sequence = {job.key, 0},
+                           .prompt_tokens = std::ssize(job.tokens) - job.resumed,
+                           .answer = job.answer},
+      target);
+  BATON_RETURN_IF_ERROR(
+      move->Begin([this, key = job.key, to = target.key](const OutgoingMove::Result& result) {
+        OnMoveEnded(key, to, result);
+      }));
+  job.move = std::move(move);
+  return absl::OkStatus();
+}
+
+void DecodeService::OnMoveStop(const wire::MoveStop& order) {
+  const RequestKey target{.request = RequestId(order.request()), .attempt = Attempt(order.new_attempt())};
+  for (const auto& [key, job] : jobs_) {
+    if (job->move != nullptr && job->move->Key() == target) return job->move->Abort("the router says so");
+  }
+}
+
+/// A moved answer is no longer this worker's; any other goes on here.
+void DecodeService::OnMoveEnded(RequestKey key, RequestKey target, const OutgoingMove::Result& result) {
+  Job* job = Find(key);
+  std::unique_ptr<OutgoingMove> move;
+  if (job != nullptr && job->move != nullptr && job->move->Key() == target) move = std::move(job->move);
+  context_.probe.MoveEnded(result.moved, result.pause, result.rounds);
+  if (!result.moved) {
+    LogInfo("move_failed", {{"request", target}, {"why", result.why}});
+    wire::Envelope envelope;
+    wire::MoveFailed& failed = *envelope.mutable_move_failed();
+    failed.set_request(target.request.value);
+    failed.set_new_attempt(target.attempt.value);
+    failed.set_reason(result.why);
+    context_.send(envelope);
+  }
+  memory_.Arrange();  // blocks may have come free
+  if (job == nullptr) return;
+  if (result.moved && !job->outcome) return End(*job, {.name = "moved", .code = {}, .message = {}});
+  FinishIfFree(*job);
 }
 
 void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end,
@@ -254,7 +390,7 @@ void DecodeService::OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end
   Job* job = Find(key);
   if (job == nullptr) return;
   memory_.Quarantine(key);
-  if (end != kvtransfer::TransferEnd::kAborted || job->outcome)
+  if (end != kvtransfer::TransferEnd::kAborted || job->outcome || job->positions_max > 0)
     return End(*job, engine::FailedTransfer(status));
   // The sender gave up: because the answer ended with its first token, or was cancelled. The router knows
   // which and says Cancel to both sides; whose word reaches it first is chance, so this side waits for the
@@ -286,6 +422,8 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
   Job* job = Find(event.key);
   if (job == nullptr || job->outcome) return;
   SendToken(event);
+  if (job->samples == 1) job->answer.push_back(event.token);
+  if (job->move != nullptr) event.finish ? job->move->Abort("it has ended") : job->move->OnToken();
   const engine::SequenceKey sequence{event.key, event.sample};
   if (!event.finish) return memory_.OnToken(sequence);
   memory_.OnEnded(sequence);
@@ -293,7 +431,14 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
   Advance();
 }
 
+void DecodeService::OnPaused(engine::SequenceKey sequence) {
+  Job* job = Find(sequence.request);
+  if (job != nullptr && job->move != nullptr) job->move->OnPaused();
+}
+
 void DecodeService::OnPreempted(const engine::PreemptedEvent& event) {
+  Job* job = Find(event.sequence.request);
+  if (job != nullptr && job->move != nullptr) job->move->Abort("it made room for another answer");
   memory_.OnPreempted(event.sequence, event.positions, event.bytes, event.duration);
   context_.load_changed();
 }
@@ -316,12 +461,13 @@ void DecodeService::End(Job& job, Outcome outcome) {
   if (!job.outcome) job.outcome = std::move(outcome);
   std::erase(waiting_, job.key);
   if (job.sequences > 0) context_.executor.Cancel(job.key);
+  if (job.move != nullptr) job.move->Abort("it has ended");
   if (job.handoff_holds) context_.handoff.AbortReceive(job.key);
   FinishIfFree(job);
 }
 
 void DecodeService::FinishIfFree(Job& job) {
-  if (!job.outcome || job.sequences > 0 || job.handoff_holds) return;
+  if (!job.outcome || job.sequences > 0 || job.handoff_holds || job.move != nullptr) return;
   if (job.reserved) memory_.Drop(job.key);
   for (std::int32_t sample = 0; sample < job.samples; ++sample) memory_.OnEnded({job.key, sample});
   const std::unique_ptr<Job> ended = std::move(jobs_.extract(job.key).mapped());

@@ -80,6 +80,11 @@ void ClusterView::On(const RequestResumed& event) {
   at->second.prompt_tokens = event.prompt_tokens;
 }
 
+void ClusterView::On(const AnswerMoves& event) {
+  const auto at = requests_.find(event.key.request);
+  if (at != requests_.end()) at->second.parts.push_back({event.key.attempt, event.to, Phase::kDecode});
+}
+
 void ClusterView::On(const PartReleased& event) {
   const auto at = requests_.find(event.key.request);
   if (at == requests_.end()) return;
@@ -119,6 +124,7 @@ WorkerSnapshot ClusterView::Look(const Worker& worker) const {
   out.about = worker.about;
   out.draining = load.draining || worker.leaving;
   out.ready = load.ready && !out.draining;
+  out.step_seconds = load.step_seconds;
   out.links = load.links;
   std::sort(out.links.begin(), out.links.end(), [](const auto& a, const auto& b) { return a.peer < b.peer; });
   for (LinkReport& link : out.links) link.ready = ReadyBothWays(worker.about.id, link.peer);

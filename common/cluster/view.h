@@ -55,6 +55,7 @@ struct LoadReport {
   std::int64_t kv_blocks_used = 0;
   std::int64_t kv_blocks_quarantined = 0;
   std::int64_t grants = 0;
+  double step_seconds = 0;  // of the engine's last steps; 0: it has made none
   std::vector<LinkReport> links;
 };
 
@@ -94,6 +95,11 @@ struct RequestResumed {
   RequestId request;
   std::int64_t prompt_tokens = 0;
 };
+/// An answer is to go on at another decode worker, under a new attempt.
+struct AnswerMoves {
+  RequestKey key;
+  WorkerId to;
+};
 /// A worker has freed everything that it kept for the attempt.
 struct PartReleased {
   RequestKey key;
@@ -109,7 +115,7 @@ struct DrainBegun {};
 struct ClusterEvent {
   TimePoint at;
   std::variant<WorkerJoined, WorkerLeft, WorkerLeaving, LoadReported, RequestQueued, RequestPlaced,
-               RequestPrefilled, RequestResumed, PartReleased, RequestEnded, DrainBegun>
+               RequestPrefilled, RequestResumed, AnswerMoves, PartReleased, RequestEnded, DrainBegun>
       what;
 };
 
@@ -123,6 +129,7 @@ struct WorkerSnapshot {
   std::int64_t running_requests = 0;
   std::int64_t placed_tokens = 0;   // prompt and longest answer of every part that it holds
   std::int64_t kv_blocks_free = 0;  // not promised to anybody
+  double step_seconds = 0;          // of its last steps
   std::vector<LinkReport> links;    // by peer id; `ready` only where both ends say so
 };
 
@@ -181,6 +188,7 @@ class ClusterView {
   void On(const RequestPlaced& event);
   void On(const RequestPrefilled& event);
   void On(const RequestResumed& event);
+  void On(const AnswerMoves& event);
   void On(const PartReleased& event);
   void On(const RequestEnded& event);
   void On(const DrainBegun& event);

@@ -42,11 +42,13 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
     const std::string_view out = "Preempted answers that wait for room, by where their KV is";
     sequences_out_ = registry.AddGauge("baton_preempted_sequences", out, {{"kv", "dropped"}});
     sequences_swapped_ = registry.AddGauge("baton_preempted_sequences", out, {{"kv", "swapped"}});
+    AddMoves(registry);
   }
   const std::string_view ended = "Requests that this worker has released, by outcome";
   done_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "done"));
   cancelled_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "cancelled"));
   failed_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "failed"));
+  moved_away_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "moved"));
   prompt_tokens_ = registry.AddCounter("baton_prompt_tokens_total", "Prompt tokens computed", role);
   generated_tokens_ = registry.AddCounter("baton_generated_tokens_total", "Tokens decoded", role);
   busy_seconds_ = registry.AddCounter("baton_step_busy_seconds_total",
@@ -92,8 +94,30 @@ void WorkerProbe::Answers(const AnswerMemoryCounts& counts) {
   answers_ = counts;
 }
 
+void WorkerProbe::AddMoves(metrics::Registry& registry) {
+  const std::string_view moves = "Answers that were to move to another worker, by whether they did";
+  moved_ = registry.AddCounter("baton_moves_sent_total", moves, {{"outcome", "moved"}});
+  moves_failed_ = registry.AddCounter("baton_moves_sent_total", moves, {{"outcome", "failed"}});
+  move_rounds_ = registry.AddCounter("baton_move_rounds_total",
+                                     "Rounds of copying of moved answers while they were written");
+  move_pause_ = registry.AddHistogram("baton_move_pause_seconds",
+                                      "From a moved answer's standing still to the acknowledgement", {},
+                                      metrics::LatencyBuckets());
+}
+
 void WorkerProbe::Ended(const std::string& outcome) const {
-  (outcome == "done" ? done_ : outcome == "cancelled" ? cancelled_ : failed_).Increment();
+  const auto& counter = outcome == "done"        ? done_
+                        : outcome == "cancelled" ? cancelled_
+                        : outcome == "moved"     ? moved_away_
+                                                 : failed_;
+  counter.Increment();
+}
+
+void WorkerProbe::MoveEnded(bool moved, Duration pause, int rounds) const {
+  (moved ? moved_ : moves_failed_).Increment();
+  if (!moved) return;
+  move_rounds_.Increment(rounds);
+  move_pause_.Observe(Seconds(pause));
 }
 
 }  // namespace baton::engine

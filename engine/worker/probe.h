@@ -26,8 +26,12 @@ class WorkerProbe {
   void Ready(bool ready) const { ready_.Set(ready ? 1 : 0); }
   void ModelLoaded(Duration took) const { load_seconds_.Set(Seconds(took)); }
   void Ended(const std::string& outcome) const;
+  /// Of a worker that writes answers: one was to move to another. `pause` of one that did.
+  void MoveEnded(bool moved, Duration pause, int rounds) const;
 
  private:
+  void AddMoves(metrics::Registry& registry);
+
   metrics::Gauge in_flight_;
   metrics::Gauge queued_tokens_;
   metrics::Gauge ready_;
@@ -52,9 +56,14 @@ class WorkerProbe {
   metrics::Counter done_;
   metrics::Counter cancelled_;
   metrics::Counter failed_;
+  metrics::Counter moved_away_;
   metrics::Counter prompt_tokens_;
   metrics::Counter generated_tokens_;
   metrics::Counter busy_seconds_;
+  metrics::Counter moved_;
+  metrics::Counter moves_failed_;
+  metrics::Counter move_rounds_;
+  metrics::Histogram move_pause_;
   metrics::Histogram step_seconds_;
   metrics::Histogram batch_;
 };

@@ -1,7 +1,9 @@
 #include "engine/worker/runtime.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "common/base/error.h"
@@ -37,6 +39,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   absl::Status Build(const CreateService& create);
   Ports GetPorts() const override { return {.peer = handoff_->Port(), .metrics = http_->Port()}; }
   void Start() override { link_->Start(); }
+  void OnDrainOrder(std::function<void()> leave) override { leave_ = std::move(leave); }
   void Drain(std::function<void()> done) override;
   void Abort() override {
     service_->CancelAll();
@@ -59,7 +62,16 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   void OnResumed(const ResumedEvent& event) override {
     ToLoop([event](Runtime& self) { self.service_->OnResumed(event); });
   }
-  void OnStep(const StepReport& report) override { probe_.Step(report); }
+  void OnPaused(SequenceKey sequence) override {
+    ToLoop([sequence](Runtime& self) { self.service_->OnPaused(sequence); });
+  }
+  void OnStep(const StepReport& report) override {
+    probe_.Step(report);
+    // Half-life of some 7 steps; this thread alone writes it.
+    const double last = step_seconds_.load(std::memory_order_relaxed);
+    const double seconds = Seconds(report.duration);
+    step_seconds_.store(last > 0 ? last + 0.1 * (seconds - last) : seconds, std::memory_order_relaxed);
+  }
 
  private:
   void ToLoop(std::function<void(Runtime&)> work) {
@@ -88,6 +100,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   const Incarnation incarnation_;
   metrics::Registry metrics_;
   WorkerProbe probe_;
+  std::atomic<double> step_seconds_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::uint64_t tokenizer_fingerprint_ = 0;
   std::shared_ptr<const TokenTable> tokens_;  // null: the vocabulary cannot follow a grammar
@@ -103,6 +116,9 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::unique_ptr<PhaseService> service_;
   std::unique_ptr<RouterLink> link_;
   std::unique_ptr<MetricsListener> http_;
+  WorkerId self_;
+  std::set<WorkerId> alike_;  // peers of this worker's own phase: answers move between them
+  std::function<void()> leave_;
   std::function<void()> drained_;
   net::Timer drain_timer_;
   bool draining_ = false;
@@ -223,7 +239,11 @@ void Runtime::CreateLink(const std::string& cluster_key) {
       loop_, RouterLink::Options{.router = config_.router, .cluster_key = cluster_key},
       RouterLink::Events{.fill_register = [this](wire::Register& message) { FillRegister(message); },
                          .fill_load = [this](wire::Load& load) { FillLoad(load); },
-                         .on_welcome = [this](WorkerId self) { handoff_->SetSelf(self); },
+                         .on_welcome =
+                             [this](WorkerId self) {
+                               self_ = self;
+                               handoff_->SetSelf(self);
+                             },
                          .on_order = [this](const wire::Envelope& order) { OnOrder(order); },
                          .on_lost =
                              [this] {
@@ -289,7 +309,9 @@ void Runtime::FillRegister(wire::Register& message) const {
 bool Runtime::Ready() const {
   const std::vector<kvtransfer::PeerStatus> peers = handoff_->Peers();
   return link_->Registered() && !draining_ &&
-         std::ranges::any_of(peers, [](const kvtransfer::PeerStatus& peer) { return peer.ready; });
+         std::ranges::any_of(peers, [this](const kvtransfer::PeerStatus& peer) {
+           return peer.ready && !alike_.contains(peer.id);
+         });
 }
 
 void Runtime::FillLoad(wire::Load& load) const {
@@ -305,6 +327,7 @@ void Runtime::FillLoad(wire::Load& load) const {
   load.set_kv_blocks_used(blocks.used);
   load.set_kv_blocks_quarantined(blocks.quarantined);
   load.set_grants(static_cast<std::int64_t>(handoff_->LiveTransfers()));
+  load.set_step_seconds(step_seconds_.load(std::memory_order_relaxed));
   for (const kvtransfer::PeerStatus& peer : handoff_->Peers()) {
     wire::Link& link = *load.add_links();
     link.set_peer(peer.id.value);
@@ -321,6 +344,9 @@ void Runtime::OnOrder(const wire::Envelope& order) {
     case wire::Envelope::kCancel:
       return service_->Cancel(
           {.request = RequestId(order.cancel().request()), .attempt = Attempt(order.cancel().attempt())});
+    case wire::Envelope::kDrain:
+      if (leave_) leave_();
+      return;
     default:
       return service_->OnOrder(order);
   }
@@ -328,17 +354,21 @@ void Runtime::OnOrder(const wire::Envelope& order) {
 
 void Runtime::OnPeers(const wire::Peers& peers) {
   std::vector<kvtransfer::PeerInfo> infos;
+  alike_.clear();
   for (const wire::Peer& peer : peers.peers()) {
     absl::StatusOr<net::Address> address = net::Address::Parse(peer.address());
     if (!address.ok()) {
       LogWarning("peer_address_invalid", {{"peer", peer.worker_id()}, {"error", address.status()}});
       continue;
     }
-    infos.push_back({.id = WorkerId(peer.worker_id()),
+    const WorkerId id(peer.worker_id());
+    const bool alike = peer.phase() == (prefill_ ? wire::PREFILL : wire::DECODE);
+    if (alike) alike_.insert(id);
+    infos.push_back({.id = id,
                      .incarnation = Incarnation(peer.incarnation()),
                      .address = *address,
                      .name = peer.name(),
-                     .dial = prefill_});  // prefill dials decode
+                     .dial = alike ? self_ < id : prefill_});  // prefill dials decode
   }
   handoff_->SetPeers(infos);
   LoadChanged();

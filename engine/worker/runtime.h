@@ -33,6 +33,8 @@ class WorkerRuntime {
   virtual void Start() = 0;
   /// Takes nothing new, finishes what runs within drain_timeout, then calls `done`.
   virtual void Drain(std::function<void()> done) = 0;
+  /// Called when the router asks this worker to leave; it is to `Drain` then.
+  virtual void OnDrainOrder(std::function<void()> leave) = 0;
   /// Cancels what runs; a drain under way then ends.
   virtual void Abort() = 0;
 };

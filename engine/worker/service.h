@@ -69,6 +69,7 @@ class PhaseService {
   virtual void OnExecutorReleased(RequestKey key, FinishReason reason) = 0;
   virtual void OnPreempted(const PreemptedEvent&) {}
   virtual void OnResumed(const ResumedEvent&) {}
+  virtual void OnPaused(SequenceKey) {}
   [[nodiscard]] virtual ServiceLoad Load() const = 0;
   /// Of a phase that writes answers.
   [[nodiscard]] virtual AnswerMemoryCounts Answers() const { return {}; }

@@ -38,13 +38,19 @@ int Serve(const PhaseDefinition& phase, const WorkerConfig& config, const daemon
     return Fail(phase, written, daemon::kExitFailure);
   }
   bool draining = false;
+  const auto drain = [&] {
+    draining = true;
+    static_cast<void>(notifier.Stopping("draining", config.drain_timeout));
+    (*runtime)->Drain([&loop] { loop.Stop(); });
+  };
   {
     const daemon::SignalWatcher signals([&](int signal) {
       if (signal == SIGHUP) return;  // nothing is reloaded yet
+      loop.Post([&] { draining ? (*runtime)->Abort() : drain(); });
+    });
+    (*runtime)->OnDrainOrder([&] {
       loop.Post([&] {
-        if (std::exchange(draining, true)) return (*runtime)->Abort();
-        static_cast<void>(notifier.Stopping("draining", config.drain_timeout));
-        (*runtime)->Drain([&loop] { loop.Stop(); });
+        if (!draining) drain();
       });
     });
     (*runtime)->Start();

@@ -31,9 +31,9 @@ inline constexpr std::array<std::string_view, 6> kRefusalNames{
     "draining", "model_not_found", "no_prefill_workers", "no_decode_workers", "too_large", "queue_full"};
 static_assert(kRefusalNames.size() == kRefusals.size());
 /// In the order of `cluster::ClusterEvent::what`.
-inline constexpr std::array<std::string_view, 11> kEventNames{"joined",   "left",   "leaving",   "load",
-                                                              "queued",   "placed", "prefilled", "resumed",
-                                                              "released", "ended",  "draining"};
+inline constexpr std::array<std::string_view, 12> kEventNames{"joined", "left",     "leaving",   "load",
+                                                              "queued", "placed",   "prefilled", "resumed",
+                                                              "moves",  "released", "ended",     "draining"};
 static_assert(kEventNames.size() == std::variant_size_v<decltype(cluster::ClusterEvent::what)>,
               "a new event wants its name here and its fields below");
 
@@ -93,7 +93,7 @@ void Describe(Io& io, T& worker) {
 template <typename Io, Is<cluster::LoadReport> T>
 void Describe(Io& io, T& load) {
   auto& [ready, draining, queued_requests, queued_prompt_tokens, running_requests, kv_blocks_free,
-         kv_blocks_used, kv_blocks_quarantined, grants, links] = load;
+         kv_blocks_used, kv_blocks_quarantined, grants, step_seconds, links] = load;
   io.Boolean("ready", ready);
   io.Boolean("draining", draining);
   io.Whole("queued_requests", queued_requests);
@@ -103,6 +103,8 @@ void Describe(Io& io, T& load) {
   io.Whole("kv_blocks_used", kv_blocks_used);
   io.Whole("kv_blocks_quarantined", kv_blocks_quarantined);
   io.Whole("grants", grants);
+  auto& step = step_seconds;
+  io.Maybe("step_seconds", step != 0, [&] { io.Number("step_seconds", step); });
   io.List("links", links);
 }
 
@@ -158,6 +160,13 @@ void Describe(Io& io, T& event) {
   auto& [request, prompt_tokens] = event;
   IdField(io, "request", request);
   io.Whole("prompt_tokens", prompt_tokens, kRequestTokens);
+}
+
+template <typename Io, Is<cluster::AnswerMoves> T>
+void Describe(Io& io, T& event) {
+  auto& [key, to] = event;
+  KeyFields(io, key);
+  IdField(io, "to", to);
 }
 
 template <typename Io, Is<cluster::PartReleased> T>
@@ -247,7 +256,7 @@ void Describe(Io& io, T& end) {
 template <typename Io, Is<cluster::WorkerSnapshot> T>
 void Describe(Io& io, T& worker) {
   auto& [about, ready, draining, queued_prompt_tokens, queued_requests, running_requests, placed_tokens,
-         kv_blocks_free, links] = worker;
+         kv_blocks_free, step_seconds, links] = worker;
   Describe(io, about);
   io.Boolean("ready", ready);
   io.Boolean("draining", draining);
@@ -256,6 +265,8 @@ void Describe(Io& io, T& worker) {
   io.Whole("running_requests", running_requests);
   io.Whole("placed_tokens", placed_tokens);
   io.Whole("kv_blocks_free", kv_blocks_free);
+  auto& step = step_seconds;
+  io.Maybe("step_seconds", step != 0, [&] { io.Number("step_seconds", step); });
   io.List("links", links);
 }
 

@@ -96,6 +96,9 @@ class ServiceRig : public ExecutorEvents {
   void OnResumed(const ResumedEvent& event) override {
     thread_.Loop().Post([this, event] { service->OnResumed(event); });
   }
+  void OnPaused(SequenceKey sequence) override {
+    thread_.Loop().Post([this, sequence] { service->OnPaused(sequence); });
+  }
   void OnStep(const StepReport&) override {}
 
   /// The engine waits at the begin of its next step until `Open`.

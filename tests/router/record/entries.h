@@ -69,6 +69,7 @@ inline std::vector<Entry> EveryEntry() {
   event(4, cluster::RequestPlaced{kKey, WorkerId{1}, WorkerId{2}});
   event(5, cluster::RequestPrefilled{kId});
   event(6, cluster::RequestResumed{kId, 25});
+  event(6, cluster::AnswerMoves{kKey, WorkerId{2}});
   event(6, cluster::PartReleased{kKey, WorkerId{1}});
   event(7, cluster::RequestEnded{kId});
   event(8, cluster::WorkerLeaving{WorkerId{2}});
@@ -76,7 +77,7 @@ inline std::vector<Entry> EveryEntry() {
   event(10, cluster::DrainBegun{});
   out.emplace_back(ReadyDecision{.view = 9, .refusal = Refusal::kNoDecodeWorkers});
   out.emplace_back(ReadyDecision{.view = 9, .refusal = {}});
-  out.emplace_back(RecordingEnd{.why = "closed", .lines = 19});
+  out.emplace_back(RecordingEnd{.why = "closed", .lines = 20});
   return out;
 }
 
