@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::string_view kModels = "/v1/models";
 constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kDrain = "/admin/drain/";
 
 std::int64_t UnixSeconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -28,6 +29,7 @@ std::int64_t UnixSeconds() {
 /// The method that `path` takes; "" where there is no such path.
 std::string_view MethodOf(std::string_view path) {
   if (path == "/v1/completions" || path == "/v1/chat/completions") return "POST";
+  if (path.starts_with(kDrain) && path.size() > kDrain.size()) return "POST";
   for (const std::string_view get : {kModels, std::string_view("/health"), std::string_view("/ready"),
                                      std::string_view("/metrics"), std::string_view("/version")}) {
     if (path == get) return "GET";
@@ -51,6 +53,7 @@ std::string RequestIdHeader(const net::HttpRequest& request, RequestId own) {
 std::string_view LabelOf(std::string_view path) {
   if (path == "/v1/completions") return Name(Endpoint::kCompletions);
   if (path == "/v1/chat/completions") return Name(Endpoint::kChat);
+  if (path.starts_with(kDrain)) return "admin";
   return MethodOf(path).empty() ? "other" : path.starts_with(kModels) ? "models" : path.substr(1);
 }
 
@@ -108,7 +111,9 @@ std::string Api::ErrorBodyOfServer(int status, std::string_view code, std::strin
 }
 
 void Api::Handle(Surface surface, net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder) {
-  const bool shown = surface == Surface::kAll || !request.path.starts_with("/v1/");
+  const bool shown = request.path.starts_with("/v1/")      ? surface == Surface::kAll
+                     : request.path.starts_with("/admin/") ? surface == Surface::kAdmin
+                                                           : true;
   const std::string_view allowed = shown ? MethodOf(request.path) : "";
   net::HttpHeaders headers = {{"x-request-id", RequestIdHeader(request, NextId())}};
   const auto refuse = [&](const ApiError& error) {
@@ -124,7 +129,17 @@ void Api::Handle(Surface surface, net::HttpRequest request, std::shared_ptr<net:
   if (request.path == "/v1/completions")
     return Generate(Endpoint::kCompletions, request, std::move(responder));
   if (request.path == "/v1/chat/completions") return Generate(Endpoint::kChat, request, std::move(responder));
+  if (request.path.starts_with(kDrain))
+    return DrainWorker(request.path.substr(kDrain.size()), std::move(responder), std::move(headers));
   Get(request.path, std::move(responder), std::move(headers));
+}
+
+void Api::DrainWorker(const std::string& name, std::shared_ptr<net::HttpResponder> responder,
+                      net::HttpHeaders headers) {
+  control_.drain_worker(name, [responder = std::move(responder), headers = std::move(headers)](bool known) {
+    if (!known) return SendError(*responder, WorkerNotFound(), headers);
+    SendBody(*responder, headers, kJson, R"({"status":"draining"})");
+  });
 }
 
 void Api::Get(const std::string& path, std::shared_ptr<net::HttpResponder> responder,

@@ -26,6 +26,8 @@ class Api {
     std::function<void(RequestId)> client_gone;
     /// Calls back, on the loop, with why the router is not ready, or nothing.
     std::function<void(std::function<void(std::optional<Refusal>)>)> ask_ready;
+    /// Asks the worker of this name to leave; calls back, on the loop, with whether there is one.
+    std::function<void(std::string name, std::function<void(bool)>)> drain_worker;
   };
   struct Options {
     RequestLimits limits;
@@ -35,8 +37,8 @@ class Api {
   Api(const ModelInfo& model, const Clock& clock, const metrics::Registry& metrics, Probe& probe,
       Control control, Options options);
 
-  /// What a listener shows: all, or what those who watch need.
-  enum class Surface { kAll, kMetrics };
+  /// What a listener shows: all that clients use, what those who watch need, or that and what operators do.
+  enum class Surface { kAll, kMetrics, kAdmin };
   void Handle(Surface surface, net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder);
   /// The context that clients may use: the model's, or less where a worker offers less.
   void SetContextTokens(std::int64_t tokens) { context_tokens_ = tokens; }
@@ -48,6 +50,8 @@ class Api {
   void Generate(Endpoint endpoint, const net::HttpRequest& request,
                 std::shared_ptr<net::HttpResponder> responder);
   void Get(const std::string& path, std::shared_ptr<net::HttpResponder> responder, net::HttpHeaders headers);
+  void DrainWorker(const std::string& name, std::shared_ptr<net::HttpResponder> responder,
+                   net::HttpHeaders headers);
   void SendReady(std::shared_ptr<net::HttpResponder> responder, net::HttpHeaders headers);
   [[nodiscard]] ModelEntry Entry() const;
   [[nodiscard]] RequestId NextId();

@@ -65,6 +65,9 @@ absl::StatusOr<RouterConfig> ReadRouterConfig(const std::string& path) {
   ReadAddress(root.Sub("control"), "listen", out.control);
   out.metrics_listener = root.Has("metrics");
   ReadAddress(root.Sub("metrics"), "listen", out.metrics);
+  out.admin_listener = root.Has("admin");
+  ReadAddress(root.Sub("admin"), "listen", out.admin);
+  root.Sub("migration").Boolean("balance", out.balance);
   root.String("cluster_key_file", out.cluster_key_file);
   root.Boolean("insecure_no_auth", out.insecure_no_auth);
   root.String("ports_file", out.ports_file);
@@ -76,6 +79,9 @@ absl::StatusOr<RouterConfig> ReadRouterConfig(const std::string& path) {
   if (out.cluster_key_file.empty() && !out.insecure_no_auth && !out.control.IsLoopback()) {
     root.Problem("control",
                  "listens beyond loopback without cluster_key_file; name one, or set insecure_no_auth: true");
+  }
+  if (!out.insecure_no_auth && !out.admin.IsLoopback()) {
+    root.Problem("admin", "asks nobody who they are; listen on loopback, or set insecure_no_auth: true");
   }
   BATON_RETURN_IF_ERROR(document.Finish());
   return out;

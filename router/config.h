@@ -24,6 +24,8 @@ struct RouterConfig {
   net::Address control{"127.0.0.1", 7000};
   bool metrics_listener = false;
   net::Address metrics{"127.0.0.1", 0};
+  bool admin_listener = false;
+  net::Address admin{"127.0.0.1", 0};
   std::string cluster_key_file;
   bool insecure_no_auth = false;
   std::string ports_file;
@@ -33,6 +35,7 @@ struct RouterConfig {
   std::uint64_t body_bytes_max = 8U << 20;
   Duration worker_timeout = std::chrono::seconds(2);
   RecorderOptions record;  // no file: nothing is recorded
+  bool balance = false;    // answers move from full decode workers to free ones
   ResumeLimits resume;
 };
 

@@ -174,12 +174,17 @@ void Dispatcher::OnLoad(WorkerId worker, const cluster::LoadReport& load) {
 
 void Dispatcher::OnLeaving(WorkerId worker) {
   Apply(cluster::WorkerLeaving{worker});
+  const cluster::ClusterSnapshot snapshot = view_.Snapshot();
+  const cluster::WorkerSnapshot* leaves = snapshot.Find(worker);
+  if (leaves != nullptr && leaves->about.phase == Phase::kDecode) leaving_.insert(worker);
   FailWaitingIfHopeless();
+  MoveAnswers();
 }
 
 void Dispatcher::OnLost(WorkerId worker) {
   Apply(cluster::WorkerLeft{worker});
   prefixes_.Forget(worker);
+  leaving_.erase(worker);
   std::vector<Part> lost;
   for (auto& [id, request] : requests_) {
     std::erase_if(request.held, [&](const Part& part) {
@@ -191,7 +196,7 @@ void Dispatcher::OnLost(WorkerId worker) {
     Request* request = Find(part.key.request);
     if (request == nullptr) continue;
     const bool done = part.phase == Phase::kPrefill && HandedOver(*request);
-    if (!request->answered && !part.cancelled && !done) {
+    if (!request->answered && !part.cancelled && !done && !EndsByMove(*request, part, "lost")) {
       AttemptFailed(*request, "worker_lost", "a worker of the request was lost");
     }
     ForgetIfDone(part.key.request);
@@ -228,6 +233,7 @@ void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
       report.sample >= std::ssize(request->answers)) {
     return AttemptFailed(*request, "internal", "a token past the answer's limit");
   }
+  if (request->move && part->key == request->move->target) request->move->there = true;
   const bool none_yet = TokensOf(*request) == 0;
   if (report.index == 0 && none_yet) {
     const auto prompt = static_cast<std::int64_t>(request->job.prompt->size());
@@ -247,6 +253,10 @@ void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
     probe_.CachedTokens(request->cached_tokens);
   } else {
     probe_.NextToken(now - request->last_token_at);
+    if (report.key == request->moves_to) {
+      probe_.MoveGap(now - request->last_token_at);
+      request->moves_to = {};
+    }
   }
   request->last_token_at = now;
   const bool shows = !step.text.empty() || !step.logprobs.empty() || answer.Count() == step.tokens;
@@ -281,7 +291,7 @@ void Dispatcher::OnReleased(WorkerId worker, const ReleaseReport& release) {
     request->prefill = release;
     if (release.outcome == "done") probe_.Transferred(release.transfer);
   }
-  if (!request->answered && !part.cancelled) {
+  if (!request->answered && !part.cancelled && !EndsByMove(*request, part, release.outcome)) {
     if (release.outcome == "done") {
       if (part.phase == Phase::kDecode) {
         AttemptFailed(*request, "internal", "decode ended before the answer did");
@@ -294,6 +304,7 @@ void Dispatcher::OnReleased(WorkerId worker, const ReleaseReport& release) {
   }
   ForgetIfDone(release.key.request);
   PlaceWaiting();
+  MoveAnswers();
 }
 
 void Dispatcher::Fail(Request& request, const ApiError& error, std::string_view reason) {
@@ -307,7 +318,9 @@ void Dispatcher::End(Request& request, std::string_view outcome, bool cancel) {
   request.outcome = outcome;
   request.answered_at = clock_.Now();
   request.job.sink.reset();
-  if (cancel) CancelParts(request);
+  // One of two that may write the answer has ended it: the other must not go on.
+  if (cancel || request.move) CancelParts(request);
+  EndMove(request, "ended");
   const Usage usage = UsageOf(request);
   probe_.Ended(request.answered_at - request.job.arrived, usage.prompt_tokens, usage.completion_tokens);
   const RequestId id = request.job.id;
@@ -380,6 +393,8 @@ void Dispatcher::Tick() {
     }
     ForgetIfDone(id);
   }
+  MoveAnswers();
+  Balance();
   PlaceWaiting();  // some have paused, or memory has come free
   Observe();
 }
@@ -394,6 +409,15 @@ void Dispatcher::FailAll(const ApiError& error) {
     if (!request.answered) open.push_back(id);
   }
   for (const RequestId id : open) Fail(*Find(id), error, "draining");
+}
+
+bool Dispatcher::DrainWorker(std::string_view name) {
+  const cluster::ClusterSnapshot snapshot = view_.Snapshot();
+  const auto worker = std::find_if(snapshot.workers.begin(), snapshot.workers.end(),
+                                   [&](const cluster::WorkerSnapshot& w) { return w.about.name == name; });
+  if (worker == snapshot.workers.end()) return false;
+  workers_.SendDrain(worker->about.id);
+  return true;
 }
 
 std::optional<Refusal> Dispatcher::NotReady() const {

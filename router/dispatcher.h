@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,7 +18,9 @@
 #include "router/http/errors.h"
 #include "router/http/response.h"
 #include "router/messages.h"
+#include "router/move.h"
 #include "router/policy/admission.h"
+#include "router/policy/migration.h"
 #include "router/policy/prefix_index.h"
 #include "router/probe.h"
 #include "router/resume.h"
@@ -69,6 +72,8 @@ class Dispatcher {
     Duration release_timeout = std::chrono::seconds(60);
     /// Is told every event and decision; null: nobody is. Outlives the dispatcher.
     Recorder* recorder = nullptr;
+    /// Answers move from decode workers whose memory is about to end to those that have time.
+    bool balance = false;
   };
   Dispatcher(const Clock& clock, WorkerPort& workers, const text::Tokenizer& tokenizer, Probe& probe,
              Options options);
@@ -84,11 +89,14 @@ class Dispatcher {
   void OnLost(WorkerId worker);
   void OnToken(WorkerId worker, const TokenReport& token);
   void OnReleased(WorkerId worker, const ReleaseReport& release);
+  void OnMoveFailed(WorkerId worker, const MoveFailure& failure);
 
   /// Deadlines and signs of life; to be called several times a second.
   void Tick();
   /// Refuses what comes from now on.
   void BeginDrain();
+  /// Asks the worker of this name to leave; false where there is none.
+  [[nodiscard]] bool DrainWorker(std::string_view name);
   /// Fails everything that is not answered yet.
   void FailAll(const ApiError& error);
   /// Requests that are not yet answered and released.
@@ -117,7 +125,11 @@ class Dispatcher {
     std::string numerics_class;   // of the last placement
     std::string_view failure;     // the client's code for how the last attempt ended; "": none has
     TimePoint failed_at;
-    TimePoint place_after;  // not before
+    TimePoint place_after;     // not before
+    std::optional<Move> move;  // to another decode worker
+    RequestKey moves_to;       // the newest move's target, until it has written a token
+    std::uint32_t moves = 0;   // so far, the present one included: each has taken an attempt
+    TimePoint move_after;      // not before
     bool answered = false;
     std::string_view outcome;
     TimePoint placed_at;
@@ -149,6 +161,14 @@ class Dispatcher {
   [[nodiscard]] static const Part* HeldBy(const Request& request, WorkerId worker, RequestKey key);
   void DropPart(Request& request, WorkerId worker, RequestKey key);
   void ForgetIfDone(RequestId id);
+  [[nodiscard]] const Part* Movable(const Request& request) const;
+  [[nodiscard]] static MovableAnswer AnswerOf(const Request& request, WorkerId at);
+  void BeginMove(Request& request, const Part& writer, WorkerId to, MoveReason reason);
+  void EndMove(Request& request, std::string_view outcome);
+  [[nodiscard]] bool EndsByMove(Request& request, const Part& part, std::string_view outcome);
+  void MoveAnswers();
+  [[nodiscard]] Request* YoungestMovable(WorkerId at, WorkerId to);
+  void Balance();
   void Record(const Request& request) const;
   void Observe();
   [[nodiscard]] Request* Find(RequestId id);
@@ -164,6 +184,8 @@ class Dispatcher {
   cluster::ClusterView view_;
   PrefixIndex prefixes_;
   std::map<RequestId, Request> requests_;
+  std::set<WorkerId> leaving_;  // decode workers
+  TimePoint balance_at_;
   std::deque<RequestId> waiting_;  // to be placed, in order of arrival
 };
 

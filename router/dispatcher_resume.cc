@@ -8,13 +8,15 @@ namespace baton::router {
 
 void Dispatcher::AttemptFailed(Request& request, std::string_view code, std::string_view message) {
   const std::string_view client_code = ClientCode(code);
-  const auto pause = PauseBeforeNext(request.attempt, client_code, options_.resume);
+  const Attempt placed(request.attempt.value - request.moves);  // a move is no failure
+  const auto pause = PauseBeforeNext(placed, client_code, options_.resume);
   LogWarning("attempt_failed", {{"request", RequestKey{request.job.id, request.attempt}},
                                 {"code", code},
                                 {"error", message},
                                 {"tokens", TokensOf(request)},
                                 {"resumes", pause.has_value()}});
   CancelParts(request);
+  EndMove(request, "failed");
   if (pause) return Resume(request, client_code, *pause);
   if (client_code == "deadline") return Fail(request, DeadlineExceeded(), "deadline");
   Fail(request, ServerError(client_code), client_code == "internal_error" ? "internal" : client_code);

@@ -36,8 +36,10 @@ int Serve(const router::RouterConfig& config, const daemon::Notifier& notifier) 
   absl::StatusOr<std::unique_ptr<router::Router>> router = router::Router::Start(loop, config);
   if (!router.ok()) return Fail(router.status(), daemon::kExitFailure);
   const router::Router::Ports ports = (*router)->GetPorts();
-  if (const absl::Status status = daemon::WritePortsFile(
-          config.ports_file, {{"http", ports.http}, {"control", ports.control}, {"metrics", ports.metrics}});
+  if (const absl::Status status = daemon::WritePortsFile(config.ports_file, {{"http", ports.http},
+                                                                             {"control", ports.control},
+                                                                             {"metrics", ports.metrics},
+                                                                             {"admin", ports.admin}});
       !status.ok()) {
     return Fail(status, daemon::kExitFailure);
   }

@@ -43,6 +43,25 @@ struct Order {
   WorkerId peer;
   Incarnation peer_incarnation;
   Duration remaining{};  // until the request's deadline
+  /// Of a Reserve for an answer that moves from the decode worker `peer`: positions to be reserved, and
+  /// tokens that the router has. 0: a prompt comes.
+  std::int64_t positions_max = 0;
+  std::int64_t known = 0;
+};
+
+/// To the worker that writes the answer of `key`: send it to another one, where it goes on as `target`.
+struct MoveOrder {
+  RequestKey key;
+  RequestKey target;
+  WorkerId to;
+  Incarnation to_incarnation;
+  std::int64_t positions_max = 0;
+};
+
+/// The worker that was to send the answer keeps it.
+struct MoveFailure {
+  RequestKey target;
+  std::string reason;
 };
 
 struct TokenLogprob {
@@ -77,7 +96,7 @@ struct TransferReport {
 
 struct ReleaseReport {
   RequestKey key;
-  std::string outcome;     // "done", "cancelled", "failed"
+  std::string outcome;     // "done", "cancelled", "failed", "moved"
   std::string error_code;  // of a failed one
   std::string error_message;
   bool has_transfer = false;
@@ -93,6 +112,9 @@ class WorkerPort {
   virtual void SendPrefill(WorkerId worker, const Order& order) = 0;
   virtual void SendReserve(WorkerId worker, const Order& order) = 0;
   virtual void SendCancel(WorkerId worker, RequestKey key) = 0;
+  virtual void SendMove(WorkerId worker, const MoveOrder& order) = 0;
+  virtual void SendMoveStop(WorkerId worker, RequestKey target) = 0;
+  virtual void SendDrain(WorkerId worker) = 0;
 };
 
 }  // namespace baton::router

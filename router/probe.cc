@@ -78,6 +78,29 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
     }
   }
   AddHandoffMetrics(registry);
+  AddMoveMetrics(registry);
+}
+
+void Probe::AddMoveMetrics(metrics::Registry& registry) {
+  for (const std::string_view reason : kMoveReasons) {
+    for (const std::string_view outcome : kMoveOutcomes) {
+      const std::pair<std::string, std::string> labels(reason, outcome);
+      moves_.emplace(
+          labels,
+          registry.AddCounter("baton_migrations_total",
+                              "Answers that were to move to another decode worker, by why and how it ended.",
+                              {{"reason", labels.first}, {"outcome", labels.second}}));
+    }
+  }
+  move_gap_ = registry.AddHistogram("baton_migration_gap_seconds",
+                                    "Between a moved answer's last token on the one worker and its first on "
+                                    "the other.",
+                                    {}, metrics::LatencyBuckets());
+}
+
+void Probe::MoveEnded(std::string_view reason, std::string_view outcome) {
+  const auto at = moves_.find({std::string(reason), std::string(outcome)});
+  if (at != moves_.end()) at->second.Increment();
 }
 
 void Probe::AddResumeMetrics(metrics::Registry& registry) {

@@ -42,6 +42,9 @@ class Probe {
   void Transferred(const TransferReport& report);
   void StaleToken();
   void CachedTokens(std::int64_t tokens) { cached_tokens_.Increment(static_cast<double>(tokens)); }
+  /// An answer was to move. `gap`: of a moved one, between its last token there and its first here.
+  void MoveEnded(std::string_view reason, std::string_view outcome);
+  void MoveGap(Duration gap) { move_gap_.Observe(Seconds(gap)); }
   void Workers(const cluster::ClusterSnapshot& snapshot);
   void WorkerRefused();
   void WorkerBroken();
@@ -50,6 +53,7 @@ class Probe {
  private:
   void AddResumeMetrics(metrics::Registry& registry);
   void AddHandoffMetrics(metrics::Registry& registry);
+  void AddMoveMetrics(metrics::Registry& registry);
 
   metrics::Registry* registry_;
   std::map<std::string, metrics::Counter, std::less<>> errors_;
@@ -71,6 +75,8 @@ class Probe {
   metrics::Counter cached_tokens_;
   metrics::Counter generated_tokens_;
   metrics::Counter stale_tokens_;
+  std::map<std::pair<std::string, std::string>, metrics::Counter> moves_;  // by reason and outcome
+  metrics::Histogram move_gap_;
   metrics::Counter workers_refused_;
   metrics::Counter workers_broken_;
   metrics::Counter workers_lost_;
@@ -82,6 +88,10 @@ class Probe {
   metrics::Counter handoff_seconds_;
   metrics::Counter handoffs_;
 };
+
+/// Labels of baton_migrations_total.
+inline constexpr std::string_view kMoveReasons[] = {"drain", "balance", "room"};
+inline constexpr std::string_view kMoveOutcomes[] = {"moved", "refused", "failed", "ended"};
 
 /// Values of the label `reason` of baton_request_errors_total.
 inline constexpr std::string_view kErrorReasons[] = {

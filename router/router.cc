@@ -30,6 +30,7 @@ class RunningRouter final : public Router {
     alive_.reset();
     http_.reset();  // joins its threads: nothing calls in any more
     metrics_http_.reset();
+    admin_http_.reset();
   }
 
   absl::Status Listen() {
@@ -52,9 +53,13 @@ class RunningRouter final : public Router {
                                                Dispatcher::Options{.model_name = model_->name,
                                                                    .limits = config_.admission,
                                                                    .resume = config_.resume,
-                                                                   .recorder = recorder_.get()});
+                                                                   .recorder = recorder_.get(),
+                                                                   .balance = config_.balance});
     api_ = std::make_unique<Api>(*model_, loop_, metrics_, probe_, ApiControl(), ApiOptions());
     BATON_RETURN_IF_ERROR(Serve(config_.http, config_.http_threads, Api::Surface::kAll, http_));
+    if (config_.admin_listener) {
+      BATON_RETURN_IF_ERROR(Serve(config_.admin, 1, Api::Surface::kAdmin, admin_http_));
+    }
     if (config_.metrics_listener) {
       BATON_RETURN_IF_ERROR(Serve(config_.metrics, 1, Api::Surface::kMetrics, metrics_http_));
     }
@@ -65,7 +70,8 @@ class RunningRouter final : public Router {
   Ports GetPorts() const override {
     return {.http = http_->Port(),
             .control = workers_->Port(),
-            .metrics = metrics_http_ != nullptr ? metrics_http_->Port() : std::uint16_t{0}};
+            .metrics = metrics_http_ != nullptr ? metrics_http_->Port() : std::uint16_t{0},
+            .admin = admin_http_ != nullptr ? admin_http_->Port() : std::uint16_t{0}};
   }
 
   void Drain(std::function<void()> done) override {
@@ -98,7 +104,9 @@ class RunningRouter final : public Router {
         .on_token = [this](WorkerId worker,
                            const TokenReport& token) { dispatcher_->OnToken(worker, token); },
         .on_released = [this](WorkerId worker,
-                              const ReleaseReport& release) { dispatcher_->OnReleased(worker, release); }};
+                              const ReleaseReport& release) { dispatcher_->OnReleased(worker, release); },
+        .on_move_failed = [this](WorkerId worker,
+                                 const MoveFailure& failure) { dispatcher_->OnMoveFailed(worker, failure); }};
   }
 
   Api::Control ApiControl() {
@@ -112,6 +120,12 @@ class RunningRouter final : public Router {
             .ask_ready =
                 [this](std::function<void(std::optional<Refusal>)> answer) {
                   OnLoop([this, answer = std::move(answer)] { answer(dispatcher_->NotReady()); });
+                },
+            .drain_worker =
+                [this](std::string name, std::function<void(bool)> answer) {
+                  OnLoop([this, name = std::move(name), answer = std::move(answer)] {
+                    answer(dispatcher_->DrainWorker(name));
+                  });
                 }};
   }
 
@@ -178,6 +192,7 @@ class RunningRouter final : public Router {
   const std::weak_ptr<int> watch_ = alive_;  // read by any thread, changed by none
   std::unique_ptr<net::HttpServer> http_;
   std::unique_ptr<net::HttpServer> metrics_http_;
+  std::unique_ptr<net::HttpServer> admin_http_;
 };
 
 }  // namespace

@@ -20,6 +20,7 @@ class Router {
     std::uint16_t http = 0;
     std::uint16_t control = 0;
     std::uint16_t metrics = 0;  // 0 where there is no listener of its own
+    std::uint16_t admin = 0;    // 0 where there is none
   };
   /// Loads the model's text parts and listens.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Router>> Start(net::EventLoop& loop,

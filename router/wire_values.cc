@@ -20,6 +20,7 @@ constexpr int kLogprobsMax = 20;
 constexpr int kSamplesMax = 64;
 // Beyond any machine, and small enough that sums of counts stay inside int64.
 constexpr std::int64_t kCountMax = std::int64_t{1} << 48;
+constexpr double kStepSecondsMax = 3600;
 
 RequestKey Key(std::uint64_t request, std::uint32_t attempt) {
   return {RequestId{request}, Attempt{attempt}};
@@ -77,6 +78,23 @@ void FillReserve(const Order& order, wire::Envelope& out) {
   FillCommon(order, message);
   message.set_prefill_worker(order.peer.value);
   message.set_prefill_incarnation(order.peer_incarnation.value);
+  message.set_positions_max(order.positions_max);
+  message.set_known(order.known);
+}
+
+void FillMove(const MoveOrder& order, wire::Envelope& out) {
+  wire::Move& message = *out.mutable_move();
+  message.set_request(order.key.request.value);
+  message.set_attempt(order.key.attempt.value);
+  message.set_new_attempt(order.target.attempt.value);
+  message.set_worker(order.to.value);
+  message.set_incarnation(order.to_incarnation.value);
+  message.set_positions_max(order.positions_max);
+}
+
+MoveFailure ReadMoveFailed(const wire::MoveFailed& message) {
+  return {.target = Key(message.request(), message.new_attempt()),
+          .reason = message.reason().substr(0, kTextBytesMax)};
 }
 
 absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message) {
@@ -97,7 +115,9 @@ absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message) {
                           .kv_blocks_used = message.kv_blocks_used(),
                           .kv_blocks_quarantined = message.kv_blocks_quarantined(),
                           .grants = message.grants(),
+                          .step_seconds = std::clamp(message.step_seconds(), 0.0, kStepSecondsMax),
                           .links = {}};
+  if (std::isnan(out.step_seconds)) out.step_seconds = 0;
   for (const wire::Link& link : message.links()) {
     const double speed =
         std::isfinite(link.bytes_per_second()) ? std::max(0.0, link.bytes_per_second()) : 0.0;
@@ -157,7 +177,8 @@ absl::StatusOr<ReleaseReport> ReadReleased(const wire::Released& message) {
                     .transfer = {},
                     .queue = Nanoseconds(message.timing().queue_ns()),
                     .compute = Nanoseconds(message.timing().compute_ns())};
-  if (out.outcome != "done" && out.outcome != "cancelled" && out.outcome != "failed") {
+  if (out.outcome != "done" && out.outcome != "cancelled" && out.outcome != "failed" &&
+      out.outcome != "moved") {
     return Error(kInvalidArgument, "Released with an unknown outcome");
   }
   const wire::TransferReport& transfer = message.transfer();

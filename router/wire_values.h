@@ -8,6 +8,7 @@
 namespace baton::wire {
 class Envelope;
 class Load;
+class MoveFailed;
 class Register;
 class Released;
 class Token;
@@ -19,10 +20,12 @@ namespace baton::router {
 
 void FillPrefill(const Order& order, wire::Envelope& out);
 void FillReserve(const Order& order, wire::Envelope& out);
+void FillMove(const MoveOrder& order, wire::Envelope& out);
 
 [[nodiscard]] absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message);
 [[nodiscard]] absl::StatusOr<TokenReport> ReadToken(const wire::Token& message);
 [[nodiscard]] absl::StatusOr<ReleaseReport> ReadReleased(const wire::Released& message);
+[[nodiscard]] MoveFailure ReadMoveFailed(const wire::MoveFailed& message);
 
 /// What the router holds a registration against.
 struct Expected {

@@ -63,6 +63,22 @@ class Registry final : public WorkerRegistry {
     envelope.mutable_cancel()->set_attempt(key.attempt.value);
     SendToWorker(worker, envelope);
   }
+  void SendMove(WorkerId worker, const MoveOrder& order) override {
+    wire::Envelope envelope;
+    FillMove(order, envelope);
+    SendToWorker(worker, envelope);
+  }
+  void SendMoveStop(WorkerId worker, RequestKey target) override {
+    wire::Envelope envelope;
+    envelope.mutable_move_stop()->set_request(target.request.value);
+    envelope.mutable_move_stop()->set_new_attempt(target.attempt.value);
+    SendToWorker(worker, envelope);
+  }
+  void SendDrain(WorkerId worker) override {
+    wire::Envelope envelope;
+    envelope.mutable_drain();
+    SendToWorker(worker, envelope);
+  }
 
  private:
   using SessionId = std::uint64_t;
@@ -119,6 +135,9 @@ class Registry final : public WorkerRegistry {
         events_.on_released(worker, release);
         return absl::OkStatus();
       }
+      case wire::Envelope::kMoveFailed:
+        events_.on_move_failed(worker, ReadMoveFailed(envelope.move_failed()));
+        return absl::OkStatus();
       case wire::Envelope::kPing: {
         wire::Envelope pong;
         pong.mutable_pong()->set_nonce(envelope.ping().nonce());
@@ -203,7 +222,8 @@ class Registry final : public WorkerRegistry {
       const Phase own = sessions_.at(id).about.phase;
       for (const auto& [other, other_id] : by_worker_) {
         const Session& session = sessions_.at(other_id);
-        if (session.about.phase == own) continue;
+        // Prompts go from prefill to decode, answers from decode to decode.
+        if (other == worker || (own == Phase::kPrefill && session.about.phase == own)) continue;
         wire::Peer& peer = *peers.add_peers();
         peer.set_worker_id(other.value);
         peer.set_incarnation(session.about.incarnation.value);

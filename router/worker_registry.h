@@ -31,6 +31,7 @@ class WorkerRegistry : public WorkerPort {
     std::function<void(WorkerId)> on_lost;
     std::function<void(WorkerId, const TokenReport&)> on_token;
     std::function<void(WorkerId, const ReleaseReport&)> on_released;
+    std::function<void(WorkerId, const MoveFailure&)> on_move_failed;
   };
   struct Options {
     net::Address listen;

@@ -55,6 +55,14 @@ ApiError RouteNotFound() {
           .message = "no such path"};
 }
 
+ApiError WorkerNotFound() {
+  return {.status = 404,
+          .type = "not_found_error",
+          .code = "worker_not_found",
+          .param = "",
+          .message = "no worker of this name is registered"};
+}
+
 ApiError MethodNotAllowed() {
   return {.status = 405,
           .type = "invalid_request_error",

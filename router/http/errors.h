@@ -22,6 +22,7 @@ struct ApiError {
 [[nodiscard]] ApiError InvalidBody(std::string_view code, std::string message);
 [[nodiscard]] ApiError ModelNotFound();
 [[nodiscard]] ApiError RouteNotFound();
+[[nodiscard]] ApiError WorkerNotFound();
 [[nodiscard]] ApiError MethodNotAllowed();
 /// With the words that clients look for: "maximum context length is N tokens".
 [[nodiscard]] ApiError ContextLengthExceeded(long long context_tokens, long long prompt_tokens,

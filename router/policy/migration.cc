@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "router/policy/placement.h"
+
 namespace baton::router {
 
 double FreenessSeconds(const DecodeLoad& load) {
@@ -39,6 +41,27 @@ std::vector<MachineMove> PairMigrations(std::span<const DecodeLoad> loads, const
     moves.push_back({sources[i].machine, destinations[i].machine});
   }
   return moves;
+}
+
+bool CanMove(const cluster::WorkerSnapshot& from, const cluster::WorkerSnapshot& to,
+             const MovableAnswer& answer) {
+  if (to.about.id == from.about.id || to.about.phase != cluster::Phase::kDecode || !to.ready) return false;
+  if (!Linked(from, to)) return false;
+  return answer.tokens_max <= to.about.context_tokens &&
+         cluster::BlocksFor(answer.tokens_max, to.about.block_tokens) <= to.about.kv_blocks &&
+         cluster::BlocksToBegin(to.about, answer.positions, answer.tokens_max) <= to.kv_blocks_free;
+}
+
+std::optional<WorkerId> ChooseDestination(const cluster::ClusterSnapshot& snapshot,
+                                          const MovableAnswer& answer) {
+  const cluster::WorkerSnapshot* from = snapshot.Find(answer.at);
+  const cluster::WorkerSnapshot* best = nullptr;
+  if (from == nullptr) return std::nullopt;
+  for (const cluster::WorkerSnapshot& to : snapshot.workers) {
+    if (!CanMove(*from, to, answer)) continue;
+    if (best == nullptr || to.placed_tokens < best->placed_tokens) best = &to;
+  }
+  return best != nullptr ? std::optional(best->about.id) : std::nullopt;
 }
 
 }  // namespace baton::router

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "common/cluster/view.h"
 #include "router/policy/pools.h"
 
 namespace baton::router {
@@ -38,5 +40,21 @@ struct MachineMove {
 /// Ties by machine. Pure.
 [[nodiscard]] std::vector<MachineMove> PairMigrations(std::span<const DecodeLoad> loads,
                                                       const MigrationOptions& options);
+
+/// An answer that may go on elsewhere.
+struct MovableAnswer {
+  WorkerId at;
+  std::int64_t positions = 0;   // that are to be received
+  std::int64_t tokens_max = 0;  // prompt and longest answer
+};
+
+/// Where it goes: of the ready decode workers of its model and numerics class that are linked with where it
+/// is and have room, the one that holds the fewest tokens; ties to the lowest id. Nothing where there is
+/// none. Pure.
+[[nodiscard]] std::optional<WorkerId> ChooseDestination(const cluster::ClusterSnapshot& snapshot,
+                                                        const MovableAnswer& answer);
+/// Whether it could go there now.
+[[nodiscard]] bool CanMove(const cluster::WorkerSnapshot& from, const cluster::WorkerSnapshot& to,
+                           const MovableAnswer& answer);
 
 }  // namespace baton::router

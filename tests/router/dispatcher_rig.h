@@ -64,6 +64,7 @@ struct Sent {
   WorkerId worker;
   RequestKey key;
   Order order;
+  MoveOrder move = {};
 };
 
 class FakePort final : public WorkerPort {
@@ -75,6 +76,13 @@ class FakePort final : public WorkerPort {
     sent.push_back({"reserve", worker, order.key, order});
   }
   void SendCancel(WorkerId worker, RequestKey key) override { sent.push_back({"cancel", worker, key, {}}); }
+  void SendMove(WorkerId worker, const MoveOrder& order) override {
+    sent.push_back({"move", worker, order.key, {}, order});
+  }
+  void SendMoveStop(WorkerId worker, RequestKey target) override {
+    sent.push_back({"move_stop", worker, target, {}});
+  }
+  void SendDrain(WorkerId worker) override { sent.push_back({"drain", worker, {}, {}}); }
   [[nodiscard]] std::vector<Sent> Of(std::string_view what) const {
     std::vector<Sent> out;
     for (const Sent& s : sent) {

@@ -42,4 +42,67 @@ TEST_CASE("a machine that does nothing receives") {
         std::vector<MachineMove>{{0, 1}});
 }
 
+namespace {
+
+using cluster::Phase;
+
+cluster::WorkerSnapshot Worker(std::uint32_t id, std::int64_t free_blocks, std::int64_t placed_tokens,
+                               const std::vector<std::uint32_t>& peers) {
+  cluster::WorkerSnapshot worker{.about = {.id = WorkerId(id),
+                                           .phase = Phase::kDecode,
+                                           .model = "m",
+                                           .numerics_class = "c",
+                                           .kv_blocks = 100,
+                                           .context_tokens = 4096,
+                                           .growth_blocks = 1}};
+  worker.ready = true;
+  worker.kv_blocks_free = free_blocks;
+  worker.placed_tokens = placed_tokens;
+  for (const std::uint32_t peer : peers) worker.links.push_back({.peer = WorkerId(peer), .ready = true});
+  return worker;
+}
+
+cluster::ClusterSnapshot Three() {
+  cluster::ClusterSnapshot snapshot;
+  snapshot.workers = {Worker(1, 50, 10, {2, 3}), Worker(2, 50, 900, {1, 3}), Worker(3, 50, 500, {1, 2})};
+  return snapshot;
+}
+
+constexpr MovableAnswer kAnswer{.at = WorkerId(1), .positions = 300, .tokens_max = 1000};
+
+}  // namespace
+
+TEST_CASE("an answer goes to the decode worker that holds the fewest tokens, never to where it is") {
+  cluster::ClusterSnapshot snapshot = Three();
+  CHECK(ChooseDestination(snapshot, kAnswer) == WorkerId(3));
+  snapshot.workers[1].placed_tokens = 500;
+  CHECK(ChooseDestination(snapshot, kAnswer) == WorkerId(2));
+}
+
+TEST_CASE("an answer goes to none that leaves, is not linked, is of another class, or has no room") {
+  cluster::ClusterSnapshot snapshot = Three();
+  cluster::WorkerSnapshot& third = snapshot.workers[2];
+  SECTION("it leaves") {
+    third.ready = false;
+  }
+  SECTION("it is not linked") {
+    snapshot.workers[0].links[1].ready = false;
+  }
+  SECTION("another class") {
+    third.about.numerics_class.push_back('d');
+  }
+  SECTION("no room now") {
+    third.kv_blocks_free = 19;  // 301 positions and the growth take 20
+  }
+  SECTION("no room ever") {
+    third.about.kv_blocks = 62;
+  }
+  SECTION("it prefills") {
+    third.about.phase = Phase::kPrefill;
+  }
+  CHECK(ChooseDestination(snapshot, kAnswer) == WorkerId(2));
+  snapshot.workers[1].ready = false;
+  CHECK_FALSE(ChooseDestination(snapshot, kAnswer));
+}
+
 }  // namespace baton::router
