@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# How long a client waits while its answer moves: one stream with a long prompt, moved back and forth between two decode
+# workers by draining the one that writes it. Prints a Markdown table: each move's wait, beside the time of a step.
+#
+#   perf/migration_bench.sh                               the perf build, shape 15m, class bf16, 2,000 tokens of prompt
+#   perf/migration_bench.sh --build build/release --shape 125m --tokens 1000 --repeat 5
+#
+# Needs baton-router, baton-prefill, baton-decode and baton-make-checkpoint in BUILD/bin, and curl.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build=build/perf shape=15m compute=bf16 repeat=10 tokens=2000
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --build) build=${2:?}; shift 2 ;;
+    --shape) shape=${2:?}; shift 2 ;;
+    --compute) compute=${2:?}; shift 2 ;;
+    --repeat) repeat=${2:?}; shift 2 ;;
+    --tokens) tokens=${2:?}; shift 2 ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "migration_bench: unknown argument '$1'; see --help" >&2; exit 2 ;;
+  esac
+done
+
+kv="memory: 512MiB"
+. perf/bench_cluster.sh
+
+declare -A worker
+# A decode worker of this number, and its metrics' port.
+start() {
+  local name=decode-$1
+  rm -f "$run/$name.ports.json"
+  sed -e "s/^name: .*/name: $name/" "$run/decode.yaml" >"$run/$name.yaml"
+  echo "ports_file: $run/$name.ports.json" >>"$run/$name.yaml"
+  "$build/bin/baton-decode" --config "$run/$name.yaml" 2>>"$run/$name.log" &
+  worker[$1]=$!
+  pids+=($!)
+  await test -s "$run/$name.ports.json"
+}
+metric() { curl -s "$1/metrics" | awk -v name="$2" 'index($0, name) == 1 {sum += $NF} END {printf "%.9f", sum}'; }
+of_worker() { metric "http://127.0.0.1:$(grep -oE '"metrics": ?[0-9]+' "$run/decode-$1.ports.json" | grep -oE '[0-9]+$')" "$2"; }
+decodes_ready() { [ "$(metric "$url" 'baton_workers{phase="decode",state="ready"}')" = 2.000000000 ]; }
+has_moved() { [ "$(metric "$url" baton_migration_gap_seconds_count)" = "$1.000000000" ]; }
+writes() { [ "$(of_worker "$1" baton_requests_in_flight)" = 1.000000000 ]; }
+
+kill -TERM "${pids[2]}"  # the decode worker that bench_cluster.sh began has no ports file
+wait "${pids[2]}" || true
+unset 'pids[2]'
+start 0
+start 1
+await decodes_ready
+prompt=$(awk -v n="$tokens" 'BEGIN {for (i = 0; i < n; ++i) printf "%s%d", i ? "," : "", (i * 31) % 250}')
+echo "{\"prompt\":[$prompt],\"max_tokens\":100000,\"ignore_eos\":true,\"stream\":true,\"seed\":1}" |
+  sed "s/100000/$((8000 - tokens))/" >"$run/body"
+curl -sN "$url/v1/completions" -H 'Content-Type: application/json' -d "@$run/body" >"$run/stream" &
+stream=$!
+await grep -q '"text"' "$run/stream"
+from=0
+writes 0 || from=1
+echo "shape $shape, class $compute, a prompt of $tokens tokens, $repeat moves; $(machine)"
+echo
+echo "| move | step before ms | client waits ms | longer by ms |"
+echo "|---|---|---|---|"
+waits=()
+for ((i = 1; i <= repeat; ++i)); do
+  await decodes_ready
+  await writes "$from"
+  kill -0 $stream 2>/dev/null || fail "the answer has ended after $((i - 1)) moves"
+  gap=$(metric "$url" baton_migration_gap_seconds_sum)
+  steps=$(of_worker "$from" baton_step_duration_seconds_count) busy=$(of_worker "$from" baton_step_duration_seconds_sum)
+  read -rt 0.3 <> <(:) || true
+  step=$(echo "$(of_worker "$from" baton_step_duration_seconds_sum) $busy $(of_worker "$from" baton_step_duration_seconds_count) $steps" |
+    awk '{printf "%.3f", ($1 - $2) / ($3 - $4) * 1000}')
+  kill -TERM "${worker[$from]}"
+  await has_moved "$i"
+  wait=$(echo "$(metric "$url" baton_migration_gap_seconds_sum) $gap" | awk '{printf "%.3f", ($1 - $2) * 1000}')
+  echo "| $i | $step | $wait | $(echo "$wait $step" | awk '{printf "%.3f", $1 - $2}') |"
+  waits+=("$(echo "$wait $step" | awk '{printf "%.3f", $1 - $2}')")
+  wait "${worker[$from]}" 2>/dev/null || true
+  start "$from"
+  from=$((1 - from))
+done
+kill $stream 2>/dev/null || true
+echo
+printf '%s\n' "${waits[@]}" | sort -n | awk '{v[NR] = $1} END {printf "longer than a step by, ms: median %s, largest %s\n", v[int((NR + 1) / 2)], v[NR]}'
