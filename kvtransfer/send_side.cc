@@ -12,6 +12,14 @@ namespace {
 
 constexpr std::size_t kRememberedRequests = 16384;
 
+void ToWire(const CommitInfo& info, peer::Commit& out) {
+  out.set_first_token(info.first_token);
+  out.set_prompt_tokens(info.prompt_tokens);
+  out.set_cached_tokens(info.cached_tokens);
+  out.mutable_more_first_tokens()->Add(info.more_first_tokens.begin(), info.more_first_tokens.end());
+  out.mutable_answer()->Add(info.answer.begin(), info.answer.end());
+}
+
 }  // namespace
 
 struct SendSide::Transfer {
@@ -351,11 +359,7 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
       case Kind::kSendCommit: {
         peer::Commit& commit = *envelope.mutable_commit();
         ToWire(transfer.grant.transfer, *commit.mutable_transfer());
-        commit.set_first_token(transfer.commit.first_token);
-        commit.set_prompt_tokens(transfer.commit.prompt_tokens);
-        commit.set_cached_tokens(transfer.commit.cached_tokens);
-        for (const TokenId token : transfer.commit.more_first_tokens) commit.add_more_first_tokens(token);
-        commit.mutable_answer()->Add(transfer.commit.answer.begin(), transfer.commit.answer.end());
+        ToWire(transfer.commit, commit);
         commit.set_bytes(transfer.stats.bytes);
         commit.set_messages(transfer.stats.messages);
         static_cast<void>(host_.Send(transfer.request.receiver, envelope));
