@@ -205,7 +205,8 @@ absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetS
   BATON_RETURN_IF_ERROR(CheckRoles(fleet, options.policy));
   const router::PoolOptions pool_options{.back = options.mode == Mode::kSplitwise
                                                      ? router::PoolOptions::Return::kIdle
-                                                     : router::PoolOptions::Return::kNoOppositeWork};
+                                                     : router::PoolOptions::Return::kNoOppositeWork,
+                                         .repurpose_after_s = options.repurpose_after_s};
   // The cost policy is asked by the native world itself: what it weighs are predictions, not queues.
   const bool by_cost = options.mode == Mode::kNative && options.policy == "cost";
   const auto placer =

@@ -55,6 +55,8 @@ struct RunOptions {
   bool keep_timelines = false;  // of machines, for plots and the Perfetto trace
   NativeSettings native;
   std::vector<MachineEvent> events;  // kNative, in any order
+  /// Of policy mixed-pool: a machine that has been lent for so long changes its home. 0: never.
+  double repurpose_after_s = 0;
   /// Called now and then with the share done in [0, 1]; false ends the run, which then holds what it has.
   std::function<bool(double)> progress;
 };

@@ -93,6 +93,11 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
       "--policy", options.policy,
       "random, round-robin, token-jsq, mixed-pool, cost...; default: token-jsq for mixed pools alone, "
       "mixed-pool for others");
+  world
+      ->add_option("--repurpose-after", options.repurpose_after_s,
+                   "Seconds: a machine that policy mixed-pool has lent for so long stays; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   world->add_option("--catalogue", options.catalogue, "YAML file with machines, devices and models of yours");
   world->add_option("--slo", options.slo, "paper, or limits: ttft_p99=500ms,tbt_p50=40ms,e2e_p90=3x; none")
       ->capture_default_str();
@@ -139,6 +144,7 @@ absl::StatusOr<World> MakeWorld(const WorldOptions& given) {
   experiment.policy = options.policy;
   experiment.seeds = options.seeds;
   experiment.warm_up_s = options.warm_up_s;
+  experiment.repurpose_after_s = options.repurpose_after_s;
   experiment.keep_going = [] { return !Interrupted(); };
   if (options.slo != "none") {
     BATON_ASSIGN_OR_RETURN(experiment.slo, ParseSlo(options.slo));

@@ -32,6 +32,7 @@ struct WorldOptions {
   std::string slo = "paper";
   std::vector<std::uint64_t> seeds{0};
   double warm_up_s = 0;
+  double repurpose_after_s = 0;
   int jobs = 0;
   std::string output = "table";
 };

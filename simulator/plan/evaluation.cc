@@ -128,6 +128,7 @@ absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& f
                      .warm_up_s = experiment.warm_up_s,
                      .keep_timelines = wanted.timelines};
   options.events = experiment.events;
+  options.repurpose_after_s = experiment.repurpose_after_s;
   if (experiment.keep_going || wanted.progress) {
     options.progress = [&](double share) {
       if (experiment.keep_going && !experiment.keep_going()) return false;

@@ -29,6 +29,7 @@ struct Experiment {
   AloneModel alone;
   double warm_up_s = 0;
   std::vector<std::uint64_t> seeds{0};
+  double repurpose_after_s = 0;
   std::vector<MachineEvent> events;  // of one fleet: for runs of it alone
   LoadMaker load;
   std::function<bool()> keep_going;  // false ends runs early; empty: they run to their end

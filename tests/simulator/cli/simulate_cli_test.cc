@@ -92,6 +92,24 @@ TEST_CASE("what cannot be simulated is named, with exit code 2") {
   CHECK(Contains(problem(Small({"simulate", "--fleet", "f.yaml"})), "f.yaml"));
 }
 
+TEST_CASE("a machine that has been lent for long changes its home where the command line says so") {
+  auto never = Small({"simulate", "--fleet", "prefill=4xdgx-h100,decode=1xdgx-a100"});
+  never[never.size() - 3] = "12";  // requests a second: too many for one machine to decode
+  REQUIRE(never[never.size() - 4] == "--rate");
+  auto soon = never;
+  soon.insert(soon.end(), {"--repurpose-after", "1"});
+  auto late = never;
+  late.insert(late.end(), {"--repurpose-after", "1000000"});
+
+  const RunResult as_it_was = BatonSim(never);
+  const RunResult changed = BatonSim(soon);
+
+  CHECK(as_it_was.exit == 0);
+  CHECK(changed.exit == 0);
+  CHECK(changed.output != as_it_was.output);
+  CHECK(BatonSim(late).output == as_it_was.output);
+}
+
 TEST_CASE("machines fail, drain and return as a file says") {
   const TemporaryFolder folder;
   const std::string file = folder.Path() + "/events.yaml";
