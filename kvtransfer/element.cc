@@ -64,6 +64,20 @@ absl::StatusOr<Element> ElementOf(const std::string& dtype) {
   return Error(kInvalidArgument, "KV of type '{}': known are f32, bf16, f16 and, on the wire, int8", dtype);
 }
 
+std::string_view Name(Element element) {
+  switch (element) {
+    case Element::kF32:
+      return "f32";
+    case Element::kBf16:
+      return "bf16";
+    case Element::kF16:
+      return "f16";
+    case Element::kInt8:
+      return "int8";
+  }
+  return "?";
+}
+
 std::size_t RowBytes(Element element, std::size_t count) {
   switch (element) {
     case Element::kF32:

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include <absl/status/statusor.h>
 
@@ -16,6 +17,7 @@ enum class Element : std::uint8_t { kF32, kBf16, kF16, kInt8 };
 
 /// Of "f32", "bf16", "f16", "int8"; InvalidArgument names what else was asked for.
 [[nodiscard]] absl::StatusOr<Element> ElementOf(const std::string& dtype);
+[[nodiscard]] std::string_view Name(Element element);
 /// Bytes that a row of `count` elements takes.
 [[nodiscard]] std::size_t RowBytes(Element element, std::size_t count);
 

@@ -46,7 +46,11 @@ class LoopHost final : public SideHost {
   absl::StatusOr<PeerHandle> Ready(WorkerId peer, Incarnation incarnation) const override {
     return links_.Ready(peer, incarnation);
   }
+  absl::StatusOr<KvLayout> LayoutOf(WorkerId peer) const override { return links_.LayoutOf(peer); }
   void ResetLater(WorkerId peer, const absl::Status& why) override { links_.ResetLater(peer, why); }
+  std::shared_ptr<Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) override {
+    return CreateHostStager(slots, slot_bytes, /*own_thread=*/true);
+  }
   void Measured(WorkerId peer, double bytes_per_second) override { links_.Measured(peer, bytes_per_second); }
 
  private:
@@ -240,7 +244,8 @@ class OwnedHandoff final : public Handoff {
 absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(
     std::unique_ptr<Transport> transport, net::EventLoop& loop, const HandoffOptions& options,
     const ArenaView& arena, Incarnation incarnation, metrics::Registry& metrics, Handoff::Observer observer) {
-  const std::size_t needed = static_cast<std::size_t>(arena.layout.layers) *
+  BATON_RETURN_IF_ERROR(Annotate(ShapeOf(arena.layout).status(), "this worker's KV"));
+  const std::size_t needed = static_cast<std::size_t>(arena.layout.RankLayers()) *
                              static_cast<std::size_t>(arena.blocks) * arena.layout.BlockBytes();
   BATON_CHECK(arena.region.bytes >= needed, "an arena of {} bytes for {} of KV", arena.region.bytes, needed);
   auto impl = std::make_shared<HandoffImpl>(loop, options, arena, incarnation, metrics, std::move(observer),

@@ -24,21 +24,25 @@ namespace baton::kvtransfer {
 /// What both sides of a transfer must agree on, or convert, or refuse.
 struct KvLayout {
   int layers = 0;
-  int kv_heads = 0;
+  int kv_heads = 0;  // of the model
   int head_dim = 0;
   int block_tokens = 16;
   int element_bytes = 4;
-  std::string dtype;           // "f32", "bf16"
+  std::string dtype;           // "f32", "bf16", "f16"
   std::string numerics_class;  // equal classes promise equal bits
   std::uint64_t model_fingerprint = 0;
+  int ranks = 1;  // tensor-parallel; with more than heads, several hold the same one
 
-  /// Bytes of one block in one layer: [k|v][head][token][dim].
+  /// Layers of all ranks: the arena has them one rank's after another's.
+  [[nodiscard]] int RankLayers() const { return layers * ranks; }
+  /// Bytes of one block of one rank in one layer: [k|v][head][token][dim].
   [[nodiscard]] std::size_t BlockBytes() const {
-    return std::size_t{2} * kv_heads * block_tokens * head_dim * element_bytes;
+    const int heads = ranks > kv_heads ? 1 : kv_heads / ranks;
+    return std::size_t{2} * heads * block_tokens * head_dim * element_bytes;
   }
 };
 
-/// A worker's KV memory: [layer][block] of BlockBytes() each.
+/// A worker's KV memory: [rank][layer][block] of BlockBytes() each.
 struct ArenaView {
   MemoryRegion region;
   std::int64_t blocks = 0;
@@ -55,6 +59,8 @@ struct HandoffOptions {
   bool checksum = true;          // crc32c over every message
   std::uint64_t layer_wise_bytes_min = 512U << 10;  // per layer and chunk; below, one shot after the prompt
   std::size_t transfers_max = 1024;                 // live, either direction
+  bool wire_int8 = false;                           // what this worker receives comes as 8-bit integers
+  std::uint64_t staging_bytes = 16U << 20;          // of slots where messages are put together
   std::uint64_t credit_bytes = 64U << 20;           // that one peer may have under way to this worker
   std::uint64_t credit_bytes_least = 4U << 20;      // of each transfer, beyond that: one message
   Duration ping_interval = std::chrono::milliseconds(500);

@@ -10,7 +10,7 @@
 namespace baton::kvtransfer {
 namespace {
 
-constexpr unsigned kProtocolVersion = 2;  // 1: no CREDIT, no checksum over headers
+constexpr unsigned kProtocolVersion = 3;  // 2: equal layouts only; 1: no CREDIT, no checksum over headers
 constexpr std::uint64_t kCanaryBytes =
     8U << 20;  // 8 messages of 1 MiB: a few ms on loopback, enough to see a rate
 constexpr std::uint64_t kWarmBytes = 1U << 20;
@@ -35,6 +35,7 @@ struct PeerLinks::Link {
   bool peer_measured = false;  // the other's
   bool ready = false;
   double bytes_per_second = 0;
+  KvLayout layout;  // the peer's
   TimePoint last_heard{};
 };
 
@@ -224,7 +225,7 @@ absl::Status PeerLinks::CheckHello(const Link& link, const peer::Hello& hello) c
   if (hello.worker_id() != link.info.id.value || hello.incarnation() != link.info.incarnation.value) {
     return Error(kFailedPrecondition, "worker {} of another incarnation", hello.worker_id());
   }
-  return CheckSame(layout_, FromWire(hello.layout()));
+  return CheckConvertible(layout_, FromWire(hello.layout()));
 }
 
 void PeerLinks::OnFrame(WorkerId id, std::string_view frame) {
@@ -274,6 +275,7 @@ void PeerLinks::OnHello(Link& link, const peer::Hello& hello) {
     return;
   }
   link.data = *handle;
+  link.layout = FromWire(hello.layout());
   link.warmed = false;
   link.canary = transport_.SendCanary(link.data, kWarmBytes);
 }
@@ -373,6 +375,13 @@ absl::StatusOr<PeerHandle> PeerLinks::Ready(WorkerId peer, Incarnation incarnati
   }
   if (!found->second->ready) return Error(kUnavailable, "worker {}: the link is not ready", peer);
   return found->second->data;
+}
+
+absl::StatusOr<KvLayout> PeerLinks::LayoutOf(WorkerId peer) const {
+  const auto found = links_.find(peer);
+  if (found == links_.end() || !found->second->ready)
+    return Error(kUnavailable, "worker {}: not ready", peer);
+  return found->second->layout;
 }
 
 void PeerLinks::Measured(WorkerId peer, double bytes_per_second) {

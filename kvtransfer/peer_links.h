@@ -51,6 +51,8 @@ class PeerLinks {
   [[nodiscard]] absl::Status Send(WorkerId peer, const peer::Envelope& message);
   /// The data-plane handle of a ready peer with this incarnation; an error says what is missing.
   [[nodiscard]] absl::StatusOr<PeerHandle> Ready(WorkerId peer, Incarnation incarnation) const;
+  /// How its KV lies, from its HELLO.
+  [[nodiscard]] absl::StatusOr<KvLayout> LayoutOf(WorkerId peer) const;
   /// Drops the connection (its data plane is doubtful); it is made anew.
   void Reset(WorkerId peer, const absl::Status& why);
   /// The same from inside a transfer's own event, once that has returned.

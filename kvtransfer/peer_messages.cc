@@ -1,9 +1,34 @@
 #include "kvtransfer/peer_messages.h"
 
+#include <algorithm>
+
 #include "common/base/error.h"
 #include "kvtransfer/peer.pb.h"
+#include "kvtransfer/send_plan.h"
 
 namespace baton::kvtransfer {
+namespace {
+
+constexpr int kBlockTokensMax = 1 << 16;
+
+void ToWire(const PairShape& shape, peer::Shape& out) {
+  out.set_ranks(shape.ranks);
+  out.set_block_tokens(shape.block_tokens);
+  out.set_dtype(std::string(Name(shape.element)));
+}
+
+absl::Status FromWire(const peer::Shape& shape, PairShape& out) {
+  BATON_ASSIGN_OR_RETURN(const Element element, ElementOf(shape.dtype()));
+  if (shape.ranks() <= 0 || shape.block_tokens() <= 0 || shape.block_tokens() > kBlockTokensMax ||
+      element == Element::kInt8) {
+    return Error(kInvalidArgument, "a shape of {} ranks, {} tokens a block and {}", shape.ranks(),
+                 shape.block_tokens(), shape.dtype());
+  }
+  out = {.ranks = shape.ranks(), .block_tokens = shape.block_tokens(), .element = element};
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 void ToWire(TransferId id, peer::Id& out) {
   out.set_high(id.high);
@@ -23,6 +48,7 @@ void ToWire(const KvLayout& layout, peer::Layout& out) {
   out.set_dtype(layout.dtype);
   out.set_numerics_class(layout.numerics_class);
   out.set_model_fingerprint(layout.model_fingerprint);
+  out.set_ranks(layout.ranks);
 }
 
 KvLayout FromWire(const peer::Layout& layout) {
@@ -33,7 +59,8 @@ KvLayout FromWire(const peer::Layout& layout) {
           .element_bytes = layout.element_bytes(),
           .dtype = layout.dtype(),
           .numerics_class = layout.numerics_class(),
-          .model_fingerprint = layout.model_fingerprint()};
+          .model_fingerprint = layout.model_fingerprint(),
+          .ranks = layout.ranks()};
 }
 
 void ToWire(const Grant& grant, peer::Grant& out) {
@@ -45,6 +72,9 @@ void ToWire(const Grant& grant, peer::Grant& out) {
   out.set_prompt_tokens(grant.prompt_tokens);
   out.set_lease_ms(static_cast<std::uint32_t>(Milliseconds(grant.lease)));
   out.set_credit_bytes(grant.credit_bytes);
+  ToWire(grant.receiver_shape, *out.mutable_receiver_shape());
+  ToWire(grant.sender_shape, *out.mutable_sender_shape());
+  out.set_wire(std::string(Name(grant.wire)));
   for (const BlockRun& run : RunsOf(grant.blocks)) {
     peer::Run& wire = *out.add_blocks();
     wire.set_first(run.first.value);
@@ -52,12 +82,19 @@ void ToWire(const Grant& grant, peer::Grant& out) {
   }
 }
 
-absl::Status FromWire(const peer::Grant& message, std::int64_t blocks_max, Grant& out) {
+absl::Status FromWire(const peer::Grant& message, std::int64_t tokens_max, Grant& out) {
+  PairShape receiver;
+  PairShape sender;
+  BATON_RETURN_IF_ERROR(Annotate(FromWire(message.receiver_shape(), receiver), "the receiver"));
+  BATON_RETURN_IF_ERROR(Annotate(FromWire(message.sender_shape(), sender), "the sender"));
+  BATON_ASSIGN_OR_RETURN(const Element wire, ElementOf(message.wire()));
   std::int64_t blocks = 0;
   for (const peer::Run& run : message.blocks()) blocks += run.count();
-  if (blocks == 0 || blocks > blocks_max || message.prompt_tokens() <= 0) {
-    return Error(kInvalidArgument, "a grant of {} blocks for {} tokens; this worker has {} blocks", blocks,
-                 message.prompt_tokens(), blocks_max);
+  if (message.prompt_tokens() <= 0 || message.prompt_tokens() > tokens_max ||
+      blocks != (message.prompt_tokens() + receiver.block_tokens - 1) / receiver.block_tokens) {
+    return Error(kInvalidArgument,
+                 "a grant of {} blocks for {} tokens, {} a block; this worker has room for {}", blocks,
+                 message.prompt_tokens(), receiver.block_tokens, tokens_max);
   }
   if (message.credit_bytes() == 0) return Error(kInvalidArgument, "a grant without credit");
   out = {.key = {.request = RequestId(message.request()), .attempt = Attempt(message.attempt())},
@@ -67,30 +104,55 @@ absl::Status FromWire(const peer::Grant& message, std::int64_t blocks_max, Grant
          .prompt_tokens = message.prompt_tokens(),
          .blocks = {},
          .lease = std::chrono::milliseconds(message.lease_ms()),
-         .credit_bytes = message.credit_bytes()};
+         .credit_bytes = message.credit_bytes(),
+         .receiver_shape = receiver,
+         .sender_shape = sender,
+         .wire = wire};
   for (const peer::Run& run : message.blocks()) {
     for (std::uint32_t i = 0; i < run.count(); ++i) out.blocks.emplace_back(run.first() + i);
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckSame(const KvLayout& ours, const KvLayout& theirs) {
+absl::StatusOr<KvShape> ShapeOf(const KvLayout& layout) {
+  BATON_ASSIGN_OR_RETURN(const Element element, ElementOf(layout.dtype));
+  const KvShape shape{.kv_heads = layout.kv_heads,
+                      .head_dim = layout.head_dim,
+                      .block_tokens = layout.block_tokens,
+                      .element = element,
+                      .ranks = layout.ranks};
+  BATON_RETURN_IF_ERROR(CheckShape(shape));
+  if (static_cast<std::size_t>(layout.element_bytes) != RowBytes(element, 1)) {
+    return Error(kInvalidArgument, "elements of {} bytes are no {}", layout.element_bytes, layout.dtype);
+  }
+  return shape;
+}
+
+PairShape PairShapeOf(const KvShape& shape) {
+  return {.ranks = shape.ranks, .block_tokens = shape.block_tokens, .element = shape.element};
+}
+
+absl::Status CheckConvertible(const KvLayout& ours, const KvLayout& theirs) {
   const auto differ = [](std::string_view what, const auto& here, const auto& there) {
-    return Error(kFailedPrecondition,
-                 "KV layouts differ in {}: here {}, there {}; conversion is not supported", what, here,
-                 there);
+    return Error(kFailedPrecondition, "KV of another model: {} here {}, there {}", what, here, there);
   };
   if (ours.model_fingerprint != theirs.model_fingerprint) {
-    return differ("the model's fingerprint", ours.model_fingerprint, theirs.model_fingerprint);
+    return differ("fingerprint:", ours.model_fingerprint, theirs.model_fingerprint);
   }
-  if (ours.layers != theirs.layers) return differ("layers", ours.layers, theirs.layers);
-  if (ours.kv_heads != theirs.kv_heads) return differ("KV heads", ours.kv_heads, theirs.kv_heads);
-  if (ours.head_dim != theirs.head_dim) return differ("head_dim", ours.head_dim, theirs.head_dim);
-  if (ours.block_tokens != theirs.block_tokens)
-    return differ("block size", ours.block_tokens, theirs.block_tokens);
-  if (ours.dtype != theirs.dtype) return differ("dtype", ours.dtype, theirs.dtype);
-  if (ours.element_bytes != theirs.element_bytes) {
-    return differ("element size", ours.element_bytes, theirs.element_bytes);
+  if (ours.layers != theirs.layers) return differ("layers:", ours.layers, theirs.layers);
+  if (ours.kv_heads != theirs.kv_heads) return differ("KV heads:", ours.kv_heads, theirs.kv_heads);
+  if (ours.head_dim != theirs.head_dim) return differ("head_dim:", ours.head_dim, theirs.head_dim);
+  const absl::StatusOr<KvShape> here = ShapeOf(ours);
+  if (!here.ok()) return Annotate(here.status(), "KV cannot be converted: here");
+  const absl::StatusOr<KvShape> there = ShapeOf(theirs);
+  if (!there.ok()) return Annotate(there.status(), "KV cannot be converted: there");
+  const std::size_t block_bytes = std::max(ours.BlockBytes(), theirs.BlockBytes());
+  if (*here != *there && block_bytes > kMessageBytesMax) {
+    return Error(
+        kFailedPrecondition,
+        "KV cannot be converted: a block of {} bytes in each layer is more than a staging slot's {}; "
+        "choose a smaller kv.block_tokens",
+        block_bytes, kMessageBytesMax);
   }
   return absl::OkStatus();
 }

@@ -4,9 +4,11 @@
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 #include "common/base/ids.h"
 #include "kvtransfer/handoff.h"
+#include "kvtransfer/reslice.h"
 
 namespace baton::peer {
 class Id;
@@ -16,6 +18,14 @@ class Grant;
 
 /// Between our values and the messages of peer.proto.
 namespace baton::kvtransfer {
+
+/// What may differ between the two sides of a transfer.
+struct PairShape {
+  int ranks = 1;
+  int block_tokens = 16;
+  Element element = Element::kF32;
+  friend bool operator==(const PairShape&, const PairShape&) = default;
+};
 
 /// Permission for one peer to write these blocks; minted by the receiver, single use.
 struct Grant {
@@ -27,6 +37,9 @@ struct Grant {
   std::vector<BlockIndex> blocks;  // in order of position
   Duration lease{};
   std::uint64_t credit_bytes = 0;  // that may be sent before more is given
+  PairShape receiver_shape{};
+  PairShape sender_shape{};
+  Element wire = Element::kF32;
 };
 
 void ToWire(TransferId id, peer::Id& out);
@@ -34,12 +47,16 @@ void ToWire(TransferId id, peer::Id& out);
 void ToWire(const KvLayout& layout, peer::Layout& out);
 [[nodiscard]] KvLayout FromWire(const peer::Layout& layout);
 void ToWire(const Grant& grant, peer::Grant& out);
-/// InvalidArgument where the message contradicts itself or names more than `blocks_max` blocks (checked
-/// before anything of that size is made).
-[[nodiscard]] absl::Status FromWire(const peer::Grant& message, std::int64_t blocks_max, Grant& out);
+/// InvalidArgument where the message contradicts itself or grants blocks for more than `tokens_max` positions
+/// (checked before anything of that size is made).
+[[nodiscard]] absl::Status FromWire(const peer::Grant& message, std::int64_t tokens_max, Grant& out);
 
-/// FailedPrecondition names the first difference: layouts must be equal (conversion is not there yet).
-[[nodiscard]] absl::Status CheckSame(const KvLayout& ours, const KvLayout& theirs);
+/// How the KV of `layout` lies; InvalidArgument where it is none.
+[[nodiscard]] absl::StatusOr<KvShape> ShapeOf(const KvLayout& layout);
+[[nodiscard]] PairShape PairShapeOf(const KvShape& shape);
+/// FailedPrecondition says why KV cannot go between the two: another model, or a shape that cannot be
+/// converted. Ranks, block size and element type may differ.
+[[nodiscard]] absl::Status CheckConvertible(const KvLayout& ours, const KvLayout& theirs);
 /// What workers of one cluster are configured with alike, beside the layout.
 struct Terms {
   std::string cluster_id;

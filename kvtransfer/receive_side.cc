@@ -25,8 +25,21 @@ absl::Status CheckBlocks(const std::vector<BlockIndex>& blocks, std::int64_t pro
   return absl::OkStatus();
 }
 
-std::uint64_t BytesOf(std::size_t blocks, const ArenaView& arena) {
-  return blocks * arena.layout.BlockBytes() * static_cast<std::uint64_t>(arena.layout.layers);
+/// What a transfer's sender and this worker agree on.
+struct Agreed {
+  KvShape source;
+  KvShape target;
+  WireFormat format;
+};
+
+absl::StatusOr<Agreed> Agree(const KvLayout& theirs, const KvLayout& ours, bool int8) {
+  Agreed agreed;
+  BATON_ASSIGN_OR_RETURN(agreed.source, ShapeOf(theirs));
+  BATON_ASSIGN_OR_RETURN(agreed.target, ShapeOf(ours));
+  agreed.format =
+      WireFormatOf(agreed.source, agreed.target,
+                   int8 ? Element::kInt8 : WireElement(agreed.source.element, agreed.target.element));
+  return agreed;
 }
 
 std::vector<BlockRun> SortedRuns(std::vector<BlockIndex> blocks) {
@@ -42,6 +55,7 @@ struct ReceiveSide::Transfer {
   PeerHandle link;  // that it began over, and ends with
   std::shared_ptr<ReceiverEvents> events;
   ReceiverMachine machine;
+  std::uint64_t block_bytes = 0;  // that come for one block, over all layers
 };
 
 ReceiveSide::ReceiveSide(SideHost& host, const HandoffOptions& options, const ArenaView& arena,
@@ -59,23 +73,32 @@ ReceiveSide::~ReceiveSide() = default;
 absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents events) {
   BATON_RETURN_IF_ERROR(CheckBlocks(request.blocks, request.prompt_tokens, arena_));
   BATON_ASSIGN_OR_RETURN(const PeerHandle link, host_.Ready(request.sender, request.sender_incarnation));
+  BATON_ASSIGN_OR_RETURN(const KvLayout theirs, host_.LayoutOf(request.sender));
+  BATON_ASSIGN_OR_RETURN(const Agreed agreed, Agree(theirs, arena_.layout, options_.wire_int8));
   if (transfers_.size() >= options_.transfers_max) {
     return Error(kResourceExhausted, "{} transfers are live, the limit", transfers_.size());
   }
   if (by_key_.contains(request.key) || !attempts_.Begin(request.key)) {
     return Error(kAborted, "request {}: this attempt was aborted, or a newer one was seen", request.key);
   }
+  const std::uint64_t block_bytes =
+      agreed.format.BlockBytes() * static_cast<std::uint64_t>(arena_.layout.RankLayers());
   const TransferId id = host_.NewTransfer();
-  const Grant grant{
-      .key = request.key,
-      .transfer = id,
-      .receiver = incarnation_,
-      .sender = request.sender_incarnation,
-      .prompt_tokens = request.prompt_tokens,
-      .blocks = request.blocks,
-      .lease = options_.lease,
-      .credit_bytes = CreditOf(request.sender).Open(id, BytesOf(request.blocks.size(), arena_))};
-  transport_.OpenWindow({.transfer = id, .receiver = incarnation_, .blocks = SortedRuns(request.blocks)});
+  const Grant grant{.key = request.key,
+                    .transfer = id,
+                    .receiver = incarnation_,
+                    .sender = request.sender_incarnation,
+                    .prompt_tokens = request.prompt_tokens,
+                    .blocks = request.blocks,
+                    .lease = options_.lease,
+                    .credit_bytes = CreditOf(request.sender).Open(id, request.blocks.size() * block_bytes),
+                    .receiver_shape = PairShapeOf(agreed.target),
+                    .sender_shape = PairShapeOf(agreed.source),
+                    .wire = agreed.format.element};
+  ReceiveWindow window{.transfer = id, .receiver = incarnation_, .blocks = SortedRuns(request.blocks)};
+  if (agreed.format.element != agreed.target.element) window.wire = agreed.format;
+  window.element = agreed.target.element;
+  transport_.OpenWindow(std::move(window));
   peer::Envelope envelope;
   ToWire(grant, *envelope.mutable_grant());
   const ReceiverMachine::Limits limits{.lease = options_.lease,
@@ -86,7 +109,8 @@ absl::Status ReceiveSide::Receive(const ReceiveRequest& request, ReceiverEvents 
                .request = request,
                .link = link,
                .events = std::make_shared<ReceiverEvents>(std::move(events)),
-               .machine = ReceiverMachine(limits, host_.Now(), arena_.layout.layers, request.blocks)});
+               .machine = ReceiverMachine(limits, host_.Now(), arena_.layout.RankLayers(), request.blocks),
+               .block_bytes = block_bytes});
   by_key_[request.key] = id;
   if (const absl::Status sent = host_.Send(request.sender, envelope); !sent.ok()) {
     Transfer& transfer = *transfers_.at(id);
@@ -137,12 +161,13 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
   const std::int64_t tokens = std::clamp(commit.prompt_tokens(), least, request.prompt_tokens);
   const std::int64_t block_tokens = arena_.layout.block_tokens;
   const auto blocks = static_cast<std::size_t>((tokens + block_tokens - 1) / block_tokens);
-  if (commit.prompt_tokens() != tokens || commit.bytes() != BytesOf(blocks, arena_)) {
+  const std::uint64_t bytes = blocks * transfer->block_bytes;
+  if (commit.prompt_tokens() != tokens || commit.bytes() != bytes) {
     Run(*transfer,
         transfer->machine.Abort(
             host_.Now(), TransferEnd::kFailed,
             Error(kInvalidArgument, "COMMIT of {} prompt tokens and {} bytes, {} and {} were granted",
-                  commit.prompt_tokens(), commit.bytes(), tokens, BytesOf(blocks, arena_)),
+                  commit.prompt_tokens(), commit.bytes(), tokens, bytes),
             /*tell_peer=*/true));
     return;
   }

@@ -1,6 +1,7 @@
 #include "kvtransfer/receive_window.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -29,13 +30,13 @@ void ReceiveWindows::Open(ReceiveWindow window) {
   const TransferId transfer = window.transfer;
   Entry entry{.window = std::move(window)};
   for (const BlockRun& run : entry.window.blocks) entry.blocks += run.count;
-  entry.begun.resize(static_cast<std::size_t>(arena_.layout.layers * entry.blocks));
+  entry.begun.resize(static_cast<std::size_t>(arena_.layout.RankLayers() * entry.blocks));
   const bool fresh = entries_.try_emplace(transfer, std::move(entry)).second;
   BATON_CHECK(fresh, "transfer {} opened twice", transfer);
 }
 
 std::optional<std::size_t> ReceiveWindows::FirstPlace(const Entry& entry, const DataRun& run) const {
-  if (run.layer >= arena_.layout.layers || run.blocks.count == 0) return std::nullopt;
+  if (run.layer >= arena_.layout.RankLayers() || run.blocks.count == 0) return std::nullopt;
   std::size_t place = static_cast<std::size_t>(run.layer) * static_cast<std::size_t>(entry.blocks);
   const std::uint64_t end = std::uint64_t{run.blocks.first.value} + run.blocks.count;
   for (const BlockRun& granted : entry.window.blocks) {
@@ -56,7 +57,7 @@ bool ReceiveWindows::Close(TransferId transfer) {
   return true;
 }
 
-absl::StatusOr<std::vector<std::span<std::byte>>> ReceiveWindows::Place(const DataHeader& header) const {
+absl::StatusOr<Landing> ReceiveWindows::Place(const DataHeader& header) const {
   const auto entry = entries_.find(header.transfer);
   if (entry == entries_.end() || entry->second.closed) {
     return Error(kNotFound, "no transfer {} is open here", header.transfer);
@@ -67,6 +68,7 @@ absl::StatusOr<std::vector<std::span<std::byte>>> ReceiveWindows::Place(const Da
   if (header.runs.empty())
     return Error(kInvalidArgument, "transfer {}: a message without runs", header.transfer);
   const std::size_t block_bytes = arena_.layout.BlockBytes();
+  const std::size_t wire_bytes = window.wire ? window.wire->BlockBytes() : block_bytes;
   std::vector<std::span<std::byte>> places;
   std::uint64_t bytes = 0;
   if (RepeatsItself(header.runs)) {
@@ -86,15 +88,30 @@ absl::StatusOr<std::vector<std::span<std::byte>>> ReceiveWindows::Place(const Da
     const std::uint64_t offset =
         (std::uint64_t{run.layer} * static_cast<std::uint64_t>(arena_.blocks) + run.blocks.first.value) *
         block_bytes;
-    const std::uint64_t length = std::uint64_t{run.blocks.count} * block_bytes;
-    places.push_back({arena_.region.address + offset, static_cast<std::size_t>(length)});
-    bytes += length;
+    places.push_back({arena_.region.address + offset, run.blocks.count * block_bytes});
+    bytes += std::uint64_t{run.blocks.count} * wire_bytes;
   }
   if (bytes != header.payload_bytes) {
     return Error(kInvalidArgument, "transfer {}: {} bytes for runs of {}", header.transfer,
                  header.payload_bytes, bytes);
   }
-  return places;
+  Landing landing{.places = std::move(places)};
+  if (!window.wire) return landing;
+  landing.wire = *window.wire;
+  landing.element = window.element;
+  landing.staged.resize(static_cast<std::size_t>(bytes));  // as long as the header allows, and within credit
+  landing.blocks = std::exchange(landing.places, {landing.staged});
+  return landing;
+}
+
+void Landing::Settle() const {
+  std::span<const std::byte> left = staged;
+  for (const std::span<std::byte> target : blocks) {
+    const std::size_t elements = target.size() / RowBytes(element, 1);
+    const std::size_t bytes = elements / (wire.rows * wire.row_elements) * wire.BlockBytes();
+    wire.Unpack(left.first(bytes), element, target);
+    left = left.subspan(bytes);
+  }
 }
 
 void ReceiveWindows::Begin(const DataHeader& header) {

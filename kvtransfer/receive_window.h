@@ -14,6 +14,19 @@
 
 namespace baton::kvtransfer {
 
+/// Where the payload of a message goes.
+struct Landing {
+  /// In order; together the payload's length. In the blocks themselves, or in `staged`.
+  std::vector<std::span<std::byte>> places;
+  std::vector<std::byte> staged{};
+  WireFormat wire{};                           // of `staged`
+  Element element = Element::kF32;             // of the blocks
+  std::vector<std::span<std::byte>> blocks{};  // where `staged` belongs
+
+  /// Converts what was staged into the blocks, once it is verified. Part of the receive: before `End`.
+  void Settle() const;
+};
+
 /// The receive windows of one transport, and the check of every message against them: indices, never
 /// addresses, come from the wire. Used from one thread at a time (the transport's).
 class ReceiveWindows {
@@ -26,7 +39,7 @@ class ReceiveWindows {
   /// Where the payload of `header` goes, in order, or why it may not: unknown or closed transfer, stale
   /// incarnation, layer or block outside the window, length that differs from the runs', or a block that has
   /// come already: it may be verified by now, and is not written again.
-  [[nodiscard]] absl::StatusOr<std::vector<std::span<std::byte>>> Place(const DataHeader& header) const;
+  [[nodiscard]] absl::StatusOr<Landing> Place(const DataHeader& header) const;
   /// A receive into the window has begun, of what `Place` allowed, or ended. `End` is true where that was the
   /// last one of a closed window.
   void Begin(const DataHeader& header);
@@ -38,7 +51,7 @@ class ReceiveWindows {
     std::int64_t in_flight = 0;
     bool closed = false;
     std::int64_t blocks = 0;
-    std::vector<bool> begun{};  // [layer][place of the block among those granted]
+    std::vector<bool> begun{};  // [layer of all ranks'][place of the block among those granted]
   };
   /// Places of `run`'s blocks in `begun`: the first; the rest follow. Nothing where they are not granted.
   [[nodiscard]] std::optional<std::size_t> FirstPlace(const Entry& entry, const DataRun& run) const;

@@ -43,7 +43,7 @@ class ReceiverMachine {
   };
 
   /// `target` holds the granted blocks in order of position; every one must be filled in each of `layers`
-  /// layers, unless COMMIT says that fewer are used.
+  /// layers, all ranks', unless COMMIT says that fewer are used.
   ReceiverMachine(const Limits& limits, TimePoint now, int layers, const std::vector<BlockIndex>& target);
 
   /// The sender is alive and still holds this transfer.

@@ -1,164 +1,134 @@
 #include "kvtransfer/reslice.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
-#include "common/base/random.h"
 
 namespace baton::kvtransfer {
 namespace {
 
-/// Elements of a rank's block in one layer: [k|v][head][token][dim].
-std::size_t BlockElements(const KvShare& share) {
-  return std::size_t{2} *
-         static_cast<std::size_t>(HeadsOf(share).count * share.block_tokens * share.head_dim);
-}
+constexpr int kCountMax = 1 << 20;  // of heads, dimensions, tokens of a block: no product overflows
 
-std::size_t ElementAt(const KvShare& share, int part, int head, int token) {
-  const HeadRange held = HeadsOf(share);
-  const int row = (part * held.count + head - held.first) * share.block_tokens + token;
-  return static_cast<std::size_t>(row) * static_cast<std::size_t>(share.head_dim);
-}
-
-/// A part of a row of whole elements in the arena; only the wire knows int8.
-template <typename Byte>
-std::span<Byte> Place(std::span<Byte> layer, const KvShare& share, BlockIndex block, std::size_t at,
-                      std::size_t count) {
-  const std::size_t element = RowBytes(share.element, 1);
-  return layer.subspan((block.value * BlockElements(share) + at) * element, count * element);
+/// Tokens that share a scale: they lie in one block on both sides.
+int GroupTokens(const KvShape& source, const KvShape& target) {
+  return std::gcd(source.block_tokens, target.block_tokens);
 }
 
 }  // namespace
 
-absl::Status CheckShare(const KvShare& share) {
-  if (share.kv_heads <= 0 || share.head_dim <= 0 || share.block_tokens <= 0 || share.ranks <= 0 ||
-      share.rank < 0 || share.rank >= share.ranks) {
-    return Error(kInvalidArgument, "no KV geometry: {} heads of {}, blocks of {} tokens, rank {} of {}",
-                 share.kv_heads, share.head_dim, share.block_tokens, share.rank, share.ranks);
+std::size_t KvShape::BlockElements() const {
+  return std::size_t{2} * static_cast<std::size_t>(HeadsPerRank()) * static_cast<std::size_t>(block_tokens) *
+         static_cast<std::size_t>(head_dim);
+}
+
+absl::Status CheckShape(const KvShape& shape) {
+  for (const int count : {shape.kv_heads, shape.head_dim, shape.block_tokens, shape.ranks}) {
+    if (count <= 0 || count > kCountMax) {
+      return Error(kInvalidArgument, "no KV shape: {} heads of {}, blocks of {} tokens, {} ranks",
+                   shape.kv_heads, shape.head_dim, shape.block_tokens, shape.ranks);
+    }
   }
-  if (share.kv_heads % share.ranks != 0 && share.ranks % share.kv_heads != 0) {
+  if (shape.kv_heads % shape.ranks != 0 && shape.ranks % shape.kv_heads != 0) {
     return Error(kInvalidArgument, "{} KV heads cannot be shared by {} ranks: one must divide the other",
-                 share.kv_heads, share.ranks);
+                 shape.kv_heads, shape.ranks);
   }
-  if (share.element == Element::kInt8) {
+  if (shape.element == Element::kInt8) {
     return Error(kInvalidArgument, "KV of int8 lies in no arena: it is a wire's type");
   }
   return absl::OkStatus();
 }
 
-HeadRange HeadsOf(const KvShare& share) {
-  if (share.ranks > share.kv_heads) return {.first = share.rank / (share.ranks / share.kv_heads), .count = 1};
-  const int count = share.kv_heads / share.ranks;
-  return {.first = share.rank * count, .count = count};
+HeadRange HeadsOf(const KvShape& shape, int rank) {
+  if (shape.ranks > shape.kv_heads) return {.first = rank / (shape.ranks / shape.kv_heads), .count = 1};
+  const int count = shape.kv_heads / shape.ranks;
+  return {.first = rank * count, .count = count};
 }
 
-std::optional<HeadRange> HeadsBetween(const KvShare& source, const KvShare& target) {
-  if (source.ranks > source.kv_heads && source.rank % (source.ranks / source.kv_heads) != 0)
-    return std::nullopt;
-  const HeadRange ours = HeadsOf(source);
-  const HeadRange theirs = HeadsOf(target);
-  const int first = std::max(ours.first, theirs.first);
-  const int end = std::min(ours.first + ours.count, theirs.first + theirs.count);
-  if (first >= end) return std::nullopt;
-  return HeadRange{.first = first, .count = end - first};
+int RankOf(const KvShape& shape, int head) {
+  return shape.ranks > shape.kv_heads ? head * (shape.ranks / shape.kv_heads)
+                                      : head / (shape.kv_heads / shape.ranks);
 }
 
-absl::StatusOr<ReslicePlan> ReslicePlan::Create(const KvShare& source, const KvShare& target, Element wire,
-                                                std::int64_t prompt_tokens) {
-  BATON_RETURN_IF_ERROR(Annotate(CheckShare(source), "source"));
-  BATON_RETURN_IF_ERROR(Annotate(CheckShare(target), "target"));
+void WireFormat::Unpack(std::span<const std::byte> wire, Element to, std::span<std::byte> out) const {
+  const std::size_t in_bytes = RowBytes(element, row_elements);
+  const std::size_t out_bytes = RowBytes(to, row_elements);
+  const std::size_t count = wire.size() / in_bytes;
+  BATON_CHECK(wire.size() == count * in_bytes && out.size() == count * out_bytes, "{} bytes into {}",
+              wire.size(), out.size());
+  for (std::size_t row = 0; row < count; ++row) {
+    ConvertRow(element, wire.subspan(row * in_bytes, in_bytes), to, out.subspan(row * out_bytes, out_bytes),
+               row_elements);
+  }
+}
+
+Element WireElement(Element source, Element target) {
+  return RowBytes(source, 1) < RowBytes(target, 1) ? source : target;
+}
+
+WireFormat WireFormatOf(const KvShape& source, const KvShape& target, Element wire) {
+  const std::size_t elements = target.BlockElements();
+  if (wire != Element::kInt8) return {.element = wire, .rows = 1, .row_elements = elements};
+  const auto row = static_cast<std::size_t>(GroupTokens(source, target) * target.head_dim);
+  return {.element = wire, .rows = elements / row, .row_elements = row};
+}
+
+Reslice::Reslice(const KvShape& source, const KvShape& target, Element wire)
+    : source_(source),
+      target_(target),
+      group_tokens_(GroupTokens(source, target)),
+      wire_(WireFormatOf(source, target, wire)) {}
+
+absl::StatusOr<Reslice> Reslice::Create(const KvShape& source, const KvShape& target, Element wire) {
+  BATON_RETURN_IF_ERROR(Annotate(CheckShape(source), "source"));
+  BATON_RETURN_IF_ERROR(Annotate(CheckShape(target), "target"));
   if (source.kv_heads != target.kv_heads || source.head_dim != target.head_dim) {
     return Error(kFailedPrecondition, "{} heads of {} here, {} of {} there: another model", source.kv_heads,
                  source.head_dim, target.kv_heads, target.head_dim);
   }
-  if (prompt_tokens <= 0) return Error(kInvalidArgument, "a prompt of {} tokens", prompt_tokens);
-  ReslicePlan plan(source, target, wire);
-  const std::optional<HeadRange> heads = HeadsBetween(source, target);
-  if (!heads) return plan;
-  for (std::int64_t token = 0; token < prompt_tokens;) {
-    const auto source_token = static_cast<int>(token % source.block_tokens);
-    const auto target_token = static_cast<int>(token % target.block_tokens);
-    // Whole pieces: what lies behind the prompt's end in its last block is nobody's and may go along.
-    const int tokens = std::min(source.block_tokens - source_token, target.block_tokens - target_token);
-    for (int part = 0; part < 2; ++part) {
-      for (int head = heads->first; head < heads->first + heads->count; ++head) {
-        plan.Add({.source_block = static_cast<std::size_t>(token / source.block_tokens),
-                  .source_at = ElementAt(source, part, head, source_token),
-                  .target_block = static_cast<std::size_t>(token / target.block_tokens),
-                  .target_at = ElementAt(target, part, head, target_token),
-                  .count = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(source.head_dim)});
+  return Reslice(source, target, wire);
+}
+
+void Reslice::AppendSlices(int target_rank, std::int64_t target_block, std::int64_t prompt_tokens,
+                           std::vector<Slice>& out) const {
+  const bool scaled = wire_.element == Element::kInt8;
+  const HeadRange heads = HeadsOf(target_, target_rank);
+  const std::int64_t begin = target_block * target_.block_tokens;
+  const std::int64_t end = std::min(begin + target_.block_tokens, prompt_tokens);
+  const auto first_of_block = static_cast<std::ptrdiff_t>(out.size());
+  for (int row = 0; row < 2 * heads.count; ++row) {  // k and v of each head
+    const int part = row / heads.count;
+    const int head = heads.first + row % heads.count;
+    const int rank = RankOf(source_, head);
+    const HeadRange held = HeadsOf(source_, rank);
+    for (std::int64_t token = begin; token < end;) {
+      const std::int64_t within = token % source_.block_tokens;
+      std::int64_t tokens = std::min(source_.block_tokens - within, end - token);
+      if (scaled) tokens = std::min(tokens, group_tokens_ - token % group_tokens_);
+      const std::int64_t source_row = (part * held.count + head - held.first) * source_.block_tokens + within;
+      const std::int64_t wire_token = row * std::int64_t{target_.block_tokens} + token - begin;
+      Slice slice{.source_rank = rank,
+                  .source_block = static_cast<std::size_t>(token / source_.block_tokens),
+                  .source_at = static_cast<std::size_t>(source_row * source_.head_dim),
+                  .count = static_cast<std::size_t>(tokens * source_.head_dim)};
+      slice.wire_at = scaled
+                          ? static_cast<std::size_t>(wire_token / group_tokens_) *
+                                RowBytes(wire_.element, wire_.row_elements)
+                          : RowBytes(wire_.element, static_cast<std::size_t>(wire_token * target_.head_dim));
+      token += tokens;
+      if (!scaled && std::ssize(out) > first_of_block) {
+        Slice& last = out.back();
+        if (last.source_rank == slice.source_rank && last.source_block == slice.source_block &&
+            last.source_at + last.count == slice.source_at &&
+            last.wire_at + RowBytes(wire_.element, last.count) == slice.wire_at) {
+          last.count += slice.count;
+          continue;
+        }
       }
-    }
-    token += tokens;
-  }
-  for (const Slice& slice : plan.slices_) plan.wire_bytes_ += RowBytes(wire, slice.count);
-  return plan;
-}
-
-/// Joins a slice to the one before where both sides go on; not with int8, whose scale is a head's own.
-void ReslicePlan::Add(const Slice& slice) {
-  if (!slices_.empty() && wire_ != Element::kInt8) {
-    Slice& last = slices_.back();
-    if (last.source_block == slice.source_block && last.target_block == slice.target_block &&
-        last.source_at + last.count == slice.source_at && last.target_at + last.count == slice.target_at) {
-      last.count += slice.count;
-      return;
+      out.push_back(slice);
     }
   }
-  slices_.push_back(slice);
-}
-
-std::uint64_t ReslicePlan::Hash() const {
-  std::uint64_t hash = Mix64(static_cast<std::uint64_t>(wire_) + 1);
-  for (const Slice& slice : slices_) {
-    for (const std::size_t value :
-         {slice.source_block, slice.source_at, slice.target_block, slice.target_at, slice.count}) {
-      hash = Mix64(hash ^ value);
-    }
-  }
-  return hash;
-}
-
-std::size_t ReslicePlan::Fitting(std::size_t first, std::size_t bytes) const {
-  std::size_t used = 0;
-  std::size_t last = first;
-  for (; last < slices_.size(); ++last) {
-    used += RowBytes(wire_, slices_[last].count);
-    if (used > bytes) break;
-  }
-  return std::max(last, first + 1);
-}
-
-std::size_t ReslicePlan::Gather(std::span<const std::byte> layer, std::span<const BlockIndex> blocks,
-                                std::size_t first, std::size_t last, std::span<std::byte> wire) const {
-  std::size_t at = 0;
-  for (std::size_t i = first; i < last; ++i) {
-    const Slice& slice = slices_[i];
-    const auto row = Place(layer, source_, blocks[slice.source_block], slice.source_at, slice.count);
-    const std::size_t bytes = RowBytes(wire_, slice.count);
-    ConvertRow(source_.element, row, wire_, wire.subspan(at, bytes), slice.count);
-    at += bytes;
-  }
-  return at;
-}
-
-absl::Status ReslicePlan::Scatter(std::span<const std::byte> wire, std::size_t first, std::size_t last,
-                                  std::span<std::byte> layer, std::span<const BlockIndex> blocks) const {
-  std::size_t expected = 0;
-  for (std::size_t i = first; i < last; ++i) expected += RowBytes(wire_, slices_[i].count);
-  if (wire.size() != expected) {
-    return Error(kInvalidArgument, "{} bytes for {} slices of {} bytes", wire.size(), last - first, expected);
-  }
-  std::size_t at = 0;
-  for (std::size_t i = first; i < last; ++i) {
-    const Slice& slice = slices_[i];
-    const auto row = Place(layer, target_, blocks[slice.target_block], slice.target_at, slice.count);
-    const std::size_t bytes = RowBytes(wire_, slice.count);
-    ConvertRow(wire_, wire.subspan(at, bytes), target_.element, row, slice.count);
-    at += bytes;
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace baton::kvtransfer

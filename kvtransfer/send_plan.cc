@@ -9,8 +9,6 @@ namespace {
 
 /// From here on a run is a message of its own: the knee between packed eager messages and rendezvous on TCP.
 constexpr std::uint64_t kOwnMessageBytes = 256U << 10;
-/// A longer run is cut: one message's checksum is computed while the next one is on the wire.
-constexpr std::uint64_t kMessageBytesMax = 2U << 20;
 
 }  // namespace
 
@@ -26,8 +24,15 @@ void SendPlan::SetTarget(std::vector<BlockIndex> target) {
   target_ = std::move(target);
 }
 
+void SendPlan::SetTarget(std::vector<BlockIndex> target, const Shape& shape) {
+  shape_ = shape;
+  alike_ = false;
+  source_ = target;  // what lies side by side is the receiver's alone
+  SetTarget(std::move(target));
+}
+
 void SendPlan::AddSource(const std::vector<BlockIndex>& blocks) {
-  source_.insert(source_.end(), blocks.begin(), blocks.end());
+  if (alike_) source_.insert(source_.end(), blocks.begin(), blocks.end());
 }
 
 std::int64_t SendPlan::AllBlocks() const {
@@ -80,8 +85,11 @@ void SendPlan::AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to,
         continue;
       }
     }
-    runs.push_back(
-        {.layer = static_cast<std::uint16_t>(layer), .source = source, .target = target, .count = 1});
+    runs.push_back({.layer = static_cast<std::uint16_t>(layer),
+                    .source = source,
+                    .target = target,
+                    .count = 1,
+                    .place = static_cast<std::uint32_t>(i)});
   }
 }
 
@@ -112,10 +120,12 @@ std::vector<PlannedMessage> SendPlan::Take() {
   for (std::size_t layer = 0; layer < ready_tokens_.size(); ++layer) {
     const std::int64_t ready = ReadyBlocks(layer);
     std::int64_t& taken = taken_blocks_[layer];
-    const auto waiting = static_cast<std::uint64_t>(ready - taken) * shape_.block_bytes;
+    const auto ranks = static_cast<std::size_t>(shape_.ranks);
+    const auto waiting = static_cast<std::uint64_t>(ready - taken) * shape_.block_bytes * ranks;
     if (waiting == 0 || (!finished_ && waiting < shape_.layer_wise_bytes_min)) continue;
     layer_wise_ = layer_wise_ || !finished_;
-    AppendRuns(layer, taken, ready, runs);
+    for (std::size_t rank = 0; rank < ranks; ++rank)
+      AppendRuns(rank * ready_tokens_.size() + layer, taken, ready, runs);
     taken = ready;
   }
   return Pack(runs);

@@ -8,12 +8,16 @@
 
 namespace baton::kvtransfer {
 
-/// A run of blocks as it lies on both sides.
+/// A longer run is cut: one message's checksum is computed while the next one is on the wire.
+inline constexpr std::uint64_t kMessageBytesMax = 2U << 20;
+
+/// A run of blocks of the receiver's, and where the sender has them, if they lie alike there.
 struct PlannedRun {
-  std::uint16_t layer = 0;
+  std::uint16_t layer = 0;  // of all ranks', one rank's after another's
   BlockIndex source;
   BlockIndex target;
   std::uint32_t count = 0;
+  std::uint32_t place = 0;  // of the first in the receiver's block table
   friend bool operator==(const PlannedRun&, const PlannedRun&) = default;
 };
 
@@ -28,15 +32,18 @@ class SendPlan {
   struct Shape {
     int layers = 0;
     int block_tokens = 16;
-    std::size_t block_bytes = 0;             // of one block in one layer
+    std::size_t block_bytes = 0;             // of one block of one rank in one layer, on the wire
     std::uint64_t layer_wise_bytes_min = 0;  // a layer is sent before Finish once so much of it waits
+    int ranks = 1;
   };
-  /// `source` holds the blocks of `prompt_tokens` positions in order; both sides have as many. Of an answer
-  /// that is still written they are the first, and `prompt_tokens` is a bound.
+  /// `source` holds the blocks of `prompt_tokens` positions in order. Of an answer that is still written they
+  /// are the first, and `prompt_tokens` is a bound.
   SendPlan(const Shape& shape, std::int64_t prompt_tokens, std::vector<BlockIndex> source);
 
-  /// The receiver's blocks; until then nothing can be sent.
+  /// The receiver's blocks, which lie as the sender's do; until then nothing can be sent.
   void SetTarget(std::vector<BlockIndex> target);
+  /// The same where they do not: from here on the plan is made of the receiver's blocks.
+  void SetTarget(std::vector<BlockIndex> target, const Shape& shape);
   /// Source blocks that follow those known so far.
   void AddSource(const std::vector<BlockIndex>& blocks);
   /// Positions [first, first + tokens) of `layer` are final. In order of position for each layer.
@@ -49,6 +56,8 @@ class SendPlan {
   /// Finished, and everything has been taken.
   [[nodiscard]] bool Complete() const;
   [[nodiscard]] bool AllReady(std::int64_t tokens) const;
+  /// Positions that there are, or at most: of those not ready nothing is taken.
+  [[nodiscard]] std::int64_t Tokens() const { return prompt_tokens_; }
   /// True where a layer was sent before Finish.
   [[nodiscard]] bool LayerWise() const { return layer_wise_; }
 
@@ -64,6 +73,7 @@ class SendPlan {
   std::vector<BlockIndex> target_;
   std::vector<std::int64_t> ready_tokens_;  // per layer
   std::vector<std::int64_t> taken_blocks_;  // per layer
+  bool alike_ = true;                       // the receiver's blocks lie as the sender's do
   bool finished_ = false;
   bool layer_wise_ = false;
 };

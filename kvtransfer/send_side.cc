@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "kvtransfer/conversion.h"
 #include "kvtransfer/peer.pb.h"
 
 namespace baton::kvtransfer {
@@ -28,9 +29,11 @@ struct SendSide::Transfer {
   std::shared_ptr<SenderEvents> events;
   SenderMachine machine;
   SendPlan plan;
-  Grant grant{};                       // transfer 0 until it has come
-  std::uint64_t credit = 0;            // bytes that may have been sent since the beginning
-  std::deque<PlannedMessage> ready{};  // planned, and waiting for credit
+  Grant grant{};                           // transfer 0 until it has come
+  std::optional<Conversion> conversion{};  // where the receiver's KV lies otherwise
+  std::uint64_t block_bytes = 0;           // on the wire
+  std::uint64_t credit = 0;                // bytes that may have been sent since the beginning
+  std::deque<PlannedMessage> ready{};      // planned, and waiting for credit
   CommitInfo commit{};
   std::uint32_t sequence = 0;
   TransferStats stats{};
@@ -46,6 +49,7 @@ SendSide::SendSide(SideHost& host, const HandoffOptions& options, const ArenaVie
       incarnation_(incarnation),
       transport_(transport),
       probe_(probe),
+      staging_(host, options),
       attempts_(kRememberedRequests) {}
 
 SendSide::~SendSide() = default;
@@ -75,7 +79,8 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   const SendPlan::Shape shape{.layers = arena_.layout.layers,
                               .block_tokens = arena_.layout.block_tokens,
                               .block_bytes = arena_.layout.BlockBytes(),
-                              .layer_wise_bytes_min = request.grows ? 1 : options_.layer_wise_bytes_min};
+                              .layer_wise_bytes_min = request.grows ? 1 : options_.layer_wise_bytes_min,
+                              .ranks = arena_.layout.ranks};
   auto made = std::make_unique<Transfer>(
       Transfer{.request = request,
                .link = link,
@@ -100,7 +105,8 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
 
 void SendSide::OnGrant(WorkerId from, const peer::Grant& message) {
   Grant grant;
-  if (const absl::Status read = FromWire(message, arena_.blocks, grant); !read.ok()) {
+  if (const absl::Status read = FromWire(message, arena_.blocks * arena_.layout.block_tokens, grant);
+      !read.ok()) {
     Refuse(from, FromWire(message.transfer()), Message(read));
     return;
   }
@@ -140,16 +146,28 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
     }
     return;
   }
-  const std::int64_t block_tokens = arena_.layout.block_tokens;
-  if (grant.prompt_tokens != transfer.request.prompt_tokens ||
-      std::ssize(grant.blocks) != (grant.prompt_tokens + block_tokens - 1) / block_tokens) {
+  if (grant.prompt_tokens != transfer.request.prompt_tokens) {
     Refuse(transfer.request.receiver, grant.transfer, "the grant is for a prompt of another length");
     return;
   }
   transfer.grant = grant;
   transfer.credit = grant.credit_bytes;
   by_transfer_[grant.transfer] = transfer.request.key;
-  transfer.plan.SetTarget(grant.blocks);
+  absl::StatusOr<Conversion> conversion = Conversion::Create(arena_, grant);
+  if (!conversion.ok()) {
+    Run(transfer, transfer.machine.Abort(host_.Now(), TransferEnd::kFailed, conversion.status(),
+                                         /*tell_peer=*/true));
+    return;
+  }
+  const SendPlan::Shape shape =
+      conversion->TargetShape(transfer.request.grows ? 1 : options_.layer_wise_bytes_min);
+  transfer.block_bytes = shape.block_bytes;
+  if (conversion->Trivial()) {
+    transfer.plan.SetTarget(grant.blocks);
+  } else {
+    transfer.plan.SetTarget(grant.blocks, shape);
+    transfer.conversion = *std::move(conversion);
+  }
   Run(transfer, transfer.machine.Granted());
   Pump(transfer);
 }
@@ -173,6 +191,7 @@ void SendSide::PositionsReady(RequestKey key, std::int64_t first_position, std::
   Transfer& transfer = *found->second;
   BATON_CHECK(more_blocks.empty() || transfer.request.grows, "request {} does not grow", key);
   transfer.plan.AddSource(more_blocks);
+  transfer.request.blocks.insert(transfer.request.blocks.end(), more_blocks.begin(), more_blocks.end());
   for (int layer = 0; layer < arena_.layout.layers; ++layer)
     transfer.plan.LayerReady(layer, first_position, tokens);
   Pump(transfer);
@@ -207,46 +226,98 @@ void SendSide::Pump(Transfer& transfer) {
   if (state != SenderMachine::State::kGranted && state != SenderMachine::State::kSending) return;
   for (PlannedMessage& message : transfer.plan.Take()) transfer.ready.push_back(std::move(message));
   while (!transfer.ready.empty() && MayPost(transfer, transfer.ready.front())) {
-    Post(transfer, transfer.ready.front());
+    if (!Post(transfer, transfer.ready.front())) break;
     transfer.ready.pop_front();
   }
   if (transfer.plan.Complete() && transfer.ready.empty()) Run(transfer, transfer.machine.AllPosted());
 }
 
-bool SendSide::MayPost(const Transfer& transfer, const PlannedMessage& message) const {
-  std::uint64_t blocks = 0;
-  for (const PlannedRun& run : message) blocks += run.count;
-  return transfer.stats.bytes + blocks * arena_.layout.BlockBytes() <= transfer.credit;
+void SendSide::PumpThoseThatWait() {
+  for (std::size_t waiting = waiting_.size(); waiting > 0; --waiting) {
+    const RequestKey key = waiting_.front();
+    waiting_.pop_front();
+    if (const auto found = transfers_.find(key); found != transfers_.end()) Pump(*found->second);
+  }
 }
 
-void SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
+bool SendSide::MayPost(const Transfer& transfer, const PlannedMessage& message) {
+  std::uint64_t blocks = 0;
+  for (const PlannedRun& run : message) blocks += run.count;
+  return transfer.stats.bytes + blocks * transfer.block_bytes <= transfer.credit;
+}
+
+/// False where the message has to wait: for a slot, or because its peer is lost, which is being reported.
+bool SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
   const auto peer = host_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
-  if (!peer.ok()) return;  // its loss is being reported
+  if (!peer.ok()) return false;
+  std::optional<SlotIndex> slot;
+  if (transfer.conversion) {
+    slot = staging_.Take();
+    if (!slot) {
+      if (std::ranges::find(waiting_, transfer.request.key) == waiting_.end())
+        waiting_.push_back(transfer.request.key);
+      return false;
+    }
+  }
   DataMessage data;
   data.header.sequence = transfer.sequence++;
   data.header.transfer = transfer.grant.transfer;
   data.header.receiver = transfer.grant.receiver;
-  const std::size_t block_bytes = arena_.layout.BlockBytes();
   for (const PlannedRun& run : message) {
-    const std::size_t offset =
-        (std::size_t{run.layer} * static_cast<std::size_t>(arena_.blocks) + run.source.value) * block_bytes;
     data.header.runs.push_back({.layer = run.layer, .blocks = {.first = run.target, .count = run.count}});
-    data.pieces.push_back({arena_.region.address + offset, run.count * block_bytes});
-    transfer.stats.bytes += run.count * block_bytes;
+    transfer.stats.bytes += run.count * transfer.block_bytes;
   }
   if (transfer.stats.messages++ == 0) transfer.first_post = host_.Now();
   transfer.machine.Posted();
-  posted_[transport_.Send(*peer, std::move(data))] = transfer.request.key;
+  if (slot) {
+    PostStaged(transfer, message, std::move(data), *slot);
+    return true;
+  }
+  for (const PlannedRun& run : message) {
+    const std::size_t block =
+        std::size_t{run.layer} * static_cast<std::size_t>(arena_.blocks) + run.source.value;
+    data.pieces.push_back(
+        {arena_.region.address + block * transfer.block_bytes, run.count * transfer.block_bytes});
+  }
+  posted_[transport_.Send(*peer, std::move(data))] = {.key = transfer.request.key, .slot = std::nullopt};
+  return true;
+}
+
+/// The message counts as posted while it is made: until then, too, the source's blocks are read.
+void SendSide::PostStaged(Transfer& transfer, const PlannedMessage& message, DataMessage data,
+                          SlotIndex slot) {
+  StageJob job = transfer.conversion->JobFor(message, transfer.request.blocks, transfer.plan.Tokens());
+  data.pieces = {staging_.Bytes(slot, job.bytes)};
+  data.memory = staging_.Memory();
+  staging_.Make(slot, std::move(job),
+                [this, key = transfer.request.key, slot, data = std::move(data)](const absl::Status& status) {
+                  OnStaged(key, slot, data, status);
+                });
+}
+
+void SendSide::OnStaged(RequestKey key, SlotIndex slot, DataMessage data, const absl::Status& status) {
+  Transfer& transfer = *transfers_.at(key);
+  const auto peer = host_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
+  if (status.ok() && peer.ok() && transfer.machine.Live()) {
+    posted_[transport_.Send(*peer, std::move(data))] = {.key = key, .slot = slot};
+    return;
+  }
+  staging_.Give(slot);
+  const absl::Status why = !status.ok() ? status : !peer.ok() ? peer.status() : Error(kCancelled, "it ended");
+  Run(transfer, transfer.machine.Sent(host_.Now(), why));
+  PumpThoseThatWait();
 }
 
 bool SendSide::OnSent(SendHandle send, const absl::Status& status) {
-  const auto key = posted_.find(send);
-  if (key == posted_.end()) return false;
-  const RequestKey owner = key->second;
-  Transfer& transfer = *transfers_.at(owner);
-  posted_.erase(key);
+  const auto found = posted_.find(send);
+  if (found == posted_.end()) return false;
+  const Posted posted = found->second;
+  posted_.erase(found);
+  if (posted.slot) staging_.Give(*posted.slot);
+  Transfer& transfer = *transfers_.at(posted.key);
   Run(transfer, transfer.machine.Sent(host_.Now(), status));
-  if (const auto found = transfers_.find(owner); found != transfers_.end()) ReportIfIdle(*found->second);
+  if (posted.slot) PumpThoseThatWait();
+  if (const auto live = transfers_.find(posted.key); live != transfers_.end()) ReportIfIdle(*live->second);
   return true;
 }
 
@@ -348,6 +419,7 @@ void SendSide::Refuse(WorkerId peer, TransferId transfer, const std::string& rea
 
 void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
   using Kind = SenderMachine::Action::Kind;
+  const WorkerId peer = transfer.request.receiver;
   for (const SenderMachine::Action& action : actions) {
     peer::Envelope envelope;
     switch (action.kind) {
@@ -362,37 +434,33 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         ToWire(transfer.commit, commit);
         commit.set_bytes(transfer.stats.bytes);
         commit.set_messages(transfer.stats.messages);
-        static_cast<void>(host_.Send(transfer.request.receiver, envelope));
+        static_cast<void>(host_.Send(peer, envelope));
         break;
       }
       case Kind::kCancelSends:
-        if (const auto peer = host_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
-            peer.ok()) {
-          transport_.CancelSends(*peer, transfer.grant.transfer);
-        }
+        if (const auto link = host_.Ready(peer, transfer.request.receiver_incarnation); link.ok())
+          transport_.CancelSends(*link, transfer.grant.transfer);
         break;
       case Kind::kSendAbort:
         if (transfer.grant.transfer == TransferId()) break;  // the peer knows nothing of it yet
         ToWire(transfer.grant.transfer, *envelope.mutable_abort()->mutable_transfer());
         envelope.mutable_abort()->set_failed(action.end != TransferEnd::kAborted);
         envelope.mutable_abort()->set_reason(Message(action.status));
-        static_cast<void>(host_.Send(transfer.request.receiver, envelope));
+        static_cast<void>(host_.Send(peer, envelope));
         break;
       case Kind::kForceClosePeer:
         // Only its own link: one that was made since serves others, and the old endpoint is being closed.
-        if (const auto now = host_.Ready(transfer.request.receiver, transfer.request.receiver_incarnation);
+        if (const auto now = host_.Ready(peer, transfer.request.receiver_incarnation);
             now.ok() && *now == transfer.link) {
-          host_.ResetLater(transfer.request.receiver,
-                           Error(kAborted, "worker {}: sends of an ended transfer did not drain",
-                                 transfer.request.receiver));
+          host_.ResetLater(peer,
+                           Error(kAborted, "worker {}: sends of an ended transfer did not drain", peer));
         }
         break;
       case Kind::kReportEnded:
         probe_.Sent(action.end, transfer.stats);
         if (action.end == TransferEnd::kAcked && transfer.stats.wire > Duration{} &&
             transfer.stats.bytes >= 1U << 20) {
-          host_.Measured(transfer.request.receiver,
-                         static_cast<double>(transfer.stats.bytes) / Seconds(transfer.stats.wire));
+          host_.Measured(peer, static_cast<double>(transfer.stats.bytes) / Seconds(transfer.stats.wire));
         }
         host_.Post([events = transfer.events, end = action.end, status = action.status,
                     stats = transfer.stats] { events->on_ended(end, status, stats); });

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
@@ -13,6 +15,7 @@
 #include "kvtransfer/send_plan.h"
 #include "kvtransfer/sender_machine.h"
 #include "kvtransfer/side_host.h"
+#include "kvtransfer/staging_area.h"
 #include "kvtransfer/transport.h"
 
 namespace baton::peer {
@@ -52,6 +55,11 @@ class SendSide {
 
  private:
   struct Transfer;
+  /// A message that the transport has.
+  struct Posted {
+    RequestKey key;
+    std::optional<SlotIndex> slot;
+  };
   /// A grant that came before its Send.
   struct Early {
     WorkerId from;
@@ -61,10 +69,13 @@ class SendSide {
   Transfer* FindGranted(WorkerId from, TransferId transfer);
   void Apply(Transfer& transfer, const Grant& grant);
   void Pump(Transfer& transfer);
+  void PumpThoseThatWait();
   void ReportIfIdle(const Transfer& transfer);
   [[nodiscard]] absl::Status CheckBlocks(const SendRequest& request) const;
-  [[nodiscard]] bool MayPost(const Transfer& transfer, const PlannedMessage& message) const;
-  void Post(Transfer& transfer, const PlannedMessage& message);
+  [[nodiscard]] static bool MayPost(const Transfer& transfer, const PlannedMessage& message);
+  [[nodiscard]] bool Post(Transfer& transfer, const PlannedMessage& message);
+  void PostStaged(Transfer& transfer, const PlannedMessage& message, DataMessage data, SlotIndex slot);
+  void OnStaged(RequestKey key, SlotIndex slot, DataMessage data, const absl::Status& status);
   void Run(Transfer& transfer, const SenderMachine::Actions& actions);
   void Refuse(WorkerId peer, TransferId transfer, const std::string& reason);
 
@@ -76,7 +87,9 @@ class SendSide {
   const Probe& probe_;
   std::map<RequestKey, std::unique_ptr<Transfer>> transfers_;  // ordered: a simulation repeats itself
   std::map<TransferId, RequestKey> by_transfer_;
-  absl::flat_hash_map<SendHandle, RequestKey> posted_;
+  absl::flat_hash_map<SendHandle, Posted> posted_;
+  StagingArea staging_;
+  std::deque<RequestKey> waiting_;  // for a slot, in order
   std::map<RequestKey, Early> early_;
   Attempts attempts_;
 };

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "kvtransfer/staging.h"
 #include "kvtransfer/transport.h"
 
 namespace baton::peer {
@@ -22,7 +24,7 @@ class SideHost {
  public:
   virtual ~SideHost() = default;
   [[nodiscard]] virtual TimePoint Now() const = 0;
-  /// Runs `work` once the current call has returned.
+  /// Runs `work` once the current call has returned. From any thread.
   virtual void Post(std::function<void()> work) = 0;
   /// An id that nobody has had before.
   [[nodiscard]] virtual TransferId NewTransfer() = 0;
@@ -31,9 +33,13 @@ class SideHost {
   [[nodiscard]] virtual absl::Status Send(WorkerId peer, const peer::Envelope& message) = 0;
   /// The data-plane handle of a ready peer with this incarnation; an error says what is missing.
   [[nodiscard]] virtual absl::StatusOr<PeerHandle> Ready(WorkerId peer, Incarnation incarnation) const = 0;
+  /// How a ready peer's KV lies.
+  [[nodiscard]] virtual absl::StatusOr<KvLayout> LayoutOf(WorkerId peer) const = 0;
   /// Drops the connections with a peer whose data plane is doubtful, once the current call has returned:
   /// every transfer with it fails.
   virtual void ResetLater(WorkerId peer, const absl::Status& why) = 0;
+  /// Slots for messages that cannot be sent from where the KV lies; asked for once, when the first one is.
+  [[nodiscard]] virtual std::shared_ptr<Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) = 0;
   /// A real transfer's speed.
   virtual void Measured(WorkerId peer, double bytes_per_second) = 0;
 };

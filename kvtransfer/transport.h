@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "common/base/ids.h"
 #include "kvtransfer/data_header.h"
 #include "kvtransfer/handoff.h"
+#include "kvtransfer/reslice.h"
 
 /// The data plane: moves bytes between two arenas, and says when memory is safe to reuse. Knows no requests.
 namespace baton::kvtransfer {
@@ -29,12 +31,17 @@ struct ReceiveWindow {
   TransferId transfer;
   Incarnation receiver;          // this process; a message with another is stale
   std::vector<BlockRun> blocks;  // sorted by first, disjoint
+  /// How blocks come where that is not as they lie in the arena.
+  std::optional<WireFormat> wire = std::nullopt;
+  Element element = Element::kF32;  // of the arena, where `wire` says how they come
 };
 
 /// A message to send. `pieces` lie in memory that stays untouched until on_sent.
 struct DataMessage {
   DataHeader header;  // crc and payload_bytes are filled in by the transport
   std::vector<std::span<const std::byte>> pieces;
+  std::shared_ptr<const void> memory =
+      nullptr;  // that is to live as long as the pieces are read; may be null
 };
 
 struct Received {

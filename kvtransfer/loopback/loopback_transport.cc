@@ -117,8 +117,8 @@ class LoopbackTransport final : public Transport {
   /// Copies the pieces, one stream of bytes, into the window's places, another cut of the same length.
   void Receive(const DataMessage& message) {
     if (windows_ == nullptr) return;
-    auto places = windows_->Place(message.header);
-    if (!places.ok()) {
+    auto landing = windows_->Place(message.header);
+    if (!landing.ok()) {
       ++counters_.dropped_messages;
       return;
     }
@@ -126,7 +126,7 @@ class LoopbackTransport final : public Transport {
     std::size_t piece = 0;
     std::size_t offset = 0;
     std::uint32_t crc = checksum_ ? BeginChecksum(message.header) : 0;
-    for (const std::span<std::byte> place : *places) {
+    for (const std::span<std::byte> place : landing->places) {
       for (std::size_t done = 0; done < place.size();) {
         const auto from = message.pieces[piece].subspan(offset);
         const std::size_t count = std::min(from.size(), place.size() - done);
@@ -149,6 +149,8 @@ class LoopbackTransport final : public Transport {
     if (crc != message.header.crc) {
       ++counters_.checksum_failures;
       received.status = Error(kDataLoss, "message {}: checksum differs", received.sequence);
+    } else {
+      landing->Settle();
     }
     events_->OnReceived(std::move(received));
     if (windows_->End(message.header.transfer)) events_->OnDrained(message.header.transfer);

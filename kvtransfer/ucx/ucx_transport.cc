@@ -15,9 +15,9 @@
 #include "kvtransfer/receive_window.h"
 #include "kvtransfer/send_queue.h"
 #include "kvtransfer/transport.h"
-#include "kvtransfer/ucx/check_thread.h"
 #include "kvtransfer/ucx/data_address.h"
 #include "kvtransfer/ucx/ucx_worker.h"
+#include "kvtransfer/work_thread.h"
 
 namespace baton::kvtransfer {
 namespace {
@@ -28,7 +28,7 @@ constexpr unsigned kAmData = 2;
 constexpr std::size_t kRendezvousBytes = 256U << 10;
 /// Sends that one endpoint has under way; more wait here, where a cancel still reaches them.
 constexpr std::size_t kOutstandingMax = 32;
-/// From here on a checksum is computed on a thread of its own; below, the hop would cost more.
+/// From here on checksums and conversions are done on a thread of their own; below, the hop would cost more.
 constexpr std::uint32_t kCheckedElsewhereBytes = 64U << 10;
 constexpr std::size_t kCanaryMessageBytes = 1U << 20;
 /// A close waits so long for the sends under way to end, or for UCX to see by itself that the peer is gone.
@@ -63,7 +63,7 @@ struct SendOperation {
 struct ReceiveOperation {
   UcxTransport* owner = nullptr;
   DataHeader header;
-  std::vector<std::span<std::byte>> places;  // empty: a canary
+  Landing landing;  // nowhere: a canary
 };
 
 class UcxTransport final : public Transport {
@@ -175,7 +175,7 @@ class UcxTransport final : public Transport {
       options_.tls.find("posix") != std::string::npos || options_.tls.find("sysv") != std::string::npos;
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> checksum_failures_{0};
-  std::unique_ptr<ucx::CheckThread> checks_;  // its work uses the above: destroyed first
+  std::unique_ptr<WorkThread> checks_;  // its work uses the above: destroyed first
 };
 
 absl::Status UcxTransport::Start(const ArenaView& arena, TransportEvents& events) {
@@ -191,7 +191,7 @@ absl::Status UcxTransport::Start(const ArenaView& arena, TransportEvents& events
   parameters.flags = UCP_AM_FLAG_WHOLE_MSG;
   BATON_RETURN_IF_ERROR(
       FromUcx(ucp_worker_set_am_recv_handler(worker_->Handle(), &parameters), "setting the message handler"));
-  checks_ = std::make_unique<ucx::CheckThread>();
+  checks_ = std::make_unique<WorkThread>();
   worker_->Start();
   return absl::OkStatus();
 }
@@ -378,7 +378,8 @@ void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
   parameters.datatype = ucp_dt_make_contig(1);
   if (!one) parameters.datatype = UCP_DATATYPE_IOV;
   parameters.flags = UCP_AM_SEND_FLAG_EAGER;
-  if (one && header.payload_bytes >= kRendezvousBytes && !shared_memory_)
+  // One run: else the receiver has no single place for it, though it may be one piece here.
+  if (one && header.runs.size() <= 1 && header.payload_bytes >= kRendezvousBytes && !shared_memory_)
     parameters.flags = UCP_AM_SEND_FLAG_RNDV;
   const void* buffer = one ? operation->list[0].buffer : operation->list.data();
   const std::size_t count = one ? operation->list[0].length : operation->list.size();
@@ -453,20 +454,20 @@ ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::si
   }
   {
     const MutexLock lock(windows_mutex_);
-    auto places = windows_->Place(header);
-    if (!places.ok() || (rendezvous && places->size() != 1)) {
+    auto landing = windows_->Place(header);
+    if (!landing.ok() || (rendezvous && landing->places.size() != 1)) {
       dropped_.fetch_add(1);  // unknown, stale or outside its grant: nothing is written
       return UCS_OK;
     }
-    operation->places = *std::move(places);
+    operation->landing = *std::move(landing);
     windows_->Begin(header);
   }
   if (rendezvous) {
-    std::byte* target = operation->places[0].data();
+    std::byte* target = operation->landing.places[0].data();
     return ReceiveRendezvous(std::move(operation), data, length, target);
   }
   const auto* source = static_cast<const std::byte*>(data);
-  for (const std::span<std::byte> place : operation->places) {
+  for (const std::span<std::byte> place : operation->landing.places) {
     std::memcpy(place.data(), source, place.size());
     source += place.size();
   }
@@ -486,7 +487,7 @@ ucs_status_t UcxTransport::ReceiveRendezvous(std::unique_ptr<ReceiveOperation> o
   if (!UCS_PTR_IS_PTR(request)) {
     std::unique_ptr<ReceiveOperation> done(raw);
     --receiving_;
-    if (!done->places.empty()) Placed(std::move(done), FromUcx(UCS_PTR_STATUS(request), "receiving"));
+    if (!done->landing.places.empty()) Placed(std::move(done), FromUcx(UCS_PTR_STATUS(request), "receiving"));
   }
   return UCS_INPROGRESS;
 }
@@ -496,11 +497,12 @@ void UcxTransport::OnReceiveDone(void* request, ucs_status_t status, std::size_t
   std::unique_ptr<ReceiveOperation> operation(static_cast<ReceiveOperation*>(argument));
   UcxTransport* owner = operation->owner;
   --owner->receiving_;
-  if (!operation->places.empty()) owner->Placed(std::move(operation), FromUcx(status, "receiving"));
+  if (!operation->landing.places.empty()) owner->Placed(std::move(operation), FromUcx(status, "receiving"));
 }
 
 void UcxTransport::Placed(std::unique_ptr<ReceiveOperation> operation, const absl::Status& status) {
-  if (!options_.checksum || !status.ok() || operation->header.payload_bytes < kCheckedElsewhereBytes) {
+  const bool work = options_.checksum || !operation->landing.staged.empty();
+  if (!work || !status.ok() || operation->header.payload_bytes < kCheckedElsewhereBytes) {
     return Verify(*operation, status);
   }
   // It counts as in flight until it is verified: the window does not drain before.
@@ -519,13 +521,14 @@ void UcxTransport::Verify(const ReceiveOperation& operation, const absl::Status&
                     .status = status};
   if (status.ok() && options_.checksum) {
     std::uint32_t crc = BeginChecksum(header);
-    for (const std::span<std::byte> place : operation.places) crc = Crc32c(place, crc);
+    for (const std::span<std::byte> place : operation.landing.places) crc = Crc32c(place, crc);
     if (crc != header.crc) {
       checksum_failures_.fetch_add(1);
       received.status =
           Error(kDataLoss, "message {} of {} bytes: checksum differs", header.sequence, received.bytes);
     }
   }
+  if (received.status.ok()) operation.landing.Settle();
   events_->OnReceived(std::move(received));
   bool drained = false;
   {

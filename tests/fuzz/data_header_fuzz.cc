@@ -24,13 +24,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static std::vector<std::byte> memory(2 * 16 * layout.BlockBytes());
   ReceiveWindows windows(
       {.region = {.address = memory.data(), .bytes = memory.size()}, .blocks = 16, .layout = layout});
-  windows.Open({.transfer = header->transfer,
-                .receiver = header->receiver,
-                .blocks = {{.first = BlockIndex(4), .count = 4}, {.first = BlockIndex(12), .count = 2}}});
-  const auto places = windows.Place(*header);
-  if (!places.ok()) return 0;
+  const bool converted = header->sequence % 2 == 1;
+  ReceiveWindow window{
+      .transfer = header->transfer,
+      .receiver = header->receiver,
+      .blocks = {{.first = BlockIndex(4), .count = 4}, {.first = BlockIndex(12), .count = 2}}};
+  if (converted) window.wire = WireFormat{.element = Element::kInt8, .rows = 2, .row_elements = 32};
+  windows.Open(window);
+  const auto landing = windows.Place(*header);
+  if (!landing.ok()) return 0;
+  if (converted) {
+    BATON_CHECK(landing->places.size() == 1 && landing->places[0].size() == header->payload_bytes);
+    landing->Settle();
+    return 0;
+  }
   std::uint64_t total = 0;
-  for (const std::span<std::byte> place : *places) {
+  for (const std::span<std::byte> place : landing->places) {
     const auto offset = static_cast<std::size_t>(place.data() - memory.data());
     BATON_CHECK(place.data() >= memory.data() && offset + place.size() <= memory.size());
     const std::size_t block = offset / layout.BlockBytes() % 16;

@@ -257,7 +257,8 @@ TEST_CASE("a worker that comes back with a new incarnation is connected anew, an
 }
 
 TEST_CASE(
-    "a peer with another cluster key or another KV layout never becomes ready, a right one beside it does") {
+    "a peer with another cluster key or KV of another model never becomes ready, a right one beside it "
+    "does") {
   Worker listener({.id = WorkerId(1)});
   Worker stranger({.id = WorkerId(2), .cluster_key = "another key"});
   KvLayout wider = test::TestLayout();
@@ -302,15 +303,6 @@ TEST_CASE("what differs between two clusters is said by name") {
         "a worker of cluster 'south', this one is of 'north'; see transfer.cluster_id");
   CHECK(Message(CheckSame(Terms{"north", true}, Terms{"north", false})) ==
         "checksums are on here, off there; set transfer.checksum alike");
-}
-
-TEST_CASE("a layout that differs is refused with the field and both values") {
-  KvLayout other = test::TestLayout();
-  other.block_tokens = 32;
-
-  CHECK(CheckSame(test::TestLayout(), test::TestLayout()).ok());
-  CHECK(Message(CheckSame(test::TestLayout(), other)).find("block size: here 16, there 32") !=
-        std::string::npos);
 }
 
 TEST_CASE("silence of the producer beyond the deadline expires both sides") {

@@ -36,12 +36,12 @@ struct Fixture {
 TEST_CASE("data goes where layer and block say, inside the window") {
   Fixture f;
 
-  const auto places = f.windows.Place(Fixture::Header(1, 3, 2));
+  const auto landing = f.windows.Place(Fixture::Header(1, 3, 2));
 
-  REQUIRE(places.ok());
-  REQUIRE(places->size() == 1);
-  CHECK((*places)[0].data() == f.memory.data() + (10 + 3) * Fixture::Layout().BlockBytes());
-  CHECK((*places)[0].size() == 2 * Fixture::Layout().BlockBytes());
+  REQUIRE(landing.ok());
+  REQUIRE(landing->places.size() == 1);
+  CHECK(landing->places[0].data() == f.memory.data() + (10 + 3) * Fixture::Layout().BlockBytes());
+  CHECK(landing->places[0].size() == 2 * Fixture::Layout().BlockBytes());
 }
 
 TEST_CASE("data outside its window is refused, whatever the header says") {

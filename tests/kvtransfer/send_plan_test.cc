@@ -133,15 +133,16 @@ TEST_CASE("of an answer that is written meanwhile full blocks go in rounds, and 
   plan.AddSource(Blocks(20, 2));
   for (int layer = 0; layer < 2; ++layer) plan.LayerReady(layer, 40, 25);
   CHECK(plan.Take()[0] ==
-        PlannedMessage{{.layer = 0, .source = BlockIndex(2), .target = BlockIndex(52), .count = 1},
-                       {.layer = 0, .source = BlockIndex(20), .target = BlockIndex(53), .count = 1},
-                       {.layer = 1, .source = BlockIndex(2), .target = BlockIndex(52), .count = 1},
-                       {.layer = 1, .source = BlockIndex(20), .target = BlockIndex(53), .count = 1}});
+        PlannedMessage{
+            {.layer = 0, .source = BlockIndex(2), .target = BlockIndex(52), .count = 1, .place = 2},
+            {.layer = 0, .source = BlockIndex(20), .target = BlockIndex(53), .count = 1, .place = 3},
+            {.layer = 1, .source = BlockIndex(2), .target = BlockIndex(52), .count = 1, .place = 2},
+            {.layer = 1, .source = BlockIndex(20), .target = BlockIndex(53), .count = 1, .place = 3}});
   CHECK_FALSE(plan.AllReady(64));
   plan.Finish(65);
 
   CHECK(plan.Take()[0][1] ==
-        PlannedRun{.layer = 1, .source = BlockIndex(21), .target = BlockIndex(54), .count = 1});
+        PlannedRun{.layer = 1, .source = BlockIndex(21), .target = BlockIndex(54), .count = 1, .place = 4});
   CHECK(plan.Complete());
 }
 

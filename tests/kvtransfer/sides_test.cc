@@ -31,6 +31,10 @@ class NotingHost final : public SideHost {
     return absl::OkStatus();
   }
   absl::StatusOr<PeerHandle> Ready(WorkerId, Incarnation) const override { return link; }
+  absl::StatusOr<KvLayout> LayoutOf(WorkerId) const override { return peer_layout; }
+  std::shared_ptr<Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) override {
+    return CreateHostStager(slots, slot_bytes, /*own_thread=*/false);
+  }
   void ResetLater(WorkerId, const absl::Status&) override { ++resets; }
   void Measured(WorkerId, double) override {}
   void RunPosted() {
@@ -43,6 +47,7 @@ class NotingHost final : public SideHost {
   std::uint64_t last = 0;
   int resets = 0;
   PeerHandle link{1};
+  KvLayout peer_layout = test::TestLayout();
 };
 
 class NotingTransport final : public Transport {

@@ -1,95 +1,76 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
-#include <set>
+#include <atomic>
 
-#include "common/base/random.h"
 #include "kvtransfer/staging.h"
 
 namespace baton::kvtransfer {
 namespace {
 
-using Action = StagingPipeline::Action;
-using Kind = Action::Kind;
-
-TEST_CASE("pieces that are gathered into a slot and scattered from another arrive in order") {
-  const auto sender = CreateHostStager(2, 64);
-  const auto receiver = CreateHostStager(1, 64);
-  std::vector<std::byte> source(60);
-  for (std::size_t i = 0; i < source.size(); ++i) source[i] = static_cast<std::byte>(i);
-  std::vector<std::byte> target(60);
-  int done = 0;
-  const auto count = [&](const absl::Status& status) { done += status.ok() ? 1 : 0; };
-  const std::span<const std::byte> from = source;
-
-  sender->Gather({from.subspan(40, 20), from.subspan(0, 40)}, SlotIndex(1), count);
-  std::ranges::copy(sender->Slot(SlotIndex(1)), receiver->Slot(SlotIndex(0)).begin());
-  receiver->Scatter(SlotIndex(0), {std::span(target).subspan(40, 20), std::span(target).subspan(0, 40)},
-                    count);
-
-  CHECK(done == 2);
-  CHECK(target == source);
+std::vector<float> Numbers(std::size_t count) {
+  std::vector<float> numbers(count);
+  for (std::size_t i = 0; i < count; ++i) numbers[i] = static_cast<float>(i) - 30;
+  return numbers;
 }
 
-TEST_CASE("a slot is gathered while another is sent, and no more are in use than there are") {
-  StagingPipeline pipeline(2);
+TEST_CASE("pieces are converted to their places in a slot, what none covers is zero") {
+  const bool own_thread = GENERATE(false, true);
+  const auto stager = CreateHostStager(2, 64, own_thread);
+  const std::vector<float> numbers = Numbers(60);
+  const auto* bytes = reinterpret_cast<const std::byte*>(numbers.data());
+  std::ranges::fill(stager->Slot(SlotIndex(1)), std::byte{0xff});  // of an earlier message
+  std::atomic<int> done = 0;
 
-  CHECK(pipeline.Ready(3) ==
-        StagingPipeline::Actions{{Kind::kGather, 0, SlotIndex(0)}, {Kind::kGather, 1, SlotIndex(1)}});
-  CHECK(pipeline.Gathered(1).empty());  // sends go in order
-  CHECK(pipeline.Gathered(0) ==
-        StagingPipeline::Actions{{Kind::kSend, 0, SlotIndex(0)}, {Kind::kSend, 1, SlotIndex(1)}});
-  CHECK(pipeline.Sent(1) == StagingPipeline::Actions{{Kind::kGather, 2, SlotIndex(1)}});
-  CHECK_FALSE(pipeline.Idle());
+  stager->Gather(
+      SlotIndex(1),
+      {.from = Element::kF32,
+       .to = Element::kBf16,
+       .pieces = {{.source = bytes + 40 * 4, .count = 3, .at = 10}, {.source = bytes, .count = 2, .at = 0}},
+       .bytes = 20},
+      [&](const absl::Status& status) { done += status.ok() ? 1 : 0; });
+  stager->Finish();
+
+  CHECK(done == 1);
+  const std::span<std::byte> slot = stager->Slot(SlotIndex(1));
+  std::vector<float> made(10);
+  ConvertRow(Element::kBf16, slot.first(20), Element::kF32, std::as_writable_bytes(std::span(made)), 10);
+  CHECK(made == std::vector<float>{-30, -29, 0, 0, 0, 10, 11, 12, 0, 0});
+  CHECK(slot[20] == std::byte{0xff});  // nothing behind the message is touched
 }
 
-TEST_CASE("an aborted pipeline begins nothing and is idle once what is under way has ended") {
-  StagingPipeline pipeline(3);
-  static_cast<void>(pipeline.Ready(9));
-  static_cast<void>(pipeline.Gathered(0));  // is sent
-  static_cast<void>(pipeline.Gathered(2));  // waits for 1
-
-  pipeline.Abort();
-
-  CHECK(pipeline.Sent(0).empty());
-  CHECK_FALSE(pipeline.Idle());
-  CHECK(pipeline.Gathered(1).empty());
-  CHECK(pipeline.Idle());
-}
-
-TEST_CASE("whatever the order in which copies and sends end, every message is sent once, in order") {
-  for (std::uint64_t seed = 0; seed < 300; ++seed) {
-    CAPTURE(seed);
-    RandomStream chance(seed);
-    const auto slots = static_cast<std::size_t>(chance.Between(1, 5));
-    StagingPipeline pipeline(slots);
-    std::vector<Action> under_way;
-    std::vector<std::size_t> sent;
-    std::size_t to_come = 20;
-    const auto take = [&](const StagingPipeline::Actions& actions) {
-      for (const Action& action : actions) {
-        if (action.kind == Kind::kSend) sent.push_back(action.message);
-        under_way.push_back(action);
-      }
-      std::set<std::uint32_t> in_use;
-      for (const Action& action : under_way) REQUIRE(in_use.insert(action.slot.value).second);
-      REQUIRE(in_use.size() <= slots);
-    };
-    while (to_come > 0 || !under_way.empty()) {
-      if (to_come > 0 && (under_way.empty() || chance.Between(0, 2) == 0)) {
-        --to_come;
-        take(pipeline.Ready(1));
-        continue;
-      }
-      const auto at = under_way.begin() + chance.Between(0, std::ssize(under_way) - 1);
-      const Action action = *at;
-      under_way.erase(at);
-      take(action.kind == Kind::kGather ? pipeline.Gathered(action.message) : pipeline.Sent(action.message));
-    }
-    CHECK(pipeline.Idle());
-    CHECK(sent.size() == 20);
-    CHECK(std::ranges::is_sorted(sent));
+TEST_CASE("Finish waits for every job that was begun") {
+  const auto stager = CreateHostStager(8, 1U << 20, /*own_thread=*/true);
+  const std::vector<float> numbers = Numbers(1U << 18);
+  std::atomic<int> done = 0;
+  for (std::uint32_t slot = 0; slot < 8; ++slot) {
+    stager->Gather(SlotIndex(slot),
+                   {.pieces = {{.source = reinterpret_cast<const std::byte*>(numbers.data()),
+                                .count = numbers.size(),
+                                .at = 0}},
+                    .bytes = 1U << 20},
+                   [&](const absl::Status&) { ++done; });
   }
+
+  stager->Finish();
+
+  CHECK(done == 8);
+}
+
+TEST_CASE("a slot is taken once until it is given back") {
+  FreeSlots slots(2);
+
+  const auto first = slots.Take();
+  const auto second = slots.Take();
+  REQUIRE((first && second));
+  CHECK(*first != *second);
+  CHECK_FALSE(slots.Take());
+  CHECK_FALSE(slots.AllFree());
+  slots.Give(*first);
+  CHECK(slots.Take() == first);
+  slots.Give(*second);
+  slots.Give(*first);
+  CHECK(slots.AllFree());
 }
 
 }  // namespace

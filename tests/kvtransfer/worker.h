@@ -19,6 +19,7 @@
 #include "kvtransfer/handoff_with.h"
 #include "kvtransfer/transport.h"
 #include "tests/kvtransfer/watched.h"
+#include "tests/support/plain_kv.h"
 
 namespace baton::test {
 
@@ -82,7 +83,8 @@ class Worker {
 
   explicit Worker(const WorkerSetup& setup)
       : setup_(setup),
-        memory_(static_cast<std::size_t>(setup.layout.layers * setup.blocks) * setup.layout.BlockBytes()) {
+        memory_(static_cast<std::size_t>(setup.layout.RankLayers() * setup.blocks) *
+                setup.layout.BlockBytes()) {
     kvtransfer::HandoffOptions options;
     options.transport = setup.transport;
     options.listen = {.host = "127.0.0.1", .port = 0};
@@ -197,8 +199,10 @@ class Worker {
   }
   /// The prefill of `key` begins, computes every layer, and commits `first_token`.
   void Produce(RequestKey key, std::size_t blocks, TokenId first_token = 7) {
+    ProduceTokens(key, static_cast<std::int64_t>(blocks) * setup_.layout.block_tokens, first_token);
+  }
+  void ProduceTokens(RequestKey key, std::int64_t tokens, TokenId first_token = 7) {
     Do([&] {
-      const std::int64_t tokens = static_cast<std::int64_t>(blocks) * setup_.layout.block_tokens;
       handoff_->ProducerStarted(key);
       for (int layer = 0; layer < setup_.layout.layers; ++layer) handoff_->LayerReady(key, layer, 0, tokens);
       handoff_->Commit(key, {.first_token = first_token, .prompt_tokens = tokens});
@@ -242,6 +246,8 @@ class Worker {
     }
     return true;
   }
+  /// Its memory as the layout says.
+  [[nodiscard]] PlainKv Kv() { return {setup_.layout, setup_.blocks, memory_}; }
   [[nodiscard]] std::size_t Live() {
     std::size_t live = 0;
     Do([&] { live = handoff_->LiveTransfers(); });

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "common/base/ids.h"
-#include "common/base/random.h"
 #include "kvtransfer/handoff.h"
 #include "tests/scenarios/world.h"
+#include "tests/support/plain_kv.h"
 
 namespace baton::scenarios {
 
@@ -18,25 +18,33 @@ class BlockLedger {
   static constexpr std::int64_t kBlocks = 16;
   static constexpr int kLayers = 2;
 
-  BlockLedger(World& world, int process)
+  BlockLedger(World& world, int process, const kvtransfer::KvLayout& layout)
       : world_(world),
         process_(process),
-        memory_(static_cast<std::size_t>(kLayers * kBlocks) * Layout().BlockBytes()),
-        owners_(static_cast<std::size_t>(kBlocks)) {}
+        layout_(layout),
+        memory_(static_cast<std::size_t>(layout.RankLayers() * kBlocks) * layout.BlockBytes()),
+        owners_(static_cast<std::size_t>(kBlocks)),
+        kv_(layout, kBlocks, memory_) {}
 
-  static kvtransfer::KvLayout Layout() {
+  /// 32 bytes a block and layer, where ranks, block size and type are these.
+  static kvtransfer::KvLayout MakeLayout(int ranks = 1, int block_tokens = 2, const char* dtype = "f32") {
     kvtransfer::KvLayout layout;
     layout.layers = kLayers;
-    layout.kv_heads = 1;
-    layout.head_dim = 2;
-    layout.block_tokens = 2;
-    layout.dtype = "f32";
-    return layout;  // 32 bytes a block and layer
+    layout.kv_heads = 2;
+    layout.head_dim = 1;
+    layout.block_tokens = block_tokens;
+    layout.dtype = dtype;
+    layout.element_bytes = layout.dtype == "f32" ? 4 : 2;
+    layout.ranks = ranks;
+    return layout;
   }
+  [[nodiscard]] const kvtransfer::KvLayout& Layout() const { return layout_; }
   [[nodiscard]] kvtransfer::ArenaView Arena() {
-    return {.region = {.address = memory_.data(), .bytes = memory_.size()},
-            .blocks = kBlocks,
-            .layout = Layout()};
+    return {
+        .region = {.address = memory_.data(), .bytes = memory_.size()}, .blocks = kBlocks, .layout = layout_};
+  }
+  [[nodiscard]] std::size_t BlocksFor(std::int64_t tokens) const {
+    return static_cast<std::size_t>((tokens + layout_.block_tokens - 1) / layout_.block_tokens);
   }
 
   /// `count` free blocks, often in a row; none where there are not so many.
@@ -51,8 +59,8 @@ class BlockLedger {
     free.resize(count);
     for (const BlockIndex block : free) {
       owners_[block.value] = key;
-      for (int layer = 0; layer < kLayers; ++layer)
-        std::memset(At(layer, block), 0xee, Layout().BlockBytes());
+      for (int layer = 0; layer < layout_.RankLayers(); ++layer)
+        std::memset(At(layer, block), 0xee, layout_.BlockBytes());
     }
     return free;
   }
@@ -69,58 +77,41 @@ class BlockLedger {
     return std::ranges::none_of(owners_, [](const auto& owner) { return owner.has_value(); });
   }
 
-  /// The KV that `request` has at `position`: the same wherever it is computed.
-  void Compute(RequestId request, int layer, std::size_t position, const std::vector<BlockIndex>& blocks) {
-    for (const std::size_t offset : Offsets(position)) {
-      const std::uint64_t word = Word(request, layer, position, offset);
-      std::memcpy(At(layer, blocks[position / 2]) + offset, &word, sizeof word);
-    }
+  /// The KV that `request` has at positions [first, first + tokens): the same wherever it is computed.
+  void Compute(RequestId request, const std::vector<BlockIndex>& blocks, std::int64_t first,
+               std::int64_t tokens) {
+    kv_.Compute(request.value, blocks, first + tokens, first);
   }
-  /// At every position before `positions`.
   [[nodiscard]] bool Holds(RequestId request, const std::vector<BlockIndex>& blocks,
-                           std::size_t positions) const {
-    for (int layer = 0; layer < kLayers; ++layer) {
-      for (std::size_t position = 0; position < positions; ++position) {
-        for (const std::size_t offset : Offsets(position)) {
-          std::uint64_t word = 0;
-          std::memcpy(&word, At(layer, blocks[position / 2]) + offset, sizeof word);
-          if (word != Word(request, layer, position, offset)) return false;
-        }
-      }
-    }
-    return true;
+                           std::int64_t tokens) const {
+    return kv_.Difference(request.value, blocks, tokens) == 0;
   }
 
+  /// Whether `address` lies in the KV memory at all: it may be in a slot where a message is made.
+  [[nodiscard]] bool Contains(const std::byte* address) const {
+    return address >= memory_.data() && address < memory_.data() + memory_.size();
+  }
   /// Who owns the block that `address` lies in.
   [[nodiscard]] std::optional<RequestKey> OwnerAt(const std::byte* address) const {
     const auto offset = static_cast<std::size_t>(address - memory_.data());
-    return owners_[offset / Layout().BlockBytes() % static_cast<std::size_t>(kBlocks)];
+    return owners_[offset / layout_.BlockBytes() % static_cast<std::size_t>(kBlocks)];
   }
   [[nodiscard]] std::size_t BlockAt(const std::byte* address) const {
     const auto offset = static_cast<std::size_t>(address - memory_.data());
-    return offset / Layout().BlockBytes() % static_cast<std::size_t>(kBlocks);
+    return offset / layout_.BlockBytes() % static_cast<std::size_t>(kBlocks);
   }
 
  private:
-  /// Where a position's words are in its block, [k|v][head][token][dim]: two positions of 8 bytes each.
-  static std::array<std::size_t, 2> Offsets(std::size_t position) {
-    return {position % 2 * 8, 16 + position % 2 * 8};
-  }
-  static std::uint64_t Word(RequestId request, int layer, std::size_t position, std::size_t i) {
-    return Mix64(request.value * 1000003 + static_cast<std::uint64_t>(layer) * 4099 + position * 64 + i);
-  }
-  [[nodiscard]] std::byte* At(int layer, BlockIndex block) { return memory_.data() + Offset(layer, block); }
-  [[nodiscard]] const std::byte* At(int layer, BlockIndex block) const {
-    return memory_.data() + Offset(layer, block);
-  }
-  static std::size_t Offset(int layer, BlockIndex block) {
-    return (static_cast<std::size_t>(layer) * kBlocks + block.value) * Layout().BlockBytes();
+  [[nodiscard]] std::byte* At(int layer, BlockIndex block) {
+    return memory_.data() + (static_cast<std::size_t>(layer) * kBlocks + block.value) * layout_.BlockBytes();
   }
 
   World& world_;
   const int process_;
+  const kvtransfer::KvLayout layout_;
   std::vector<std::byte> memory_;
   std::vector<std::optional<RequestKey>> owners_;
+  test::PlainKv kv_;
 };
 
 }  // namespace baton::scenarios

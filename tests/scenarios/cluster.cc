@@ -61,7 +61,15 @@ Cluster::Cluster(std::uint64_t seed, Mutation mutation, bool tracing)
         if (end.peer != incarnation) return Error(kAborted, "another incarnation");
         return end.data;
       },
-      .reset = [this](int from, int to, const absl::Status& why) { Lose(from, to, why); }};
+      .reset = [this](int from, int to, const absl::Status& why) { Lose(from, to, why); },
+      .layout = [this](int worker) { return layouts_.at(static_cast<std::size_t>(worker)); }};
+  const bool alike = world_.Chance(500);
+  for (int worker = 0; worker < kWorkers; ++worker) {
+    layouts_.push_back(alike ? BlockLedger::MakeLayout()
+                             : BlockLedger::MakeLayout(1 << world_.Between(0, 2), 1 << world_.Between(1, 2),
+                                                       world_.Chance(500) ? "f32" : "bf16"));
+  }
+  options_.staging_bytes = world_.Chance(500) ? 1 : options_.staging_bytes;
   for (int worker = 0; worker < kWorkers; ++worker) StartWorker(worker);
   PlanRequests();
   PlanFaults();

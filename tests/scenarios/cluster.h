@@ -91,6 +91,7 @@ class Cluster {
   DataNetwork network_;
   Surroundings around_;
   kvtransfer::HandoffOptions options_;
+  std::vector<kvtransfer::KvLayout> layouts_;  // of each worker, in all its lives
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<std::pair<int, int>, End> ends_;
   std::vector<Session> sessions_ = std::vector<Session>(kWorkers);

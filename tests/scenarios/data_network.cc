@@ -33,7 +33,7 @@ struct Flight {
   bool spoiled_next = false;
   enum class State { kUnseen, kDropped, kPlacing, kDone } state = State::kUnseen;
   DataHeader decoded{};
-  std::vector<std::span<std::byte>> places{};
+  kvtransfer::Landing landing{};
   bool in_window = false;
 };
 
@@ -118,7 +118,8 @@ SendHandle SimTransport::Send(PeerHandle peer, kvtransfer::DataMessage message) 
   auto sending = std::make_shared<Sending>(Sending{
       .handle = SendHandle(++last_handle_), .peer = peer, .message = std::move(message), .owners = {}});
   for (const auto& piece : sending->message.pieces) {
-    sending->owners.push_back(ledger_.OwnerAt(piece.data()).value_or(RequestKey{}));
+    sending->owners.push_back(
+        ledger_.Contains(piece.data()) ? ledger_.OwnerAt(piece.data()).value_or(RequestKey{}) : RequestKey{});
     sending->size += piece.size();
   }
   const auto found = peers_.find(peer);
@@ -185,7 +186,7 @@ void SimTransport::SendPiece(const std::shared_ptr<Sending>& sending) {
     const auto piece = sending->message.pieces[i];
     for (std::size_t at = std::max(begin, offset); at < std::min(end, offset + piece.size()); ++at) {
       const std::byte* address = piece.data() + (at - offset);
-      if (ledger_.OwnerAt(address) != sending->owners[i]) {
+      if (ledger_.Contains(address) && ledger_.OwnerAt(address) != sending->owners[i]) {
         return world_.Violate(fmt::format(
             "worker {}: block {} is read for {}.{} after that gave it away", process_,
             ledger_.BlockAt(address), sending->owners[i].request.value, sending->owners[i].attempt.value));
@@ -252,19 +253,27 @@ void SimTransport::Arrive(const std::shared_ptr<Flight>& flight, std::size_t beg
   if (flight->state != Flight::State::kPlacing) return;
   const auto owner = window_owners_.find(flight->decoded.transfer);
   std::size_t offset = 0;
-  for (const std::span<std::byte> place : flight->places) {
+  for (const std::span<std::byte> place : flight->landing.places) {
     for (std::size_t at = std::max(begin, offset); at < std::min(end, offset + place.size()); ++at) {
       std::byte* address = place.data() + (at - offset);
-      if (owner == window_owners_.end() || ledger_.OwnerAt(address) != owner->second) {
-        return world_.Violate(
-            fmt::format("worker {}: data of transfer {:x} lands in block {}, which is not its own", process_,
-                        flight->decoded.transfer.low, ledger_.BlockAt(address)));
-      }
+      if (!Owns(owner, address)) return ViolateAt(*flight, address);
       *address = static_cast<std::byte>(flight->payload[at]);
     }
     offset += place.size();
   }
   if (end >= flight->length) Finish(flight, absl::OkStatus());
+}
+
+/// Whether the transfer may write there: into a block of its own, or into memory where it waits.
+bool SimTransport::Owns(std::map<TransferId, RequestKey>::const_iterator owner,
+                        const std::byte* address) const {
+  return !ledger_.Contains(address) ||
+         (owner != window_owners_.end() && ledger_.OwnerAt(address) == owner->second);
+}
+
+void SimTransport::ViolateAt(const Flight& flight, const std::byte* address) {
+  world_.Violate(fmt::format("worker {}: data of transfer {:x} lands in block {}, which is not its own",
+                             process_, flight.decoded.transfer.low, ledger_.BlockAt(address)));
 }
 
 /// The first bytes: is it a message for us, and where does it go?
@@ -275,17 +284,17 @@ void SimTransport::Accept(Flight& flight) {
   if (!header.ok() || header->payload_bytes != flight.length || header->type != kvtransfer::DataType::kData)
     return;
   flight.decoded = *header;
-  auto places = windows_->Place(*header);
+  auto landing = windows_->Place(*header);
   const bool blind = network_.mutation == Mutation::kNoFence ||
                      (network_.mutation == Mutation::kRepeatedData && open_.contains(header->transfer));
-  if (places.ok()) {
+  if (landing.ok()) {
     windows_->Begin(*header);
     flight.in_window = true;
-    flight.places = *std::move(places);
+    flight.landing = *std::move(landing);
   } else if (blind) {
-    flight.places = PlacesOf(*header);
+    flight.landing.places = PlacesOf(*header);
   }
-  if (!flight.places.empty()) flight.state = Flight::State::kPlacing;
+  if (!flight.landing.places.empty()) flight.state = Flight::State::kPlacing;
 }
 
 /// Without a look at any window.
@@ -295,7 +304,8 @@ std::vector<std::span<std::byte>> SimTransport::PlacesOf(const DataHeader& heade
   std::vector<std::span<std::byte>> places;
   std::size_t bytes = 0;
   for (const kvtransfer::DataRun& run : header.runs) {
-    if (run.layer >= arena.layout.layers || run.blocks.first.value + std::uint64_t{run.blocks.count} > 16)
+    if (run.layer >= arena.layout.RankLayers() ||
+        run.blocks.first.value + std::uint64_t{run.blocks.count} > 16)
       return {};
     const std::size_t offset = (std::size_t{run.layer} * 16 + run.blocks.first.value) * block_bytes;
     places.push_back({arena.region.address + offset, run.blocks.count * block_bytes});
@@ -316,12 +326,21 @@ void SimTransport::Finish(const std::shared_ptr<Flight>& flight, const absl::Sta
                                 .status = status};
   if (status.ok() && network_.checksum) {
     std::uint32_t crc = kvtransfer::BeginChecksum(header);
-    for (const std::span<std::byte> place : flight->places) crc = Crc32c(place, crc);
+    for (const std::span<std::byte> place : flight->landing.places) crc = Crc32c(place, crc);
     if (crc != header.crc)
       received.status = Error(kDataLoss, "message {}: checksum differs", header.sequence);
   }
   world_.Log("worker {}: DATA {} of transfer {:x} from worker {}: {}", process_, header.sequence,
              header.transfer.low, flight->from, received.status.ok() ? "in place" : Message(received.status));
+  if (received.status.ok() && !flight->landing.staged.empty()) {
+    const auto owner = window_owners_.find(header.transfer);
+    for (const std::span<std::byte> block : flight->landing.blocks) {
+      for (const std::byte& byte : block) {
+        if (!Owns(owner, &byte)) return ViolateAt(*flight, &byte);
+      }
+    }
+    flight->landing.Settle();
+  }
   events_->OnReceived(std::move(received));
   if (flight->in_window && windows_->End(header.transfer)) events_->OnDrained(header.transfer);
 }

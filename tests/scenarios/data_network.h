@@ -77,6 +77,9 @@ class SimTransport final : public kvtransfer::Transport {
 
   void Arrive(const std::shared_ptr<struct Flight>& flight, std::size_t begin, std::size_t end);
   void Accept(struct Flight& flight);
+  [[nodiscard]] bool Owns(std::map<TransferId, RequestKey>::const_iterator owner,
+                          const std::byte* address) const;
+  void ViolateAt(const struct Flight& flight, const std::byte* address);
   [[nodiscard]] std::vector<std::span<std::byte>> PlacesOf(const kvtransfer::DataHeader& header) const;
   void Finish(const std::shared_ptr<struct Flight>& flight, const absl::Status& status);
 

@@ -16,6 +16,40 @@ int ProcessOf(WorkerId id) {
   return static_cast<int>(id.value) - 1;
 }
 
+/// A message is made some time after it was ordered, of what the blocks hold then: they must still be its
+/// own.
+class SimStager final : public kvtransfer::Stager {
+ public:
+  SimStager(World& world, int process, const BlockLedger& ledger, std::size_t slots, std::size_t slot_bytes)
+      : world_(world),
+        process_(process),
+        ledger_(ledger),
+        inner_(kvtransfer::CreateHostStager(slots, slot_bytes, /*own_thread=*/false)) {}
+  std::size_t SlotCount() const override { return inner_->SlotCount(); }
+  std::size_t SlotBytes() const override { return inner_->SlotBytes(); }
+  std::span<std::byte> Slot(kvtransfer::SlotIndex slot) override { return inner_->Slot(slot); }
+  void Gather(kvtransfer::SlotIndex slot, kvtransfer::StageJob job, Done done) override {
+    const auto owner = job.pieces.empty() ? std::nullopt : ledger_.OwnerAt(job.pieces.front().source);
+    world_.After(world_.Delay(1, 5'000), process_, [this, slot, owner, job, done] {
+      for (const auto& piece : job.pieces) {
+        if (!owner || ledger_.OwnerAt(piece.source) != owner) {
+          return world_.Violate(
+              fmt::format("worker {}: block {} is read for a message after it was given away", process_,
+                          ledger_.BlockAt(piece.source)));
+        }
+      }
+      inner_->Gather(slot, job, done);
+    });
+  }
+  void Finish() override {}  // what is still to come ends with the process
+
+ private:
+  World& world_;
+  const int process_;
+  const BlockLedger& ledger_;
+  const std::unique_ptr<kvtransfer::Stager> inner_;
+};
+
 }  // namespace
 
 int TokenOf(RequestId request, int index) {
@@ -29,7 +63,7 @@ Node::Node(World& world, DataNetwork& network, const Surroundings& surroundings,
       around_(surroundings),
       process_(process),
       incarnation_(world.Bits()),
-      ledger_(world, process),
+      ledger_(world, process, surroundings.layout(process)),
       transport_(world, network, process, ledger_),
       receive_(*this, options, ledger_.Arena(), incarnation_, transport_, probe),
       send_(*this, options, ledger_.Arena(), incarnation_, transport_, probe) {
@@ -57,6 +91,14 @@ absl::Status Node::Send(WorkerId peer, const peer::Envelope& message) {
 
 absl::StatusOr<kvtransfer::PeerHandle> Node::Ready(WorkerId peer, Incarnation incarnation) const {
   return around_.ready(process_, ProcessOf(peer), incarnation);
+}
+
+absl::StatusOr<kvtransfer::KvLayout> Node::LayoutOf(WorkerId peer) const {
+  return around_.layout(ProcessOf(peer));
+}
+
+std::shared_ptr<kvtransfer::Stager> Node::MakeStager(std::size_t slots, std::size_t slot_bytes) {
+  return std::make_shared<SimStager>(world_, process_, ledger_, slots, slot_bytes);
 }
 
 void Node::ResetLater(WorkerId peer, const absl::Status& why) {
@@ -111,7 +153,7 @@ bool Node::OnFrame(int from, const std::string& frame) {
 /// A mutation: all blocks count as received.
 void Node::FillForNothing(TransferId transfer) {
   kvtransfer::Received all{.transfer = transfer, .sequence = 0, .bytes = 0, .runs = {}, .status = {}};
-  for (std::uint16_t layer = 0; layer < BlockLedger::kLayers; ++layer) {
+  for (std::uint16_t layer = 0; layer < ledger_.Layout().RankLayers(); ++layer) {
     all.runs.push_back({.layer = layer, .blocks = {.first = BlockIndex(0), .count = BlockLedger::kBlocks}});
   }
   receive_.OnPlaced(all);
@@ -152,8 +194,7 @@ void Node::Tell(RequestKey key, bool failed) {
 
 void Node::Prefill(const Order& order) {
   const RequestKey key = order.key;
-  const auto count = static_cast<std::size_t>((order.prompt_tokens + 1) / 2);
-  const auto blocks = ledger_.Take(count, key);
+  const auto blocks = ledger_.Take(ledger_.BlocksFor(order.prompt_tokens), key);
   if (!blocks) return Tell(key, true);
   const absl::Status sent =
       send_.Send({.key = key,
@@ -194,11 +235,9 @@ void Node::ComputeChunk(RequestKey key) {
   Prefilling& prefill = found->second;
   const std::int64_t left = prefill.order.prompt_tokens - prefill.computed;
   const std::int64_t tokens = std::min(left, world_.Between(1, 6));
-  for (int layer = 0; layer < BlockLedger::kLayers; ++layer) {
-    for (std::int64_t at = prefill.computed; at < prefill.computed + tokens; ++at)
-      ledger_.Compute(key.request, layer, static_cast<std::size_t>(at), prefill.blocks);
+  ledger_.Compute(key.request, prefill.blocks, prefill.computed, tokens);
+  for (int layer = 0; layer < BlockLedger::kLayers; ++layer)
     send_.LayerReady(key, layer, prefill.computed, tokens);
-  }
   prefill.computed += tokens;
   if (prefill.computed < prefill.order.prompt_tokens) {
     world_.After(world_.Delay(100, 20'000), process_, [this, key] { ComputeChunk(key); });
@@ -211,8 +250,7 @@ void Node::ComputeChunk(RequestKey key) {
 void Node::Reserve(const Order& order) {
   const RequestKey key = order.key;
   // The whole answer's.
-  const auto blocks =
-      ledger_.Take(static_cast<std::size_t>((order.prompt_tokens + order.tokens + 1) / 2), key);
+  const auto blocks = ledger_.Take(ledger_.BlocksFor(order.prompt_tokens + order.tokens), key);
   if (!blocks) return Tell(key, true);
   const bool moves = order.positions_max > 0;
   const std::int64_t received = moves ? order.positions_max : order.prompt_tokens;
@@ -222,7 +260,8 @@ void Node::Reserve(const Order& order) {
        .sender = IdOf(order.peer),
        .sender_incarnation = order.peer_incarnation,
        .prompt_tokens = received,
-       .blocks = {blocks->begin(), blocks->begin() + (received + 1) / 2},
+       .blocks = {blocks->begin(),
+                  blocks->begin() + static_cast<std::ptrdiff_t>(ledger_.BlocksFor(received))},
        .least_tokens = moves ? order.prompt_tokens : 0},
       {.on_committed =
            [this, key, moves](const kvtransfer::CommitInfo& info) {
@@ -274,7 +313,7 @@ void Node::DecodeStep(RequestKey key) {
   Decoding& decoding = found->second;
   decoding.steps = false;
   if (decoding.paused) return;
-  const auto positions = static_cast<std::size_t>(decoding.order.prompt_tokens + decoding.next - 1);
+  const std::int64_t positions = decoding.order.prompt_tokens + decoding.next - 1;
   if (!ledger_.Holds(key.request, decoding.blocks, positions)) {
     return world_.Violate(fmt::format("worker {}: request {}.{} decodes from wrong bytes before token {}",
                                       process_, key.request.value, key.attempt.value, decoding.next));
@@ -282,8 +321,7 @@ void Node::DecodeStep(RequestKey key) {
   if (decoding.next >= decoding.order.tokens) return EndDecoding(key);
   around_.to_router(process_,
                     {.key = key, .index = decoding.next, .token = TokenOf(key.request, decoding.next)});
-  for (int layer = 0; layer < BlockLedger::kLayers; ++layer)
-    ledger_.Compute(key.request, layer, positions, decoding.blocks);
+  ledger_.Compute(key.request, decoding.blocks, positions, 1);
   ++decoding.next;
   decoding.steps = true;
   world_.After(world_.Delay(1'000, 30'000), process_, [this, key] { DecodeStep(key); });
@@ -328,10 +366,13 @@ void Node::MoveRound(RequestKey key, bool last) {
   Decoding& decoding = found->second;
   Moving& move = *decoding.move;
   std::int64_t positions = decoding.order.prompt_tokens + decoding.next - 1;
-  if (network_.mutation == Mutation::kUnfinishedBlock && !last) positions += positions % 2;
+  if (network_.mutation == Mutation::kUnfinishedBlock && !last)
+    positions = static_cast<std::int64_t>(ledger_.BlocksFor(positions)) * ledger_.Layout().block_tokens;
   if (positions > move.positions_max || (last && positions < move.sent)) return send_.Abort(move.key);
   ++move.rounds;
-  const auto block = [](std::int64_t tokens) { return (tokens + 1) / 2; };
+  const auto block = [this](std::int64_t tokens) {
+    return static_cast<std::ptrdiff_t>(ledger_.BlocksFor(tokens));
+  };
   if (positions > move.sent) {
     const std::vector<BlockIndex> more(decoding.blocks.begin() + block(move.sent),
                                        decoding.blocks.begin() + block(positions));

@@ -47,6 +47,7 @@ struct Surroundings {
   std::function<absl::Status(int from, int to, std::string)> to_peer;
   std::function<absl::StatusOr<kvtransfer::PeerHandle>(int from, int to, Incarnation)> ready;
   std::function<void(int from, int to, absl::Status)> reset;
+  std::function<kvtransfer::KvLayout(int process)> layout;
 };
 
 /// The answer's `index`-th token: the same whoever computes it.
@@ -79,6 +80,8 @@ class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEven
   TransferId NewTransfer() override { return {.high = world_.Bits(), .low = world_.Bits()}; }
   absl::Status Send(WorkerId peer, const peer::Envelope& message) override;
   absl::StatusOr<kvtransfer::PeerHandle> Ready(WorkerId peer, Incarnation incarnation) const override;
+  absl::StatusOr<kvtransfer::KvLayout> LayoutOf(WorkerId peer) const override;
+  std::shared_ptr<kvtransfer::Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) override;
   void ResetLater(WorkerId peer, const absl::Status& why) override;
   void Measured(WorkerId, double) override {}
 

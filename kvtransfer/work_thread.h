@@ -7,20 +7,20 @@
 #include <thread>
 #include <utility>
 
-namespace baton::kvtransfer::ucx {
+namespace baton::kvtransfer {
 
-/// Where checksums are computed, so that the wire does not stand still meanwhile: one thread, work in order
-/// of posting. Bounded by what the transfers in hand may have under way.
-class CheckThread {
+/// A thread for work on bytes (checksums, conversions), so that neither the wire nor the control loop stands
+/// still meanwhile; work in order of posting. Bounded by what the transfers in hand may have under way.
+class WorkThread {
  public:
-  CheckThread() : thread_([this] { Run(); }) {}
+  WorkThread() : thread_([this] { Run(); }) {}
   /// Finishes what is posted.
-  ~CheckThread() {
+  ~WorkThread() {
     Post({});
     thread_.join();
   }
-  CheckThread(const CheckThread&) = delete;
-  CheckThread& operator=(const CheckThread&) = delete;
+  WorkThread(const WorkThread&) = delete;
+  WorkThread& operator=(const WorkThread&) = delete;
 
   void Post(std::function<void()> work) {
     {
@@ -49,4 +49,4 @@ class CheckThread {
   std::thread thread_;
 };
 
-}  // namespace baton::kvtransfer::ucx
+}  // namespace baton::kvtransfer

@@ -1,0 +1,200 @@
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+#include "tests/kvtransfer/worker.h"
+
+/// Whole transfers between workers whose KV lies differently, over the transports that there are.
+namespace baton::kvtransfer {
+namespace {
+
+using test::Key;
+using test::Worker;
+
+KvLayout Layout(int ranks, int block_tokens, const std::string& dtype) {
+  KvLayout layout = test::TestLayout();
+  layout.ranks = ranks;
+  layout.block_tokens = block_tokens;
+  layout.dtype = dtype;
+  layout.element_bytes = dtype == "f32" ? 4 : 2;
+  return layout;
+}
+
+std::vector<BlockIndex> Table(std::int64_t tokens, int block_tokens, std::uint32_t first) {
+  return test::Blocks(first, static_cast<std::uint32_t>((tokens + block_tokens - 1) / block_tokens));
+}
+
+/// Prefill and decode that are ready for each other.
+struct Pair {
+  Pair(const std::string& transport, const KvLayout& source, const KvLayout& target,
+       std::function<void(HandoffOptions&)> adjust = {})
+      : prefill({.id = WorkerId(1), .transport = transport, .layout = source, .adjust = adjust}),
+        decode({.id = WorkerId(2), .transport = transport, .layout = target, .adjust = adjust}) {
+    REQUIRE(Introduce(prefill, decode));
+  }
+  struct Transfer {
+    Worker::Receipt receipt = std::make_shared<test::Watched<Worker::Receiving>>();
+    Worker::Dispatch dispatch = std::make_shared<test::Watched<Worker::Sending>>();
+    std::vector<BlockIndex> from, to;
+    std::int64_t tokens = 0;
+  };
+  /// Both sides know of it, and its KV is computed; the caller produces.
+  Transfer Begin(RequestKey key, std::int64_t tokens, std::uint32_t first) {
+    Transfer transfer{.from = Table(tokens, prefill.Setup().layout.block_tokens, first),
+                      .to = Table(tokens, decode.Setup().layout.block_tokens, first + 1),
+                      .tokens = tokens};
+    prefill.Kv().Compute(key.request.value, transfer.from, tokens);
+    REQUIRE(decode.Receive({.key = key,
+                            .sender = WorkerId(1),
+                            .sender_incarnation = prefill.Setup().incarnation,
+                            .prompt_tokens = tokens,
+                            .blocks = transfer.to},
+                           transfer.receipt) == absl::OkStatus());
+    REQUIRE(prefill.Send({.key = key,
+                          .receiver = WorkerId(2),
+                          .receiver_incarnation = decode.Setup().incarnation,
+                          .prompt_tokens = tokens,
+                          .blocks = transfer.from},
+                         transfer.dispatch) == absl::OkStatus());
+    return transfer;
+  }
+  void RequireArrived(RequestKey key, const Transfer& transfer, float tolerance = 0) {
+    REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+    INFO(transfer.dispatch->Get().why);
+    CHECK(transfer.dispatch->Get().ended == TransferEnd::kAcked);
+    REQUIRE(transfer.receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+    CHECK(transfer.receipt->Get().committed.has_value());
+    CHECK(decode.Kv().Difference(key.request.value, transfer.to, transfer.tokens) <= tolerance);
+  }
+  Worker prefill, decode;
+};
+
+TEST_CASE("a prompt's KV arrives whole between workers whose ranks, blocks and types differ") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  const auto [source, target] = GENERATE(table<KvLayout, KvLayout>({
+      {Layout(1, 16, "f32"), Layout(2, 16, "f32")},
+      {Layout(2, 16, "bf16"), Layout(1, 16, "bf16")},
+      {Layout(4, 16, "f32"), Layout(2, 16, "f32")},
+      {Layout(2, 16, "f32"), Layout(2, 16, "f32")},  // nothing differs
+      {Layout(8, 16, "f32"), Layout(1, 16, "f32")},  // of 4 heads
+      {Layout(1, 16, "f32"), Layout(8, 16, "f32")},
+      {Layout(1, 16, "f32"), Layout(1, 32, "f32")},
+      {Layout(1, 32, "f32"), Layout(1, 16, "f32")},
+      {Layout(1, 16, "bf16"), Layout(1, 16, "f32")},
+      {Layout(1, 16, "f32"), Layout(1, 16, "f16")},
+      {Layout(4, 16, "bf16"), Layout(2, 32, "f32")},
+  }));
+  CAPTURE(transport, source.ranks, source.block_tokens, source.dtype, target.ranks, target.block_tokens,
+          target.dtype);
+  Pair pair(transport, source, target);
+
+  for (const std::int64_t tokens : {1, 40, 1000}) {
+    const RequestKey key = Key(static_cast<std::uint64_t>(tokens));
+    const Pair::Transfer transfer = pair.Begin(key, tokens, 2);
+    pair.prefill.ProduceTokens(key, tokens);
+    pair.RequireArrived(key, transfer);
+  }
+  CHECK(pair.prefill.Live() == 0);
+  CHECK(pair.decode.Live() == 0);
+}
+
+TEST_CASE("an answer that grows while it is sent arrives between blocks and ranks that differ") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  Pair pair(transport, Layout(1, 16, "bf16"), Layout(2, 32, "bf16"));
+  const std::vector<BlockIndex> from = Table(250, 16, 7);
+  Pair::Transfer transfer{.from = from, .to = Table(480, 32, 100), .tokens = 196};
+  REQUIRE(pair.decode.Receive({.key = Key(1),
+                               .sender = WorkerId(1),
+                               .sender_incarnation = pair.prefill.Setup().incarnation,
+                               .prompt_tokens = 480,
+                               .blocks = transfer.to,
+                               .least_tokens = 100},
+                              transfer.receipt) == absl::OkStatus());
+  REQUIRE(pair.prefill.Send({.key = Key(1),
+                             .receiver = WorkerId(2),
+                             .receiver_incarnation = pair.decode.Setup().incarnation,
+                             .prompt_tokens = 480,
+                             .blocks = {from.begin(), from.begin() + 10},
+                             .grows = true},
+                            transfer.dispatch) == absl::OkStatus());
+  REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.granted; }));
+
+  pair.prefill.Kv().Compute(99, from, 160);  // the tenth block is still written, and must not go
+  pair.prefill.Kv().Compute(1, from, 159);
+  pair.prefill.PositionsReady(Key(1), 0, 159, {});
+  REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.idle >= 1; }));
+  pair.prefill.Kv().Compute(1, from, 196);
+  pair.prefill.PositionsReady(Key(1), 159, 37, {from.begin() + 10, from.end()});
+  pair.prefill.Commit(Key(1), {.prompt_tokens = 196, .answer = {4, 5, 6}});
+
+  pair.RequireArrived(Key(1), transfer);
+  CHECK(transfer.receipt->Get().committed->prompt_tokens == 196);
+}
+
+TEST_CASE("a receiver that asks for int8 gets it, from equal layouts and from others") {
+  const std::string transport = GENERATE("loopback", "ucx");
+  const KvLayout target = GENERATE(Layout(1, 16, "bf16"), Layout(2, 32, "bf16"));
+  Pair pair(transport, Layout(1, 16, "bf16"), target,
+            [](HandoffOptions& options) { options.wire_int8 = true; });
+
+  const Pair::Transfer transfer = pair.Begin(Key(1), 600, 2);
+  pair.prefill.ProduceTokens(Key(1), 600);
+
+  pair.RequireArrived(Key(1), transfer, 1.0F);  // half a step of 127 / 127, and bf16's rounding
+  const std::uint64_t plain = std::uint64_t{2} * 2 * 4 * 64 * 608 * 2;
+  CHECK(transfer.dispatch->Get().stats.bytes < plain * 55 / 100);
+}
+
+TEST_CASE("many prompts share one slot, in turns, and all arrive") {
+  Pair pair("ucx", Layout(2, 16, "bf16"), Layout(1, 32, "f32"),
+            [](HandoffOptions& options) { options.staging_bytes = 1; });
+  std::vector<Pair::Transfer> transfers;
+  for (std::uint32_t i = 0; i < 6; ++i) transfers.push_back(pair.Begin(Key(i + 1), 500, 40 * i));
+
+  for (std::uint32_t i = 0; i < 6; ++i) pair.prefill.ProduceTokens(Key(i + 1), 500);
+
+  for (std::uint32_t i = 0; i < 6; ++i) pair.RequireArrived(Key(i + 1), transfers[i]);
+}
+
+TEST_CASE("prompts that are cancelled while their messages are made give their slots back") {
+  Pair pair("ucx", Layout(2, 16, "bf16"), Layout(1, 32, "f32"),
+            [](HandoffOptions& options) { options.staging_bytes = 4U << 20; });
+  for (std::uint32_t round = 0; round < 10; ++round) {
+    const RequestKey cancelled = Key(2 * round + 1);
+    const RequestKey good = Key(2 * round + 2);
+    const Pair::Transfer first = pair.Begin(cancelled, 1500, 0);
+    const Pair::Transfer second = pair.Begin(good, 500, 100);
+    pair.prefill.ProduceTokens(cancelled, 1500);
+    round % 2 == 0 ? pair.prefill.AbortSend(cancelled) : pair.decode.AbortReceive(cancelled);
+    pair.prefill.ProduceTokens(good, 500);
+
+    pair.RequireArrived(good, second);
+    REQUIRE(first.dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+    REQUIRE(first.receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+  }
+  CHECK(pair.prefill.Live() == 0);
+  CHECK(pair.decode.Live() == 0);
+}
+
+TEST_CASE("a flipped bit of a converted message fails the transfer: the checksum covers what travels") {
+  const auto spoil = [](const HandoffOptions& options) {
+    return CreateLoopbackTransport(options, [](const DataHeader& header, std::span<std::byte> placed) {
+      if (header.sequence == 1) placed[placed.size() / 2] ^= std::byte{4};
+    });
+  };
+  Worker prefill({.id = WorkerId(1), .layout = Layout(2, 16, "bf16")});
+  Worker decode({.id = WorkerId(2), .layout = Layout(1, 16, "f32"), .make = spoil});
+  REQUIRE(Introduce(prefill, decode));
+  const auto receipt = decode.Receive(Key(1), prefill, test::Blocks(0, 64));
+  const auto dispatch = prefill.Send(Key(1), decode, test::Blocks(0, 64));
+
+  prefill.Produce(Key(1), 64);
+
+  REQUIRE(receipt->WaitFor([](const auto& r) { return r.released == 1; }));
+  CHECK(receipt->Get().failed == TransferEnd::kFailed);
+  CHECK(receipt->Get().why.find("checksum differs") != std::string::npos);
+  REQUIRE(dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
+  CHECK(dispatch->Get().ended == TransferEnd::kFailed);
+}
+
+}  // namespace
+}  // namespace baton::kvtransfer
