@@ -16,6 +16,10 @@ double Watts(const NativeMachine& about, const hardware::StepTime& time) {
 
 }  // namespace
 
+RequestLimits World::LimitsOf(std::int64_t prompt) const {
+  return options_.native.limits ? options_.native.limits(prompt) : RequestLimits{};
+}
+
 router::PrefillCandidate World::PrefillChoice(std::size_t machine, std::int64_t prompt) const {
   const Machine& m = machines_[machine];
   const NativeMachine& about = setup_.machines[machine];
@@ -73,7 +77,7 @@ router::MachinePair World::ChooseByCost(std::uint32_t request) {
   std::vector<router::PrefillCandidate> prefill;
   std::vector<router::DecodeCandidate> decode;
   double soonest_s = std::numeric_limits<double>::infinity();
-  const auto up = [&](std::size_t i) { return machines_[i].up && !machines_[i].draining; };
+  const auto up = [&](std::size_t i) { return machines_[i].Takes(); };
   for (std::size_t i = 0; i < machines_.size(); ++i) {
     if (!up(i) || setup_.machines[i].role == router::MachineRole::kToken) continue;
     prefill.push_back(PrefillChoice(i, r.prompt));
@@ -85,8 +89,9 @@ router::MachinePair World::ChooseByCost(std::uint32_t request) {
   }
   const NativeSettings& native = options_.native;
   router::CostObjectives objectives;
-  if (native.ttft_limit_s > 0) objectives.ttft_s = native.ttft_limit_s;
-  if (native.tbt_limit_s > 0) objectives.tbt_s = native.tbt_limit_s;
+  const RequestLimits limits = LimitsOf(r.prompt);
+  if (limits.ttft_s > 0) objectives.ttft_s = limits.ttft_s;
+  if (limits.tbt_s > 0) objectives.tbt_s = limits.tbt_s;
   const double expected = std::max(1.0, mean_output_ - static_cast<double>(r.made));
   const router::CostRequest wanted{.prompt_tokens = r.prompt,
                                    .answer_tokens = expected,

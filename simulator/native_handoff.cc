@@ -15,6 +15,7 @@ double World::Tail(const Request& r) const {
 
 void World::Grant(std::size_t machine) {
   Machine& m = machines_[machine];
+  if (!m.Awake()) return;
   while (!m.grants.empty()) {
     const std::uint32_t request = m.grants.front();
     Request& r = requests_[request];
@@ -105,7 +106,7 @@ void World::Migrate() {
   std::vector<router::DecodeLoad> loads;
   for (std::size_t i = 0; i < machines_.size(); ++i) {
     const Machine& m = machines_[i];
-    if (!m.up || setup_.machines[i].role == router::MachineRole::kPrompt) continue;
+    if (!m.up || !m.Awake() || setup_.machines[i].role == router::MachineRole::kPrompt) continue;
     router::DecodeLoad load;
     load.machine = static_cast<MachineIndex>(i);
     load.free_tokens = m.Available() * options_.native.block_tokens;
@@ -207,11 +208,12 @@ void World::Befall(const MachineEvent& event) {
     case MachineEvent::Kind::kDrain:
       m.draining = true;
       placer_.SetUp(event.machine, false);
+      KeepTaker();
       break;
     case MachineEvent::Kind::kReturn:
       m.up = true;
       m.draining = false;
-      placer_.SetUp(event.machine, true);
+      placer_.SetUp(event.machine, m.Takes());
       break;
   }
 }
@@ -253,7 +255,9 @@ void World::Fail(std::size_t machine) {
   }
   m.up = m.busy = false;
   ++m.version;
+  EndPower(machine);
   placer_.SetUp(static_cast<MachineIndex>(machine), false);
+  KeepTaker();
   std::vector<std::uint32_t> lost;
   for (std::size_t i = 0; i < requests_.size(); ++i) {
     const Request& r = requests_[i];

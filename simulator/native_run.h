@@ -8,6 +8,7 @@
 #include "common/hardware/perf_model.h"
 #include "engine/schedule/batch_planner.h"
 #include "router/policy/cost.h"
+#include "router/policy/packing.h"
 #include "simulator/event_heap.h"
 #include "simulator/native_state.h"
 #include "simulator/native_world.h"
@@ -16,7 +17,7 @@
 /// The world of kNative, inside.
 namespace baton::simulator::native {
 
-enum Kind : std::uint32_t { kArrival, kStep, kNetwork, kJoin, kMachine, kMigrate };
+enum Kind : std::uint32_t { kArrival, kStep, kNetwork, kJoin, kMachine, kMigrate, kPark, kAwake };
 
 /// Ids of flows: a hand-off is its request, a move has this bit as well.
 inline constexpr std::uint32_t kMoveBit = 1U << 31U;
@@ -28,7 +29,8 @@ inline std::size_t At(MachineIndex machine) {
 }
 
 /// The run itself. Its parts are in native_world.cc (requests), native_steps.cc (memory and steps) and
-/// native_handoff.cc (hand-off, moves, failures); native_cost.cc asks the cost policy.
+/// native_handoff.cc (hand-off, moves, failures) and native_power.cc (parking); native_cost.cc and
+/// native_pack.cc ask the policies that weigh predictions.
 class World {
  public:
   World(const NativeSetup& setup, const Workload& workload, router::Placer& placer,
@@ -44,6 +46,11 @@ class World {
   [[nodiscard]] router::PrefillCandidate PrefillChoice(std::size_t machine, std::int64_t prompt) const;
   [[nodiscard]] router::DecodeCandidate DecodeChoice(std::size_t machine, std::int64_t prompt,
                                                      double ahead_s) const;
+  [[nodiscard]] RequestLimits LimitsOf(std::int64_t prompt) const;
+  router::MachinePair ChooseByPacking(std::uint32_t request);
+  [[nodiscard]] router::PackCandidate PackChoice(std::size_t machine, std::int64_t prompt) const;
+  [[nodiscard]] router::SharedSteps StepsWith(std::size_t machine, std::int64_t sequences,
+                                              double context) const;
   void PromptCounted(std::uint32_t request);
   void AnswerCounted(std::uint32_t request);
   void Restart(std::uint32_t request);
@@ -80,6 +87,22 @@ class World {
   void WatchNetwork();
   double Tail(const Request& r) const;
 
+  // Power.
+  void NoteDemand(std::uint32_t request);
+  void NoteMost();
+  [[nodiscard]] std::int64_t AnswersMost(std::size_t machine, double context) const;
+  [[nodiscard]] router::PowerMachine LookAtMost(std::size_t machine) const;
+  [[nodiscard]] router::PowerMachine MostOf(std::size_t machine) const;
+  [[nodiscard]] std::vector<router::PowerMachine> PowerMachines() const;
+  void ManagePower();
+  void NoteIdle(std::size_t machine);
+  void TryPark(std::size_t machine);
+  void StartWaking(std::size_t machine, bool takes_early);
+  void BecomeAwake(std::size_t machine);
+  void EndPower(std::size_t machine);
+  void KeepTaker();
+  void CountPower(std::size_t machine);
+
   // Moves and failures.
   void Migrate();
   void StartMove(std::size_t from, std::size_t to);
@@ -114,6 +137,10 @@ class World {
   EventHeap events_;
   double now_s_ = 0;
   double mean_output_ = 128;  // what an answer is expected to take: of those that have ended
+  double mean_prompt_ = 0;    // of those that have arrived
+  router::FleetDemand demand_;
+  double demand_at_s_ = 0;
+  std::vector<router::PowerMachine> most_;  // of each pool, as of the last time that means were looked at
   std::int64_t active_ = 0;
   std::int64_t to_arrive_ = 0;
   std::int64_t blocks_max_ = 0;

@@ -9,6 +9,7 @@
 #include <absl/container/flat_hash_map.h>
 
 #include "engine/schedule/batch_planner.h"
+#include "router/policy/packing.h"
 #include "router/policy/pools.h"
 
 /// What the world of kNative keeps of requests and machines.
@@ -124,6 +125,14 @@ struct Machine {
   bool up = true;
   bool draining = false;
 
+  router::PowerState power = router::PowerState::kAwake;
+  bool takes_early = false;  // requests are placed here before it is awake
+  bool idle = false;         // since idle_since_s
+  double idle_since_s = 0;
+  double parked_at_s = 0;           // where it is parked
+  double parked_s = 0;              // until then
+  std::uint32_t power_version = 0;  // of events about its power
+
   bool busy = false;
   bool decode_run = false;  // several equal steps of decodes alone
   bool paused = false;
@@ -139,6 +148,14 @@ struct Machine {
   void Insert(const Sequence& sequence) {
     const auto later = [](std::uint32_t id, const Sequence& other) { return id < other.request; };
     running.insert(std::upper_bound(running.begin(), running.end(), sequence.request, later), sequence);
+  }
+  [[nodiscard]] bool Awake() const { return power == router::PowerState::kAwake; }
+  /// Whether requests may be placed here.
+  [[nodiscard]] bool Takes() const { return up && !draining && (Awake() || takes_early); }
+  /// Nothing runs, waits, or is on its way here.
+  [[nodiscard]] bool HasNothing() const {
+    return !busy && running.empty() && waiting.empty() && joining.empty() && sending.empty() &&
+           grants.empty() && queued_tokens == 0 && coming == 0 && Available() == blocks;
   }
   [[nodiscard]] std::int64_t Available() const { return free_blocks + prefixes.IdleBlocks(); }
   /// `blocks` are available.

@@ -145,12 +145,13 @@ std::int64_t World::RunGrowth(const Machine& m, std::int64_t sequences, std::int
 
 void World::StartStep(std::size_t machine) {
   Machine& m = machines_[machine];
-  if (!m.up) return;
+  if (!m.up || !m.Awake()) return;
   Admit(machine);
   while (true) {  // not let in again at once: whoever is preempted here
     if (m.running.empty()) {
       if (m.waiting.empty() && m.grants.empty() && m.sending.empty()) {
         placer_.Idle(static_cast<MachineIndex>(machine));
+        NoteIdle(machine);
       }
       return;
     }
@@ -241,6 +242,7 @@ void World::Begin(std::size_t machine, const hardware::StepTime& time, std::int6
   Machine& m = machines_[machine];
   const NativeMachine& about = setup_.machines[machine];
   m.busy = true;
+  m.idle = false;
   m.paused = false;
   m.steps = steps;
   m.step_s = time.seconds;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common/hardware/power.h"
 #include "simulator/native_run.h"
 
 namespace baton::simulator {
@@ -42,6 +41,9 @@ World::World(const NativeSetup& setup, const Workload& workload, router::Placer&
   for (std::size_t i = 0; i < options.events.size(); ++i) {
     Push(options.events[i].time_s, kMachine, static_cast<std::uint32_t>(i), 0);
   }
+  if (options.native.park_after_s > 0) {
+    for (std::size_t i = 0; i < machines_.size(); ++i) NoteIdle(i);
+  }
   if (options.native.migrate_every_s > 0) Push(options.native.migrate_every_s, kMigrate, 0, 0);
 }
 
@@ -74,6 +76,12 @@ RunResult World::Run() {
       case kMigrate:
         Migrate();
         break;
+      case kPark:
+        if (event.version == machines_[event.subject].power_version) TryPark(event.subject);
+        break;
+      case kAwake:
+        if (event.version == machines_[event.subject].power_version) BecomeAwake(event.subject);
+        break;
       default:
         break;
     }
@@ -83,11 +91,7 @@ RunResult World::Run() {
   }
   const double first = workload_.requests.empty() ? 0 : workload_.requests.front().arrival_s;
   result_.span_s = std::max(0.0, now_s_ - first);
-  for (std::size_t i = 0; i < machines_.size(); ++i) {
-    const double idle_s = std::max(0.0, result_.span_s - result_.machines[i].busy_s);
-    const NativeMachine& machine = setup_.machines[i];
-    result_.machines[i].energy_j += idle_s * hardware::IdleMachineWatts(machine.machine, machine.device);
-  }
+  for (std::size_t i = 0; i < machines_.size(); ++i) CountPower(i);
   if (steps_timed_ > 0) {
     result_.extrapolated_share = static_cast<double>(steps_extrapolated_) / static_cast<double>(steps_timed_);
   }
@@ -106,7 +110,9 @@ void World::Arrive(std::uint32_t request) {
     End(request, RequestEnd::kRefused);
     return;
   }
+  NoteDemand(request);
   Place(request);
+  ManagePower();
 }
 
 void World::Place(std::uint32_t request) {
@@ -115,13 +121,18 @@ void World::Place(std::uint32_t request) {
   const auto expected = std::max<std::int64_t>(1, std::llround(mean_output_) - r.made);
   r.prompt_bytes = std::llround(KvBytes(r.prompt + 1));
   r.answer_bytes = std::llround(KvBytes(expected));
-  const bool by_cost = options_.policy == "cost";
-  const router::MachinePair pair = by_cost ? ChooseByCost(request)
-                                           : placer_.Place({.id = request,
-                                                            .prompt_tokens = r.prompt,
-                                                            .prompt_bytes = r.prompt_bytes,
-                                                            .answer_bytes = r.answer_bytes},
-                                                           now_s_);
+  router::MachinePair pair;
+  if (options_.policy == "cost") {
+    pair = ChooseByCost(request);
+  } else if (options_.policy == "pack") {
+    pair = ChooseByPacking(request);
+  } else {
+    pair = placer_.Place({.id = request,
+                          .prompt_tokens = r.prompt,
+                          .prompt_bytes = r.prompt_bytes,
+                          .answer_bytes = r.answer_bytes},
+                         now_s_);
+  }
   if (pair.prompt == router::kNoMachine) {
     End(request, outcome.restarts > 0 ? RequestEnd::kFailed : RequestEnd::kRefused);
     return;

@@ -170,6 +170,11 @@ absl::StatusOr<NativeSetup> NativeSetupOf(const hardware::Catalogue& catalogue,
     machine.machine = *pool.machine;
     machine.machine.devices = pool.tensor_parallel;
     machine.machine.base_w *= share;
+    if (options.native.park_after_s > 0 && share < 1) {
+      return Error(kInvalidArgument,
+                   "pool of {}: {} of {} devices make an instance; parking powers whole machines down",
+                   pool.spec->machine, pool.tensor_parallel, pool.machine->devices);
+    }
     machine.machine.dollars_per_hour *= share;
     machine.gpu_cap_w = pool.spec->gpu_cap_w > 0 ? pool.spec->gpu_cap_w : pool.machine->gpu_cap_w;
     if (machine.nic_bandwidth <= 0) {
@@ -207,10 +212,18 @@ absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetS
                                                      ? router::PoolOptions::Return::kIdle
                                                      : router::PoolOptions::Return::kNoOppositeWork,
                                          .repurpose_after_s = options.repurpose_after_s};
-  // The cost policy is asked by the native world itself: what it weighs are predictions, not queues.
-  const bool by_cost = options.mode == Mode::kNative && options.policy == "cost";
+  // These two are asked by the native world itself: what they weigh are predictions, not queues.
+  const bool predicts = options.policy == "cost" || options.policy == "pack";
+  if (predicts && options.mode != Mode::kNative) {
+    return Error(kInvalidArgument,
+                 "policy {}: it places by predictions of mode native, which mode splitwise does not make",
+                 options.policy);
+  }
+  if (options.native.park_after_s > 0 && options.mode != Mode::kNative) {
+    return Error(kInvalidArgument, "parking: mode splitwise has none, its machines stay on; use mode native");
+  }
   const auto placer =
-      router::MakePlacer(by_cost ? "split-round-robin" : options.policy, options.seed, pool_options);
+      router::MakePlacer(predicts ? "split-round-robin" : options.policy, options.seed, pool_options);
   if (placer == nullptr) {
     return Error(kInvalidArgument, "policy {}: not known (docs/POLICY.md has the names)", options.policy);
   }
@@ -218,6 +231,7 @@ absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetS
   if (options.mode == Mode::kSplitwise) {
     BATON_ASSIGN_OR_RETURN(const SplitwiseSetup setup, SplitwiseSetupOf(catalogue, pools, options.model));
     result = RunSplitwise(setup, workload, *placer, options);
+    for (MachineUse& use : result.machines) use.powered_s = result.span_s;
   } else {
     BATON_ASSIGN_OR_RETURN(const NativeSetup setup, NativeSetupOf(catalogue, pools, options));
     result = RunNative(setup, workload, *placer, options);

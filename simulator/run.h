@@ -28,6 +28,12 @@ struct MachineEvent {
   Kind kind = Kind::kFail;
 };
 
+/// What one request is to keep; 0: none.
+struct RequestLimits {
+  double ttft_s = 0;
+  double tbt_s = 0;
+};
+
 /// How Baton's workers are set up in mode kNative.
 struct NativeSettings {
   std::int64_t prefill_batch_tokens = 2048;  // of one step; past it throughput falls (Splitwise, 3.4)
@@ -38,10 +44,15 @@ struct NativeSettings {
   double memory_share = 0.9;            // of the devices' memory, for weights and KV
   std::int64_t layerwise_tokens = 512;  // shorter prompts are sent when they are whole (Splitwise, 4.3)
   bool prefix_sharing = true;
-  // Of policy "cost": objectives of one request, and whether one that will miss them is refused at arrival.
-  double ttft_limit_s = 0;  // 0: none
-  double tbt_limit_s = 0;
+  // Of policies "cost" and "pack": objectives of a request with so many prompt tokens (empty: none), whether
+  // one that will miss them is refused at arrival, and the share of them at which "pack" calls a machine
+  // full.
+  std::function<RequestLimits(std::int64_t)> limits;
   bool reject_early = false;
+  double fill = 0.95;
+  /// Under every policy a machine without work for so long is powered down, and one is woken before the
+  /// others are full (router/policy/packing.h). 0: all stay on.
+  double park_after_s = 0;
   double migrate_every_s = 1;  // 0: answers never move
 };
 
@@ -49,7 +60,7 @@ struct NativeSettings {
 struct RunOptions {
   Mode mode = Mode::kNative;
   std::string model;                  // of the catalogue
-  std::string policy = "mixed-pool";  // random, round-robin, token-jsq, mixed-pool, cost, ...
+  std::string policy = "mixed-pool";  // random, round-robin, token-jsq, mixed-pool, cost, pack, ...
   std::uint64_t seed = 0;
   double warm_up_s = 0;         // requests that arrive earlier count in no statistic
   bool keep_timelines = false;  // of machines, for plots and the Perfetto trace
@@ -96,6 +107,8 @@ struct MachineUse {
   std::int32_t pool = 0;
   double busy_s = 0;
   double energy_j = 0;
+  double powered_s = 0;  // of the run's span; waking is being powered
+  std::int32_t wakes = 0;
   double peak_kv_share = 0;
   std::int64_t prompt_tokens = 0;
   std::int64_t output_tokens = 0;

@@ -85,6 +85,8 @@ struct Machine {
   double rated_w = 0;           // what a rack reserves for it
   double dollars_per_hour = 0;  // 0: devices times theirs
   double gpu_cap_w = 0;         // 0: none
+  double parked_w = 100;        // powered down, ready to be woken
+  double wake_s = 180;          // from there to the first step: boot, and the weights from its own disk
   double cost_weight = 0;       // of the paper's tables; 0: none
   double power_weight = 0;
 };

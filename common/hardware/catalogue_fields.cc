@@ -113,6 +113,8 @@ void ReadMachine(const Section& entry, std::string name, Catalogue& catalogue) {
   entry.Number("rated_w", machine.rated_w, 0, 1e7);
   entry.Number("dollars_per_hour", machine.dollars_per_hour, 0, 1e7);
   entry.Number("gpu_cap_w", machine.gpu_cap_w, 0, 1e5);
+  entry.Number("parked_w", machine.parked_w, 0, 1e6);
+  entry.Number("wake_s", machine.wake_s, 0, 1e5);
   entry.Number("cost_weight", machine.cost_weight, 0, 1e6);
   entry.Number("power_weight", machine.power_weight, 0, 1e6);
   catalogue.Put(std::move(machine));

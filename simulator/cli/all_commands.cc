@@ -9,6 +9,7 @@ void AddAll(CLI::App& app, int& exit_code) {
   AddExplain(app, exit_code);
   AddSweep(app, exit_code);
   AddPaper(app, exit_code);
+  AddPolicies(app, exit_code);
   AddExport(app, exit_code);
   AddCalibrate(app, exit_code);
   AddTrace(app, exit_code);

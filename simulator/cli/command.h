@@ -62,6 +62,7 @@ void AddExplain(CLI::App& app, int& exit_code);
 /// And merge.
 void AddSweep(CLI::App& app, int& exit_code);
 void AddPaper(CLI::App& app, int& exit_code);
+void AddPolicies(CLI::App& app, int& exit_code);
 void AddCalibrate(CLI::App& app, int& exit_code);
 void AddExport(CLI::App& app, int& exit_code);
 void AddReplay(CLI::App& app, int& exit_code);

@@ -62,38 +62,6 @@ struct PaperOptions {
   std::string workload = "conversation";
 };
 
-/// The highest rate at which the fleet meets the objectives, to 1 %; the probe tells what binds just above.
-struct Highest {
-  double rate = 0;
-  Probe above;
-};
-absl::StatusOr<Highest> HighestRate(const Evaluator& evaluate, const FleetSpec& fleet) {
-  Highest highest;
-  double low = 0;
-  double high = 64;
-  while (high < 1e5) {
-    BATON_ASSIGN_OR_RETURN(const Probe probe, evaluate(fleet, high));
-    if (!probe.feasible) {
-      highest.above = probe;
-      break;
-    }
-    low = high;
-    high *= 2;
-  }
-  while (high - low > 0.01 * high && high > 0.1) {
-    const double middle = (low + high) / 2;
-    BATON_ASSIGN_OR_RETURN(const Probe probe, evaluate(fleet, middle));
-    if (probe.feasible) {
-      low = middle;
-    } else {
-      high = middle;
-      highest.above = probe;
-    }
-  }
-  highest.rate = low;
-  return highest;
-}
-
 std::string Ratio(double value, double base) {
   return base > 0 ? fmt::format("{:.2f}x", value / base) : "";
 }
@@ -101,7 +69,7 @@ std::string Ratio(double value, double base) {
 absl::StatusOr<Table> EqualBudget(const PaperOptions& options, const World& world) {
   const std::vector<Design>& designs = Presets().at(options.table + " " + options.workload);
   const Evaluator evaluate = MakeEvaluator(world.experiment);
-  std::vector<Highest> rates(designs.size());
+  std::vector<HighestRate> rates(designs.size());
   std::vector<FleetPrice> prices(designs.size());
   Mutex mutex;  // guards problem, done
   absl::Status problem;
@@ -109,7 +77,7 @@ absl::StatusOr<Table> EqualBudget(const PaperOptions& options, const World& worl
   Progress progress("designs");
   ParallelFor(designs.size(), options.world.jobs, [&](std::size_t i) {
     const auto fleet = ParseFleet(designs[i].fleet);
-    const auto rate = HighestRate(evaluate, *fleet);
+    const auto rate = FindHighestRate(evaluate, *fleet);
     const auto price = PriceOf(*world.catalogue, *fleet);
     const MutexLock lock(mutex);
     progress.Show(++done / static_cast<double>(designs.size()));
@@ -154,7 +122,7 @@ absl::StatusOr<std::vector<Column>> DesignColumns(const World& world, const std:
 absl::StatusOr<Table> EqualThroughput(const PaperOptions& options, const World& world) {
   const Evaluator evaluate = MakeEvaluator(world.experiment);
   const auto baseline = ParseFleet("mixed=40xdgx-h100");
-  BATON_ASSIGN_OR_RETURN(const Highest target, HighestRate(evaluate, *baseline));
+  BATON_ASSIGN_OR_RETURN(const HighestRate target, FindHighestRate(evaluate, *baseline));
   if (target.rate <= 0) return Error(kFailedPrecondition, "Baseline-H100 meets the objectives at no rate");
   BATON_ASSIGN_OR_RETURN(const FleetPrice base, PriceOf(*world.catalogue, *baseline));
   BATON_ASSIGN_OR_RETURN(const Workload sample, world.experiment.load(target.rate, options.world.seeds[0]));

@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/base/mutex.h"
+#include "common/base/units.h"
 #include "common/config/reader.h"
 #include "simulator/cli/command.h"
 #include "simulator/plan/parallel.h"
@@ -68,6 +69,45 @@ absl::StatusOr<FleetSpec> ReadFleetFile(const std::string& path) {
   return fleet;
 }
 
+void AddNativeOptions(CLI::App& world, WorldOptions& options) {
+  world.add_option("--limit-ttft", options.limit_ttft,
+                   "Policies cost, pack: time to first token of one request, 500ms; default: by --slo");
+  world.add_option("--limit-tbt", options.limit_tbt,
+                   "Policies cost, pack: time between tokens of one request, 50ms; default: by --slo");
+  world
+      .add_option("--fill", options.fill,
+                  "Policy pack: a machine is full at this share of the limits by prediction")
+      ->check(CLI::Range(0.05, 1.0))
+      ->capture_default_str();
+  world.add_flag("--reject-early", options.reject_early,
+                 "Policies cost, pack: refuse a request that is predicted to miss its limits");
+  world
+      .add_option("--park-after", options.park_after_s,
+                  "Seconds without work after which a machine is powered down (mode native); default: never")
+      ->check(CLI::PositiveNumber);
+}
+
+absl::StatusOr<NativeSettings> NativeOf(const WorldOptions& options) {
+  NativeSettings native;
+  native.fill = options.fill;
+  native.reject_early = options.reject_early;
+  native.park_after_s = options.park_after_s;
+  RequestLimits limits;
+  for (const auto& [name, text, limit] : {std::tuple("--limit-ttft", &options.limit_ttft, &limits.ttft_s),
+                                          std::tuple("--limit-tbt", &options.limit_tbt, &limits.tbt_s)}) {
+    if (text->empty()) continue;
+    const auto parsed = ParseDuration(*text);
+    if (!parsed.ok() || *parsed <= Duration::zero()) {
+      return Error(kInvalidArgument, "{} {}: want a time such as 500ms", name, *text);
+    }
+    *limit = Seconds(*parsed);
+  }
+  if (limits.ttft_s > 0 || limits.tbt_s > 0) {
+    native.limits = [limits](std::int64_t) { return limits; };
+  }
+  return native;
+}
+
 }  // namespace
 
 void AddWorldOptions(CLI::App& app, WorldOptions& options) {
@@ -91,7 +131,7 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
       ->capture_default_str();
   world->add_option(
       "--policy", options.policy,
-      "random, round-robin, token-jsq, mixed-pool, cost...; default: token-jsq for mixed pools alone, "
+      "random, round-robin, token-jsq, mixed-pool, cost, pack...; default: token-jsq for mixed pools alone, "
       "mixed-pool for others");
   world
       ->add_option("--repurpose-after", options.repurpose_after_s,
@@ -103,6 +143,7 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
       ->capture_default_str();
   world->add_option("--warm-up", options.warm_up_s, "Seconds: what arrives earlier counts in no figure")
       ->check(CLI::NonNegativeNumber);
+  AddNativeOptions(*world, options);
   world->add_option("--seed,--seeds", options.seeds, "One or several: 1,2,3")
       ->delimiter(',')
       ->capture_default_str();
@@ -145,6 +186,7 @@ absl::StatusOr<World> MakeWorld(const WorldOptions& given) {
   experiment.seeds = options.seeds;
   experiment.warm_up_s = options.warm_up_s;
   experiment.repurpose_after_s = options.repurpose_after_s;
+  BATON_ASSIGN_OR_RETURN(experiment.native, NativeOf(options));
   experiment.keep_going = [] { return !Interrupted(); };
   if (options.slo != "none") {
     BATON_ASSIGN_OR_RETURN(experiment.slo, ParseSlo(options.slo));

@@ -33,6 +33,11 @@ struct WorldOptions {
   std::vector<std::uint64_t> seeds{0};
   double warm_up_s = 0;
   double repurpose_after_s = 0;
+  std::string limit_ttft;  // of one request, for policies cost and pack; empty: from the objectives
+  std::string limit_tbt;
+  double fill = 0.95;
+  bool reject_early = false;
+  double park_after_s = 0;
   int jobs = 0;
   std::string output = "table";
 };

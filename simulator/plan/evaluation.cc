@@ -119,6 +119,30 @@ absl::StatusOr<AloneModel> MakeAloneModel(const hardware::Catalogue& catalogue, 
   });
 }
 
+std::function<RequestLimits(std::int64_t)> LimitsOf(const Slo& slo, const AloneModel& alone) {
+  const auto tightest = [](const std::array<double, 3>& limits) {
+    double least = 0;
+    for (const double limit : limits) {
+      if (limit > 0 && (least == 0 || limit < least)) least = limit;
+    }
+    return least;
+  };
+  const auto metric = [tightest](const SloTable& table, Metric which) {
+    return tightest(table[static_cast<std::size_t>(which)]);
+  };
+  const auto least = [](double a, double b) { return a > 0 && b > 0 ? std::min(a, b) : std::max(a, b); };
+  return [=](std::int64_t prompt) {
+    RequestLimits limits{.ttft_s = metric(slo.seconds, Metric::kTtft),
+                         .tbt_s = metric(slo.seconds, Metric::kTbt)};
+    if (!alone) return limits;
+    // How long the answer will be is not known, and hardly changes its time between tokens.
+    const AloneTimes times = alone({.prompt_tokens = prompt, .output_tokens = 2});
+    limits.ttft_s = least(limits.ttft_s, metric(slo.slowdown, Metric::kTtft) * times.ttft_s);
+    limits.tbt_s = least(limits.tbt_s, metric(slo.slowdown, Metric::kTbt) * times.tbt_s);
+    return limits;
+  };
+}
+
 absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& fleet,
                                 const Workload& workload, const RunWanted& wanted) {
   RunOptions options{.mode = experiment.mode,
@@ -126,7 +150,9 @@ absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& f
                      .policy = experiment.policy.empty() ? DefaultPolicy(fleet) : experiment.policy,
                      .seed = wanted.seed,
                      .warm_up_s = experiment.warm_up_s,
-                     .keep_timelines = wanted.timelines};
+                     .keep_timelines = wanted.timelines,
+                     .native = experiment.native};
+  if (!options.native.limits) options.native.limits = LimitsOf(experiment.slo, experiment.alone);
   options.events = experiment.events;
   options.repurpose_after_s = experiment.repurpose_after_s;
   if (experiment.keep_going || wanted.progress) {
@@ -141,6 +167,33 @@ absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& f
       FiguresOf(price, workload, result, experiment.slo, experiment.alone, experiment.warm_up_s);
   if (wanted.result != nullptr) *wanted.result = std::move(result);
   return figures;
+}
+
+absl::StatusOr<HighestRate> FindHighestRate(const Evaluator& evaluate, const FleetSpec& fleet) {
+  HighestRate highest;
+  double low = 0;
+  double high = 64;
+  while (high < 1e5) {
+    BATON_ASSIGN_OR_RETURN(const Probe probe, evaluate(fleet, high));
+    if (!probe.feasible) {
+      highest.above = probe;
+      break;
+    }
+    low = high;
+    high *= 2;
+  }
+  while (high - low > 0.01 * high && high > 0.1) {
+    const double middle = (low + high) / 2;
+    BATON_ASSIGN_OR_RETURN(const Probe probe, evaluate(fleet, middle));
+    if (probe.feasible) {
+      low = middle;
+    } else {
+      high = middle;
+      highest.above = probe;
+    }
+  }
+  highest.rate = low;
+  return highest;
 }
 
 Evaluator MakeEvaluator(const Experiment& experiment) {

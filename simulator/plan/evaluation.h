@@ -28,12 +28,17 @@ struct Experiment {
   Slo slo;
   AloneModel alone;
   double warm_up_s = 0;
+  NativeSettings native;  // where its limits are empty, those of `slo` stand for them
   std::vector<std::uint64_t> seeds{0};
   double repurpose_after_s = 0;
   std::vector<MachineEvent> events;  // of one fleet: for runs of it alone
   LoadMaker load;
   std::function<bool()> keep_going;  // false ends runs early; empty: they run to their end
 };
+
+/// What one request is to keep so that quantiles meet `slo`: the tightest limit of each metric, slowdowns
+/// against `alone`.
+[[nodiscard]] std::function<RequestLimits(std::int64_t)> LimitsOf(const Slo& slo, const AloneModel& alone);
 
 /// The request alone on a DGX-A100, by the mode's own step times: what slowdowns are against. An error where
 /// the catalogue has no such machine, or, in mode kSplitwise, no table for the model.
@@ -53,6 +58,13 @@ struct RunWanted {
 /// Feasible where the objectives are met under every seed. Loads are made once for each rate and seed. What
 /// misses by half already in the first quarter of a load is not run to its end.
 [[nodiscard]] Evaluator MakeEvaluator(const Experiment& experiment);
+
+/// The highest rate at which the fleet meets the objectives, to 1 %; the probe tells what binds just above.
+struct HighestRate {
+  double rate = 0;
+  Probe above;
+};
+[[nodiscard]] absl::StatusOr<HighestRate> FindHighestRate(const Evaluator& evaluate, const FleetSpec& fleet);
 
 /// Columns for the search, by analysis: prefill as a queue of many servers (Allen-Cunneen), decode as the
 /// largest batch whose step keeps the time between tokens and whose KV state fits. Types on which the model

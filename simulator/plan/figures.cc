@@ -110,8 +110,16 @@ void AddRequest(const WorkloadRequest& request, const RequestOutcome& outcome, F
 void AddMachines(const RunResult& result, Figures& figures) {
   double busy = 0;
   double output = 0;
+  double powered = 0;
+  double dollars = 0;
+  std::vector<double> instances(figures.price.pool_dollars.size(), 0);
+  for (const MachineUse& machine : result.machines) ++instances[static_cast<std::size_t>(machine.pool)];
   for (const MachineUse& machine : result.machines) {
+    const auto pool = static_cast<std::size_t>(machine.pool);
     busy += machine.busy_s;
+    powered += machine.powered_s;
+    dollars += machine.powered_s / 3600 * figures.price.pool_dollars[pool] / instances[pool];
+    figures.wakes += machine.wakes;
     figures.energy_j += machine.energy_j;
     output += static_cast<double>(machine.output_tokens);
   }
@@ -119,7 +127,8 @@ void AddMachines(const RunResult& result, Figures& figures) {
   figures.mean_watts = Share(figures.energy_j, result.span_s);
   figures.output_tokens_per_s = Share(output, result.span_s);
   figures.joules_per_token = Share(figures.energy_j, output);
-  figures.dollars_per_million = Share(figures.price.dollars_per_hour * result.span_s / 3600 * 1e6, output);
+  figures.dollars_per_million = Share(dollars * 1e6, output);
+  figures.machines_powered = Share(powered, result.span_s);
 }
 
 }  // namespace

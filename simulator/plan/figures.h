@@ -20,8 +20,9 @@ struct FleetPrice {
   double dollars_per_hour = 0;
   double watts = 0;
   int machines = 0;
-  double cost_weight = 0;   // of the paper's tables
-  double power_weight = 0;  // of the paper's tables
+  double cost_weight = 0;            // of the paper's tables
+  double power_weight = 0;           // of the paper's tables
+  std::vector<double> pool_dollars;  // an hour, of all machines of each pool
 };
 /// Errors name a machine or device that the catalogue lacks, and a machine without a price.
 [[nodiscard]] absl::StatusOr<FleetPrice> PriceOf(const hardware::Catalogue& catalogue,
@@ -50,8 +51,10 @@ struct Figures {
   double energy_j = 0;
   double mean_watts = 0;
   double joules_per_token = 0;     // of output
-  double dollars_per_million = 0;  // output tokens, for the time of the run
-  double reused_share = 0;         // of prompt tokens
+  double dollars_per_million = 0;  // output tokens, for the time that machines were powered
+  double machines_powered = 0;     // mean over the run
+  std::int64_t wakes = 0;
+  double reused_share = 0;  // of prompt tokens
   std::int64_t preemptions = 0;
   double extrapolated_share = 0;
   bool backlog_grows = false;

@@ -98,6 +98,8 @@ const std::vector<FigureKind>& FigureKinds() {
       {"completed_rps", [](const Figures& f) { return f.completed_rate; }, false},
       {"output_tokens_per_s", [](const Figures& f) { return f.output_tokens_per_s; }, false},
       {"busy_share", [](const Figures& f) { return f.busy_share; }, false},
+      {"machines_powered", [](const Figures& f) { return f.machines_powered; }},
+      {"wakes", [](const Figures& f) { return static_cast<double>(f.wakes); }},
       {"machines", [](const Figures& f) { return static_cast<double>(f.price.machines); }},
       {"dollars_per_hour", [](const Figures& f) { return f.price.dollars_per_hour; }},
       {"dollars_per_million_tokens", [](const Figures& f) { return f.dollars_per_million; }},

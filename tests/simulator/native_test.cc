@@ -3,41 +3,10 @@
 #include <catch2/catch.hpp>
 
 #include "common/base/random.h"
+#include "tests/simulator/plain_machines.h"
 
 namespace baton::simulator {
 namespace {
-
-using router::MachineRole;
-
-/// Prompts take 1 ms a token, a step with decodes 10 ms more.
-class PlainModel final : public hardware::PerfModel {
- public:
-  hardware::StepTime Time(const hardware::StepWork& work) const override {
-    hardware::StepTime time;
-    for (const hardware::PromptPiece& piece : work.prompts) {
-      time.seconds += 0.001 * static_cast<double>(piece.tokens);
-    }
-    if (work.decodes > 0) time.seconds += 0.01;
-    return time;
-  }
-};
-
-NativeMachine PlainMachine(MachineRole role, std::int64_t blocks = 10'000) {
-  NativeMachine machine;
-  machine.role = role;
-  machine.perf = std::make_shared<PlainModel>();
-  machine.kv_blocks = blocks;
-  machine.nic_bandwidth = 1000;
-  machine.device.idle_w = 50;
-  machine.device.tdp_w = 400;
-  machine.machine.devices = 2;
-  machine.machine.base_w = 100;
-  return machine;
-}
-
-NativeSetup Setup(std::vector<NativeMachine> machines) {
-  return {.machines = std::move(machines), .kv_bytes_per_token = 1, .layers = 10};
-}
 
 NativeSetup Pair(std::int64_t decode_blocks = 10'000) {
   return Setup({PlainMachine(MachineRole::kPrompt), PlainMachine(MachineRole::kToken, decode_blocks)});
@@ -46,10 +15,6 @@ NativeSetup Pair(std::int64_t decode_blocks = 10'000) {
 RunResult RunIt(const NativeSetup& setup, const Workload& workload, const RunOptions& options = {}) {
   const auto placer = router::MakePlacer("mixed-pool", 0, {});
   return RunNative(setup, workload, *placer, options);
-}
-
-Workload Load(std::vector<WorkloadRequest> requests) {
-  return {"by hand", std::move(requests)};
 }
 
 Workload RandomLoad(std::uint64_t seed, int count, double gap_s) {
@@ -221,7 +186,7 @@ TEST_CASE("the cost policy fills the cheap machine, and refuses at once what wou
   CHECK(cheap.requests[0].prefill_machine == 1);
   CHECK(cheap.requests[0].decode_machine == 3);
 
-  options.native.ttft_limit_s = 1.5;
+  options.native.limits = [](std::int64_t) { return RequestLimits{.ttft_s = 1.5}; };
   options.native.reject_early = true;
   const auto again = router::MakePlacer("split-round-robin", 0, {});
   const RunResult strict = RunNative(setup, workload, *again, options);
