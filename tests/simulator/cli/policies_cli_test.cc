@@ -18,13 +18,13 @@ std::vector<std::string> Policies(std::vector<std::string> more) {
 }  // namespace
 
 TEST_CASE("policies are compared seed by seed, and a saving that is asked for is an exit code") {
-  const RunResult held = BatonSim(Policies({"--check", "15"}));
+  const RunResult held = BatonSim(Policies({"--check", "5"}));
   CHECK(held.exit == 0);
   CHECK(Contains(held.output, "joules_saved_interval"));
   CHECK(Contains(held.output, "pack"));
 
   CHECK(BatonSim(Policies({"--check", "90"})).exit == 3);
-  CHECK(BatonSim(Policies({"--jobs", "1", "--check", "15"})).output == held.output);
+  CHECK(BatonSim(Policies({"--jobs", "1", "--check", "5"})).output == held.output);
 }
 
 TEST_CASE("a policy that needs predictions says in which mode it is") {
