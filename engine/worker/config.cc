@@ -75,6 +75,10 @@ void ReadTransfer(const Section& transfer, kvtransfer::HandoffOptions& out) {
   transfer.Boolean("checksum", out.checksum);
   transfer.String("cluster_id", out.cluster_id);
   transfer.Bytes("credit", out.credit_bytes, out.credit_bytes_least, std::uint64_t{1} << 40);
+  transfer.Bytes("staging", out.staging_bytes, 1U << 20, std::uint64_t{1} << 40);
+  std::string wire = "auto";
+  transfer.Choice("wire", wire, {"auto", "int8"});
+  out.wire_int8 = wire == "int8";
   transfer.Bytes("layer_wise_min", out.layer_wise_bytes_min, 1, std::uint64_t{1} << 40);
   std::int64_t live = static_cast<std::int64_t>(out.transfers_max);
   transfer.Integer("live_max", live, 1, 1'000'000);
