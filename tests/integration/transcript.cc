@@ -15,14 +15,11 @@ std::string TextOf(const json::Value& choice) {
   return text != nullptr && text->AsString() != nullptr ? *text->AsString() : "";
 }
 
-/// Elements of the arrays of `logprobs`, in order, whatever events they came in.
-std::string Elements(const json::Value& logprobs) {
-  std::string out;
+void AddElements(const json::Value& logprobs, std::map<std::string, std::string>& out) {
   for (const auto& [name, list] : *logprobs.AsObject()) {
     if (list.AsArray() == nullptr) continue;
-    for (const json::Value& element : *list.AsArray()) out += name + json::Serialize(element) + "\n";
+    for (const json::Value& element : *list.AsArray()) out[name] += json::Serialize(element) + "\n";
   }
-  return out;
 }
 
 json::Value PromptOf(RandomStream& random, std::int64_t tokens) {
@@ -81,7 +78,7 @@ void Transcript::Take(std::string_view data) {
     Choice& out = choices[*choice.Find("index")->AsInt()];
     out.text += TextOf(choice);
     const json::Value* logprobs = choice.Find("logprobs");
-    if (logprobs != nullptr && logprobs->AsObject() != nullptr) out.logprobs += Elements(*logprobs);
+    if (logprobs != nullptr && logprobs->AsObject() != nullptr) AddElements(*logprobs, out.logprobs);
     const json::Value* finish = choice.Find("finish_reason");
     if (finish != nullptr && finish->AsString() != nullptr) out.finish += *finish->AsString();
   }
@@ -102,7 +99,8 @@ std::string Transcript::Describe() const {
   std::string out = fmt::format("{} prompt tokens, {} of the answer, done {}, error '{}'\n", prompt_tokens,
                                 completion_tokens, done, error);
   for (const auto& [index, choice] : choices) {
-    out += fmt::format("choice {}, finish '{}': {}\n{}", index, choice.finish, choice.text, choice.logprobs);
+    out += fmt::format("choice {}, finish '{}': {}\n", index, choice.finish, choice.text);
+    for (const auto& [name, elements] : choice.logprobs) out += name + ": " + elements;
   }
   return out;
 }

@@ -15,7 +15,7 @@ namespace baton::test {
 struct Transcript {
   struct Choice {
     std::string text;
-    std::string logprobs;  // of all tokens, as JSON
+    std::map<std::string, std::string> logprobs;  // each list's elements, whatever events they came in
     std::string finish;
     friend bool operator==(const Choice&, const Choice&) = default;
   };
