@@ -90,6 +90,7 @@ class Cluster {
   Cluster& operator=(const Cluster&) = delete;
 
   [[nodiscard]] Daemon& Router() { return *router_; }
+  [[nodiscard]] const Daemon& Router() const { return *router_; }
   [[nodiscard]] Daemon& Prefill(std::size_t index = 0) { return *prefills_.at(index); }
   [[nodiscard]] Daemon& Decode(std::size_t index = 0) { return *decodes_.at(index); }
   [[nodiscard]] std::vector<Daemon*> Daemons();

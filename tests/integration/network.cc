@@ -15,14 +15,20 @@ namespace baton::test {
 namespace {
 
 constexpr const char* kIp = "/usr/sbin/ip";
+constexpr const char* kNft = "/usr/sbin/nft";
+constexpr const char* kTc = "/usr/sbin/tc";
 
-absl::Status Ip(std::vector<std::string> words) {
-  words.insert(words.begin(), kIp);
+absl::Status Run(const std::vector<std::string>& words) {
   const RunResult result = RunToEnd(words);
   if (result.exit == 0) return absl::OkStatus();
   std::string command;
   for (const std::string& word : words) command += word + " ";
   return Error(kFailedPrecondition, "{}: exit {}: {}", command, result.exit, result.output);
+}
+
+absl::Status Ip(std::vector<std::string> words) {
+  words.insert(words.begin(), kIp);
+  return Run(words);
 }
 
 }  // namespace
@@ -69,6 +75,30 @@ NetworkPair::~NetworkPair() {
   for (const Side& side : {first_, second_}) {
     if (!side.name.empty()) static_cast<void>(Ip({"netns", "delete", side.name}));
   }
+}
+
+absl::Status NetworkPair::Filter(const Side& side, const std::vector<std::string>& rules) const {
+  if (::access(kNft, X_OK) != 0) return Error(kFailedPrecondition, "packet rules need nftables ({})", kNft);
+  // One transaction: the table is made where it is not there, emptied, and written anew.
+  std::string script = "add table inet baton; delete table inet baton; add table inet baton; ";
+  script += "add chain inet baton in { type filter hook input priority 0; }; ";
+  for (const std::string& rule : rules) {
+    script += fmt::format("add rule inet baton in iifname \"{}\" {}; ", side.device, rule);
+  }
+  return Run(InNamespace(side.name, {kNft, script}));
+}
+
+absl::Status NetworkPair::Limit(const std::string& rate) const {
+  for (const Side& side : {first_, second_}) {
+    BATON_RETURN_IF_ERROR(
+        Run(InNamespace(side.name, {kTc, "qdisc", "replace", "dev", side.device, "root", "tbf", "rate", rate,
+                                    "burst", "64kb", "latency", "200ms"})));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NetworkPair::SetLink(const Side& side, bool up) const {
+  return Ip({"-n", side.name, "link", "set", side.device, up ? "up" : "down"});
 }
 
 std::vector<std::string> InNamespace(const std::string& name, const std::vector<std::string>& command) {

@@ -28,6 +28,13 @@ class NetworkPair {
   [[nodiscard]] const Side& First() const { return first_; }
   [[nodiscard]] const Side& Second() const { return second_; }
 
+  /// Replaces what happens to the packets that come in at `side`: rules of nft, such as "tcp dport 80 drop";
+  /// none: all pass. FailedPrecondition where the machine has no nft.
+  [[nodiscard]] absl::Status Filter(const Side& side, const std::vector<std::string>& rules) const;
+  /// Both directions carry no more than `rate` ("100mbit").
+  [[nodiscard]] absl::Status Limit(const std::string& rate) const;
+  [[nodiscard]] absl::Status SetLink(const Side& side, bool up) const;
+
  private:
   absl::Status Build();
 
