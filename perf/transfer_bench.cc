@@ -1,4 +1,7 @@
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,11 +17,13 @@
 #include <CLI/CLI.hpp>
 
 #include "common/base/check.h"
+#include "tests/integration/network.h"
 #include "tests/kvtransfer/worker.h"
 
-/// baton-transfer-bench: the hand-off between two ends in one process, over UCX on the loopback interface and
-/// in shared memory, beside what the machine does with the same bytes by memcpy, by a plain TCP stream and by
-/// UCX's own tool. All are measured in turn within each repetition: the machine's moods meet all alike.
+/// baton-transfer-bench: the hand-off between two ends in one process, over UCX on the loopback interface (or
+/// between two network namespaces) and in shared memory, beside what the machine does with the same bytes by
+/// memcpy, by a plain TCP stream and by UCX's own tool. All are measured in turn within each repetition: the
+/// machine's moods meet all alike.
 namespace baton::perf {
 namespace {
 
@@ -32,7 +37,31 @@ struct Options {
   int repeat = 7;
   std::string json;
   bool tool = true;
+  bool namespaces = false;  // the two ends live in one each, joined by a veth pair
 };
+
+/// Where an end lives.
+struct Place {
+  std::string net_namespace = {};  // "" = this process's own
+  std::string address = "127.0.0.1";
+  std::string device = "lo";
+};
+struct Places {
+  Place prefill, decode;
+};
+
+/// The calling thread, and those that it starts, live in a network namespace from here on, and see its
+/// devices in /sys, where UCX looks for them.
+void MoveInto(const Place& place) {
+  if (place.net_namespace.empty()) return;
+  const int home = open(("/run/netns/" + place.net_namespace).c_str(), O_RDONLY | O_CLOEXEC);
+  BATON_CHECK(home >= 0 && unshare(CLONE_NEWNS) == 0 && setns(home, CLONE_NEWNET) == 0,
+              "cannot enter namespace {}", place.net_namespace);
+  close(home);
+  BATON_CHECK(mount("", "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0 && umount2("/sys", MNT_DETACH) == 0 &&
+                  mount("sysfs", "/sys", "sysfs", 0, nullptr) == 0,
+              "cannot mount /sys of namespace {}", place.net_namespace);
+}
 
 /// GB/s, medians.
 struct Row {
@@ -80,20 +109,38 @@ struct Prompt {
 };
 
 struct Ends {
-  Ends(const Prompt& prompt, bool checksum, const std::string& tls)
-      : prefill(Setup(1, prompt, checksum, tls)), decode(Setup(2, prompt, checksum, tls)) {
-    BATON_CHECK(test::Introduce(prefill, decode), "the two ends did not become ready");
+  Ends(const Places& places, const Prompt& prompt, bool checksum, const std::string& tls)
+      : prefill(Setup(1, places.prefill, prompt, checksum, tls)),
+        decode(Setup(2, places.decode, prompt, checksum, tls)) {
+    const auto info = [](Worker& worker, const Place& place, bool dial) {
+      kvtransfer::PeerInfo peer = worker.Info(dial);
+      peer.address.host = place.address;
+      return peer;
+    };
+    decode.SetPeers({info(prefill, places.prefill, false)});
+    prefill.SetPeers({info(decode, places.decode, true)});
+    BATON_CHECK(prefill.WaitReady(WorkerId(2)) && decode.WaitReady(WorkerId(1)),
+                "the two ends did not become ready");
   }
-  static test::WorkerSetup Setup(std::uint32_t id, const Prompt& prompt, bool checksum,
+  static test::WorkerSetup Setup(std::uint32_t id, const Place& place, const Prompt& prompt, bool checksum,
                                  const std::string& tls) {
     return {.id = WorkerId(id),
             .transport = "ucx",
             .blocks = prompt.blocks.back().value + 1,
             .layout = Layout(prompt.block_bytes),
-            .adjust = [checksum, tls](kvtransfer::HandoffOptions& options) {
-              options.checksum = checksum;
-              options.tls = tls;
-            }};
+            .adjust =
+                [place, checksum, tls](kvtransfer::HandoffOptions& options) {
+                  options.checksum = checksum;
+                  options.tls = tls;
+                  options.listen.host = place.address;
+                  options.net_device = place.device;
+                },
+            // Called on the end's own loop, before anything is opened there.
+            .make =
+                [place](const kvtransfer::HandoffOptions& options) {
+                  MoveInto(place);
+                  return kvtransfer::CreateUcxTransport(options);
+                }};
   }
   /// One hand-off of a computed prompt; the grant is there before.
   kvtransfer::TransferStats HandOver(const std::vector<BlockIndex>& blocks) {
@@ -144,14 +191,16 @@ double PerftestSpeed(std::size_t bytes) {
   return read == 6 ? columns[5] * 1048576 / 1e9 : 0;
 }
 
-/// A plain TCP stream over 127.0.0.1: one writer, one reader, 1 MiB a call.
-double StreamSpeed() {
+/// A plain TCP stream between the places: one writer, one reader, 1 MiB a call.
+double StreamSpeed(const Places& places) {
   constexpr std::size_t kChunk = 1U << 20;
   constexpr std::size_t kTotal = 64U << 20;
+  // The socket belongs to the namespace in which it was made, whichever thread reads it.
+  const test::NamespaceScope inside(places.decode.net_namespace);
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  BATON_CHECK(inet_pton(AF_INET, places.decode.address.c_str(), &address.sin_addr) == 1);
   socklen_t length = sizeof address;
   BATON_CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
               listen(listener, 1) == 0 &&
@@ -159,6 +208,7 @@ double StreamSpeed() {
   double speed = 0;
   {
     std::thread writer([&] {
+      const test::NamespaceScope there(places.prefill.net_namespace);
       const int out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
       BATON_CHECK(connect(out, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
       const std::vector<char> data(kChunk, 'x');
@@ -193,19 +243,16 @@ Latency MeasureLatency(Ends& ends, double stream, int repeat) {
           .stream_ms = static_cast<double>(kLayers * kBlockBytesMax) / stream / 1e6};
 }
 
-Row Measure(std::size_t run_bytes, int repeat, bool tool) {
+Row Measure(const Places& places, std::size_t run_bytes, int repeat, bool tool) {
   const Prompt prompt(run_bytes);
-  Ends checked(prompt, true, "tcp,self");
-  Ends unchecked(prompt, false, "tcp,self");
-  Ends shared(prompt, false, "posix,sysv,cma,self");
+  Ends checked(places, prompt, true, "tcp,self");
+  Ends unchecked(places, prompt, false, "tcp,self");
+  Ends shared(Places{}, prompt, false, "posix,sysv,cma,self");
   std::vector<double> figures[6];
   for (int i = 0; i <= repeat; ++i) {
-    const double now[6] = {HandOffSpeed(checked, prompt),
-                           HandOffSpeed(unchecked, prompt),
-                           HandOffSpeed(shared, prompt),
-                           CopySpeed(checked, prompt),
-                           StreamSpeed(),
-                           tool ? PerftestSpeed(run_bytes) : 0};
+    const double now[6] = {HandOffSpeed(checked, prompt), HandOffSpeed(unchecked, prompt),
+                           HandOffSpeed(shared, prompt),  CopySpeed(checked, prompt),
+                           StreamSpeed(places),           tool ? PerftestSpeed(run_bytes) : 0};
     for (std::size_t k = 0; i > 0 && k < 6; ++k) figures[k].push_back(now[k]);  // the first touches the pages
   }
   return {.run_bytes = run_bytes,
@@ -241,18 +288,18 @@ void WriteJson(const std::string& path, const std::vector<Row>& rows, const Late
   out << "\n]}\n";
 }
 
-int Run(const Options& options) {
+int RunIn(const Options& options, const Places& places) {
   std::printf(
       "| run | TCP stream GB/s | hand-off | of it | with checksum | of it | ucx_perftest | memcpy | shared "
       "memory | of "
       "memcpy |\n|---|---|---|---|---|---|---|---|---|---|\n");
   std::vector<Row> rows;
   for (const std::size_t kib : {4U, 16U, 64U, 256U, 1024U, 4096U}) {
-    rows.push_back(Measure(std::size_t{kib} << 10, options.repeat, options.tool));
+    rows.push_back(Measure(places, std::size_t{kib} << 10, options.repeat, options.tool));
     Print(rows.back());
   }
   const Prompt prompt(kBlockBytesMax);
-  Ends ends(prompt, true, "tcp,self");
+  Ends ends(places, prompt, true, "tcp,self");
   const Latency latency = MeasureLatency(ends, rows.back().stream, options.repeat);
   std::printf(
       "\none block of 4 layers (256 KiB), computed to acknowledged: p50 %.3f ms, of which %.3f ms are not "
@@ -260,6 +307,21 @@ int Run(const Options& options) {
       latency.checked_ms, latency.checked_ms - latency.stream_ms);
   if (!options.json.empty()) WriteJson(options.json, rows, latency);
   return 0;
+}
+
+int Run(Options options) {
+  if (!options.namespaces) return RunIn(options, Places{});
+  const auto network = test::NetworkPair::Create();
+  if (!network.ok()) {
+    std::fprintf(stderr, "baton-transfer-bench: no network namespaces: %s\n",
+                 Message(network.status()).c_str());
+    return 1;
+  }
+  options.tool = false;  // it runs on loopback
+  const auto place = [](const test::NetworkPair::Side& side) {
+    return Place{.net_namespace = side.name, .address = side.address, .device = side.device};
+  };
+  return RunIn(options, {.prefill = place((*network)->First()), .decode = place((*network)->Second())});
 }
 
 }  // namespace
@@ -273,6 +335,8 @@ int main(int argc, char** argv) {
   app.add_option("--repeat", options.repeat, "Repetitions of each measurement; medians are printed")
       ->check(CLI::Range(1, 1000));
   app.add_flag("!--no-perftest", options.tool, "Without UCX's own tool");
+  app.add_flag("--namespaces", options.namespaces,
+               "TCP between two network namespaces instead of on loopback (root, iproute2)");
   app.add_option("--json", options.json, "Also write the figures to this file");
   CLI11_PARSE(app, argc, argv);
   return baton::perf::Run(options);
