@@ -12,7 +12,6 @@ namespace baton::router {
 enum class MoveReason {
   kDrain,    // its worker leaves
   kBalance,  // its worker's memory is about to end, another's is not
-  kRoom,     // a prompt needs the memory
 };
 [[nodiscard]] constexpr std::string_view Name(MoveReason reason) {
   switch (reason) {
@@ -20,8 +19,6 @@ enum class MoveReason {
       return "drain";
     case MoveReason::kBalance:
       return "balance";
-    case MoveReason::kRoom:
-      return "room";
   }
   return "";
 }

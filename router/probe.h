@@ -90,7 +90,7 @@ class Probe {
 };
 
 /// Labels of baton_migrations_total.
-inline constexpr std::string_view kMoveReasons[] = {"drain", "balance", "room"};
+inline constexpr std::string_view kMoveReasons[] = {"drain", "balance"};
 inline constexpr std::string_view kMoveOutcomes[] = {"moved", "refused", "failed", "ended"};
 
 /// Values of the label `reason` of baton_request_errors_total.

@@ -34,6 +34,7 @@ TEST_CASE("the example is a good configuration, with the defaults it names") {
   CHECK(config->body_bytes_max == defaults.body_bytes_max);
   CHECK(config->worker_timeout == defaults.worker_timeout);
   CHECK(config->resume.attempts == defaults.resume.attempts);
+  CHECK(config->balance == defaults.balance);
 }
 
 TEST_CASE("the model's name is its folder's unless it is given") {
@@ -59,6 +60,13 @@ TEST_CASE("workers from other machines need the cluster's key") {
   CHECK_FALSE(Read("model: m\ncontrol: {listen: \"0.0.0.0:7000\"}\n").ok());
   CHECK(Read("model: m\ncontrol: {listen: \"0.0.0.0:7000\"}\ninsecure_no_auth: true\n").ok());
   CHECK(Read("model: m\ncontrol: {listen: \"0.0.0.0:7000\"}\ncluster_key_file: /k\n").ok());
+}
+
+TEST_CASE("operators have a listener where one is named, and from this machine alone") {
+  CHECK_FALSE(Read("model: m\n")->admin_listener);
+  CHECK(Read("model: m\nadmin: {listen: \"127.0.0.1:0\"}\n")->admin_listener);
+  CHECK_FALSE(Read("model: m\nadmin: {listen: \"0.0.0.0:1\"}\ncluster_key_file: /k\n").ok());
+  CHECK(Read("model: m\nmigration: {balance: true}\n")->balance);
 }
 
 TEST_CASE("nothing is recorded unless a file is named, and then up to its limit") {

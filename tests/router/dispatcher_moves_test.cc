@@ -305,6 +305,48 @@ TEST_CASE("a worker sends some answers at once, and the next as one has gone") {
   CHECK(bench.port.Of("move").size() == kMovesAtOnce + 1);
 }
 
+/// A decode worker's load, as of one that is in the middle of its work.
+void Report(Bench& bench, WorkerId worker, WorkerId peer, std::int64_t free_blocks, std::int64_t running) {
+  cluster::LoadReport load;
+  load.ready = true;
+  load.running_requests = running;
+  load.kv_blocks_free = free_blocks;
+  load.step_seconds = 0.05;
+  load.links = {{kP, true, "tcp", 1e9}, {peer, true, "tcp", 1e9}};
+  bench.dispatcher->OnLoad(worker, load);
+}
+
+TEST_CASE("the youngest answer leaves a worker whose memory is about to end, where that is asked for") {
+  const bool balance = GENERATE(true, false);
+  CAPTURE(balance);
+  Bench bench({}, {}, nullptr, balance);
+  bench.Join(kP, Phase::kPrefill, {kD, kD2});
+  bench.Join(kD, Phase::kDecode, {kP, kD2}, 1000);
+  std::vector<Seen> seen(2);
+  for (std::uint64_t i = 0; i < seen.size(); ++i) {
+    const RequestKey key{RequestId{200 + i}, Attempt{1}};
+    bench.clock.Advance(milliseconds(10));
+    bench.Submit(seen[i], key.request);
+    bench.Token(kP, 0, "", key);
+    bench.Token(kD, 1, "", key);
+    bench.Release(kP, "done", "", key);
+  }
+  bench.Join(kD2, Phase::kDecode, {kP, kD}, 1000);
+  Report(bench, kD, kD2, /*free_blocks=*/1, /*running=*/2);
+  Report(bench, kD2, kD, /*free_blocks=*/900, /*running=*/1);
+  bench.clock.Advance(seconds(2));
+
+  bench.dispatcher->Tick();
+  bench.dispatcher->Tick();  // not more often than once a second
+
+  const auto moves = bench.port.Of("move");
+  REQUIRE(moves.size() == (balance ? 1 : 0));
+  if (!balance) return;
+  CHECK(moves[0].worker == kD);
+  CHECK(moves[0].key.request == RequestId{201});
+  CHECK(moves[0].move.to == kD2);
+}
+
 TEST_CASE("a worker is asked by name to leave") {
   MoveBench bench;
   CHECK(bench.dispatcher->DrainWorker("w"));

@@ -104,11 +104,13 @@ constexpr TokenId kA = 'a' - '!';  // the toy's ids begin with the printable cha
 
 class Bench {
  public:
-  explicit Bench(AdmissionLimits limits = {}, ResumeLimits resume = {}, Recorder* recorder = nullptr)
+  explicit Bench(AdmissionLimits limits = {}, ResumeLimits resume = {}, Recorder* recorder = nullptr,
+                 bool balance = false)
       : tokenizer_(text::ToyFile{}.Load()), probe_(metrics) {
     dispatcher = std::make_unique<Dispatcher>(
         clock, port, *tokenizer_, probe_,
-        Dispatcher::Options{.model_name = "m", .limits = limits, .resume = resume, .recorder = recorder});
+        Dispatcher::Options{
+            .model_name = "m", .limits = limits, .resume = resume, .recorder = recorder, .balance = balance});
   }
   void Join(WorkerId id, cluster::Phase phase, const std::vector<WorkerId>& peers, std::int64_t blocks = 64,
             const std::string& numerics_class = "c") {
