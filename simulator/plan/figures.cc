@@ -112,13 +112,19 @@ void AddMachines(const RunResult& result, Figures& figures) {
   double output = 0;
   double powered = 0;
   double dollars = 0;
-  std::vector<double> instances(figures.price.pool_dollars.size(), 0);
-  for (const MachineUse& machine : result.machines) ++instances[static_cast<std::size_t>(machine.pool)];
+  // Dollars of powered time, where the fleet has a price.
+  const std::vector<double>& pool_dollars = figures.price.pool_dollars;
+  std::vector<double> instances(pool_dollars.size(), 0);
+  const auto priced = [&](std::size_t pool) { return pool < pool_dollars.size(); };
+  for (const MachineUse& machine : result.machines) {
+    const auto pool = static_cast<std::size_t>(machine.pool);
+    if (priced(pool)) ++instances[pool];
+  }
   for (const MachineUse& machine : result.machines) {
     const auto pool = static_cast<std::size_t>(machine.pool);
     busy += machine.busy_s;
     powered += machine.powered_s;
-    dollars += machine.powered_s / 3600 * figures.price.pool_dollars[pool] / instances[pool];
+    if (priced(pool)) dollars += machine.powered_s / 3600 * pool_dollars[pool] / instances[pool];
     figures.wakes += machine.wakes;
     figures.energy_j += machine.energy_j;
     output += static_cast<double>(machine.output_tokens);

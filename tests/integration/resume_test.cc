@@ -132,9 +132,12 @@ TEST_CASE("rows 4 and 5: kill -9 of prefill amid prompts and transfers: another 
   const bool transfers = GENERATE(false, true);
   CAPTURE(transfers);
   const RandomModel model;
-  Cluster cluster(RandomSettings(model, 2, 1));
+  ClusterSettings settings = RandomSettings(model, 2, 1);
+  // The undisturbed run must leave the prompts as long as they were: the kill is to come amid them.
+  settings.prefill.kv_more = "prefix_cache: false";
+  Cluster cluster(settings);
   AwaitWorkers(cluster, "prefill", 2);
-  const std::vector<perf::AskOptions> requests = LongPrompts(10);
+  const std::vector<perf::AskOptions> requests = LongPrompts(24);
   const std::vector<Transcript> expected = Undisturbed(cluster, requests);
   const auto received = [&] {
     return cluster.Decode().Metrics().Sum("baton_kvtransfer_bytes_total", {{"direction", "received"}});
@@ -215,9 +218,12 @@ TEST_CASE("row 7: a decode worker that stands still is given up, and what it say
 
 TEST_CASE("row 8: a prefill worker that stands still amid prompts is given up, and holds nothing later") {
   const RandomModel model;
-  Cluster cluster(RandomSettings(model, 2, 1));
+  ClusterSettings settings = RandomSettings(model, 2, 1);
+  // The undisturbed run must leave the prompts as long as they were: the kill is to come amid them.
+  settings.prefill.kv_more = "prefix_cache: false";
+  Cluster cluster(settings);
   AwaitWorkers(cluster, "prefill", 2);
-  const std::vector<perf::AskOptions> requests = LongPrompts(10);
+  const std::vector<perf::AskOptions> requests = LongPrompts(24);
   const std::vector<Transcript> expected = Undisturbed(cluster, requests);
 
   RecordedStreams streams(cluster, requests);

@@ -73,8 +73,11 @@ TEST_CASE("money, power and tokens are put in proportion") {
   result.machines[0].busy_s = 10;
   result.machines[0].energy_j = 4000;
   result.machines[0].output_tokens = 11;
+  result.machines[0].powered_s = 20;
+  result.machines[1].powered_s = 10;  // the other half of the time it was parked
 
-  const Figures figures = FiguresOf({.dollars_per_hour = 180}, workload, result, {}, {});
+  const Figures figures =
+      FiguresOf({.dollars_per_hour = 180, .pool_dollars = {180}}, workload, result, {}, {});
 
   CHECK(figures.done == 2);
   CHECK(figures.mean_s[0] == 2);
@@ -82,7 +85,7 @@ TEST_CASE("money, power and tokens are put in proportion") {
   CHECK(figures.busy_share == 0.25);
   CHECK(figures.mean_watts == 200);
   CHECK(figures.joules_per_token == Approx(4000.0 / 11));
-  CHECK(figures.dollars_per_million == Approx(1e6 / 11));
+  CHECK(figures.dollars_per_million == Approx(0.75e6 / 11));  // two machines of 90 an hour each
   CHECK(figures.offered_rate == Approx(0.2));
 }
 

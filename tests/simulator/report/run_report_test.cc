@@ -44,9 +44,10 @@ Made MadeRun() {
 NamedRun Named(const Made& made, const std::string& name) {
   return {.name = name,
           .fleet = {.pools = {{.role = PoolRole::kMixed, .machine = "box", .machines = 2}}},
-          .figures = {FiguresOf(
-              {.dollars_per_hour = 10, .watts = 500, .machines = 2}, made.workload, made.result, PaperSlo(),
-              [](const WorkloadRequest&) { return AloneTimes{.ttft_s = 1, .tbt_s = 1, .e2e_s = 1}; })}};
+          .figures = {FiguresOf({.dollars_per_hour = 10, .watts = 500, .machines = 2, .pool_dollars = {10}},
+                                made.workload, made.result, PaperSlo(), [](const WorkloadRequest&) {
+                                  return AloneTimes{.ttft_s = 1, .tbt_s = 1, .e2e_s = 1};
+                                })}};
 }
 
 TEST_CASE("what is not known of power is a dash, never a 0") {
