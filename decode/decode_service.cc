@@ -370,7 +370,10 @@ void DecodeService::OnMoveEnded(RequestKey key, RequestKey target, const Outgoin
   std::unique_ptr<OutgoingMove> move;
   if (job != nullptr && job->move != nullptr && job->move->Key() == target) move = std::move(job->move);
   context_.probe.MoveEnded(result.moved, result.pause, result.rounds);
-  if (!result.moved) {
+  if (result.moved) {
+    LogInfo("answer_moved",
+            {{"request", target}, {"pause_ms", Seconds(result.pause) * 1e3}, {"rounds", result.rounds}});
+  } else {
     LogInfo("move_failed", {{"request", target}, {"why", result.why}});
     wire::Envelope envelope;
     wire::MoveFailed& failed = *envelope.mutable_move_failed();

@@ -5,13 +5,21 @@
 
 namespace baton::kernels::cpu {
 
+namespace {
+
+/// Positions made when the first one is asked for: a worker does that before it is ready, and an answer that
+/// moves to it does not wait for them (some milliseconds).
+constexpr std::int64_t kAtFirst = 4096;
+
+}  // namespace
+
 void RopeTable::Prepare(std::span<const double> inverse_frequencies, std::int64_t last) {
   if (!std::ranges::equal(frequencies_, inverse_frequencies)) {
     frequencies_.assign(inverse_frequencies.begin(), inverse_frequencies.end());
     positions_ = 0;
   }
   if (last < positions_) return;
-  const std::int64_t wanted = std::max<std::int64_t>({last + 1, positions_ * 2, 256});
+  const std::int64_t wanted = std::max<std::int64_t>({last + 1, positions_ * 2, kAtFirst});
   const auto pairs = static_cast<std::int64_t>(frequencies_.size());
   values_.resize(static_cast<std::size_t>(wanted * 2 * pairs));
   for (std::int64_t position = positions_; position < wanted; ++position) {
