@@ -372,7 +372,7 @@ void DecodeService::OnMoveEnded(RequestKey key, RequestKey target, const Outgoin
   context_.probe.MoveEnded(result.moved, result.pause, result.rounds);
   if (result.moved) {
     LogInfo("answer_moved",
-            {{"request", target}, {"pause_ms", Seconds(result.pause) * 1e3}, {"rounds", result.rounds}});
+            {{"request", target}, {"pause_ms", Milliseconds(result.pause)}, {"rounds", result.rounds}});
   } else {
     LogInfo("move_failed", {{"request", target}, {"why", result.why}});
     wire::Envelope envelope;

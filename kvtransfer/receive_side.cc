@@ -267,13 +267,9 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
         static_cast<void>(host_.Send(transfer.request.sender, envelope));
         break;
       case Kind::kForceClosePeer:
-        // Only its own link: one that was made since serves others, and the old endpoint is being closed.
-        if (const auto now = host_.Ready(transfer.request.sender, transfer.request.sender_incarnation);
-            now.ok() && *now == transfer.link) {
-          host_.ResetLater(
-              transfer.request.sender,
-              Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
-        }
+        host_.ResetOwnLink(
+            transfer.request.sender, transfer.request.sender_incarnation, transfer.link,
+            Error(kAborted, "worker {}: an aborted transfer did not drain", transfer.request.sender));
         break;
       case Kind::kReportCommitted:
         probe_.ReceiveEnded(TransferEnd::kAcked);

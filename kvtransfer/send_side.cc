@@ -449,12 +449,8 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
         static_cast<void>(host_.Send(peer, envelope));
         break;
       case Kind::kForceClosePeer:
-        // Only its own link: one that was made since serves others, and the old endpoint is being closed.
-        if (const auto now = host_.Ready(peer, transfer.request.receiver_incarnation);
-            now.ok() && *now == transfer.link) {
-          host_.ResetLater(peer,
+        host_.ResetOwnLink(peer, transfer.request.receiver_incarnation, transfer.link,
                            Error(kAborted, "worker {}: sends of an ended transfer did not drain", peer));
-        }
         break;
       case Kind::kReportEnded:
         probe_.Sent(action.end, transfer.stats);

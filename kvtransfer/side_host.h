@@ -38,6 +38,11 @@ class SideHost {
   /// Drops the connections with a peer whose data plane is doubtful, once the current call has returned:
   /// every transfer with it fails.
   virtual void ResetLater(WorkerId peer, const absl::Status& why) = 0;
+  /// The same for a transfer that does not drain: only where `link`, over which it began, is still the one in
+  /// use. One that was made since serves others, and the old endpoint is being closed.
+  void ResetOwnLink(WorkerId peer, Incarnation incarnation, PeerHandle link, const absl::Status& why) {
+    if (const auto now = Ready(peer, incarnation); now.ok() && *now == link) ResetLater(peer, why);
+  }
   /// Slots for messages that cannot be sent from where the KV lies; asked for once, when the first one is.
   [[nodiscard]] virtual std::shared_ptr<Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) = 0;
   /// A real transfer's speed.

@@ -137,23 +137,29 @@ Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   if (request.attempt == Attempt{1}) probe_.Placed(request.placed_at - job.arrived);
   Apply(cluster::RequestPlaced{key, prefill, decode});
 
-  Order order{.key = key,
-              .tokens = request.beginning.tokens,
-              .resumed = request.beginning.resumed,
-              .cache_salt = job.cache_salt,
-              .sampling = job.sampling,
-              .max_tokens = job.max_tokens,
-              .min_tokens = job.min_tokens,
-              .stop_ids = job.stop_ids,
-              .peer = decode,
-              .peer_incarnation = snapshot.Find(decode)->about.incarnation,
-              .remaining = std::max(Duration(1), job.deadline - request.placed_at)};
+  Order order = OrderOf(job, key, *snapshot.Find(decode));
+  order.tokens = request.beginning.tokens;
+  order.resumed = request.beginning.resumed;
   workers_.SendPrefill(prefill, order);
   order.peer = prefill;
   order.peer_incarnation = snapshot.Find(prefill)->about.incarnation;
   workers_.SendReserve(decode, order);
   LogDebug("request_placed", {{"request", key}, {"prefill", prefill}, {"decode", decode}});
   return Tried::kPlaced;
+}
+
+/// For a worker that exchanges KV with `peer`: the job's prompt and all that does not depend on the attempt.
+Order Dispatcher::OrderOf(const Job& job, RequestKey key, const cluster::WorkerSnapshot& peer) const {
+  return {.key = key,
+          .tokens = job.prompt,
+          .cache_salt = job.cache_salt,
+          .sampling = job.sampling,
+          .max_tokens = job.max_tokens,
+          .min_tokens = job.min_tokens,
+          .stop_ids = job.stop_ids,
+          .peer = peer.about.id,
+          .peer_incarnation = peer.about.incarnation,
+          .remaining = std::max(Duration(1), job.deadline - clock_.Now())};
 }
 
 void Dispatcher::ClientGone(RequestId id) {

@@ -46,18 +46,10 @@ void Dispatcher::BeginMove(Request& request, const Part& writer, WorkerId to, Mo
   request.moves_to = target;
   request.held.push_back({to, Phase::kDecode, target, false});
   Apply(cluster::AnswerMoves{target, to});
-  workers_.SendReserve(to, {.key = target,
-                            .tokens = job.prompt,
-                            .cache_salt = {},
-                            .sampling = job.sampling,
-                            .max_tokens = job.max_tokens,
-                            .min_tokens = job.min_tokens,
-                            .stop_ids = job.stop_ids,
-                            .peer = from,
-                            .peer_incarnation = snapshot.Find(from)->about.incarnation,
-                            .remaining = std::max(Duration(1), job.deadline - clock_.Now()),
-                            .positions_max = answer.positions,
-                            .known = request.answers.front().Count()});
+  Order order = OrderOf(job, target, *snapshot.Find(from));
+  order.positions_max = answer.positions;
+  order.known = request.answers.front().Count();
+  workers_.SendReserve(to, order);
   workers_.SendMove(from, {.key = source,
                            .target = target,
                            .to = to,
@@ -125,14 +117,16 @@ void Dispatcher::MoveAnswers() {
   for (const auto& [id, request] : requests_) {
     if (request.move) ++under_way[request.move->from];
   }
+  cluster::ClusterSnapshot snapshot = view_.Snapshot();
   for (auto& [id, request] : requests_) {
     const Part* writer = Movable(request);
     if (writer == nullptr || !leaving_.contains(writer->worker)) continue;
     if (under_way[writer->worker] >= kMovesAtOnce) continue;
-    const auto to = ChooseDestination(view_.Snapshot(), AnswerOf(request, writer->worker));
+    const auto to = ChooseDestination(snapshot, AnswerOf(request, writer->worker));
     if (!to) continue;
     ++under_way[writer->worker];
     BeginMove(request, *writer, *to, MoveReason::kDrain);
+    snapshot = view_.Snapshot();  // the move counts where it goes
   }
 }
 

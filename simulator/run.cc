@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/check.h"
 #include "common/base/error.h"
 #include "router/policy/pools.h"
 #include "simulator/native_world.h"
@@ -93,12 +94,14 @@ absl::Status CheckRoles(const FleetSpec& fleet, const std::string& policy) {
   return absl::OkStatus();
 }
 
-void NameMachines(const FleetSpec& fleet, RunResult& result) {
+std::vector<std::string> NamesOf(const std::vector<KnownPool>& pools) {
+  std::vector<std::string> names;
   std::map<std::string_view, int> count;
-  for (MachineUse& use : result.machines) {
-    const std::string_view role = NameOf(fleet.pools[static_cast<std::size_t>(use.pool)].role);
-    use.name = fmt::format("{}-{}", role, count[role]++);
+  for (const KnownPool& pool : pools) {
+    const std::string_view role = NameOf(pool.spec->role);
+    for (int i = 0; i < pool.instances; ++i) names.push_back(fmt::format("{}-{}", role, count[role]++));
   }
+  return names;
 }
 
 absl::StatusOr<SplitwiseSetup> SplitwiseSetupOf(const hardware::Catalogue& catalogue,
@@ -169,12 +172,12 @@ absl::StatusOr<NativeSetup> NativeSetupOf(const hardware::Catalogue& catalogue,
     machine.device = *pool.device;
     machine.machine = *pool.machine;
     machine.machine.devices = pool.tensor_parallel;
-    machine.machine.base_w *= share;
     if (options.native.park_after_s > 0 && share < 1) {
       return Error(kInvalidArgument,
                    "pool of {}: {} of {} devices make an instance; parking powers whole machines down",
                    pool.spec->machine, pool.tensor_parallel, pool.machine->devices);
     }
+    machine.machine.base_w *= share;
     machine.machine.dollars_per_hour *= share;
     machine.gpu_cap_w = pool.spec->gpu_cap_w > 0 ? pool.spec->gpu_cap_w : pool.machine->gpu_cap_w;
     if (machine.nic_bandwidth <= 0) {
@@ -202,6 +205,12 @@ absl::Status CheckWorkload(const Workload& workload) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<std::string>> MachineNames(const hardware::Catalogue& catalogue,
+                                                      const FleetSpec& fleet) {
+  BATON_ASSIGN_OR_RETURN(const std::vector<KnownPool> pools, LookUp(catalogue, fleet));
+  return NamesOf(pools);
+}
 
 absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetSpec& fleet,
                               const Workload& workload, const RunOptions& options) {
@@ -236,7 +245,9 @@ absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetS
     BATON_ASSIGN_OR_RETURN(const NativeSetup setup, NativeSetupOf(catalogue, pools, options));
     result = RunNative(setup, workload, *placer, options);
   }
-  NameMachines(fleet, result);
+  std::vector<std::string> names = NamesOf(pools);
+  BATON_CHECK(names.size() == result.machines.size());
+  for (std::size_t i = 0; i < names.size(); ++i) result.machines[i].name = std::move(names[i]);
   result.backlog_grows = BacklogGrows(workload, result);
   return result;
 }

@@ -126,6 +126,11 @@ struct RunResult {
   double extrapolated_share = 0;  // of step times that lie outside what the model was fitted on
 };
 
+/// Of a run's machines, in the order of `RunResult::machines`: by role and number, pool after pool, each
+/// instance counted. The errors are those of `Run` about the fleet.
+[[nodiscard]] absl::StatusOr<std::vector<std::string>> MachineNames(const hardware::Catalogue& catalogue,
+                                                                    const FleetSpec& fleet);
+
 /// Runs `workload` on `fleet` to its end. Deterministic: equal arguments, equal bits. Errors name the pool,
 /// machine, model or policy that the catalogue does not have, or a model that does not fit.
 [[nodiscard]] absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetSpec& fleet,

@@ -143,7 +143,7 @@ void MatMulBf16Amx(const MatMulTile& tile) {
       });
 }
 
-/// Chunks that the segments take; `bounds` are in elements, of `bytes` bytes each.
+/// Chunks that the segments take; `bounds` count elements or steps, of `bytes` bytes each.
 inline long Chunks(const std::int32_t* bounds, int bytes) {
   long chunks = 0;
   for (int segment = 0; segment < 8; ++segment)
@@ -211,10 +211,7 @@ void PackRowsInt8Amx(const PackRowsTask& task) {
 void MatMulInt8Amx(const MatMulTile& tile) {
   alignas(64) unsigned sums[8 * kBlockSums];
   SumAllSegments<ByteTiles>(tile, sums);
-  long chunks = 0;
-  for (int segment = 0; segment < 8; ++segment)
-    chunks += (tile.bounds[segment + 1] - tile.bounds[segment] + kChunkSteps - 1) / kChunkSteps;
-  const auto* behind = static_cast<const char*>(tile.activations) + chunks * kChunkBytes;
+  const auto* behind = static_cast<const char*>(tile.activations) + Chunks(tile.bounds, 4) * kChunkBytes;
   const auto* scales = reinterpret_cast<const float*>(behind);
   const auto* corrections = reinterpret_cast<const int*>(scales + 8 * kAmxRows);
   const auto* weight_scales = reinterpret_cast<const float*>(static_cast<const char*>(tile.panel) +

@@ -22,6 +22,7 @@ namespace baton::kernels {
 namespace cpu {
 namespace {
 
+constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHugePage = 2U << 20;
 /// Row blocks that one work item of a matmul takes: 96 rows (256 of AMX) keep a panel of K = 2048 in the
 /// second-level cache.
@@ -65,23 +66,16 @@ class CpuBackend final : public Backend {
   DType KvType() const override { return compute_ == ComputeClass::kF32 ? DType::kF32 : DType::kBF16; }
 
   absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
-    const std::size_t rounded = std::max<std::size_t>(64, (bytes + kHugePage - 1) / kHugePage * kHugePage);
-    void* address = bytes > 0 && rounded >= bytes ? std::aligned_alloc(kHugePage, rounded) : nullptr;
-    if (address == nullptr)
-      return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes);
-    madvise(address, rounded, MADV_HUGEPAGE);  // best effort
-    BindMemory({.address = static_cast<std::byte*>(address), .bytes = rounded}, placement_);
-    std::memset(address, 0, rounded);
-    return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes}, Free);
+    if (bytes == 0) return Error(kResourceExhausted, "cannot allocate 0 bytes of host memory");
+    BATON_ASSIGN_OR_RETURN(Buffer buffer, Untouched(bytes, kHugePage));
+    std::memset(buffer.Region().address, 0, bytes);
+    return buffer;
   }
 
   absl::StatusOr<Buffer> Upload(std::span<const std::byte> bytes) override {
-    constexpr std::size_t kLine = 64;
-    void* address = std::aligned_alloc(kLine, (bytes.size() + kLine) / kLine * kLine);
-    if (address == nullptr)
-      return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes.size());
-    if (!bytes.empty()) std::memcpy(address, bytes.data(), bytes.size());
-    return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes.size()}, Free);
+    BATON_ASSIGN_OR_RETURN(Buffer buffer, Untouched(bytes.size(), kPage));
+    if (!bytes.empty()) std::memcpy(buffer.Region().address, bytes.data(), bytes.size());
+    return buffer;
   }
 
   void Copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
@@ -214,6 +208,16 @@ class CpuBackend final : public Backend {
   void Synchronize() override {}
 
  private:
+  /// Memory in pages of this size, on the node that the options say; of huge pages, as far as there are.
+  absl::StatusOr<Buffer> Untouched(std::size_t bytes, std::size_t page) const {
+    const std::size_t rounded = std::max(page, (bytes + page - 1) / page * page);
+    void* address = rounded >= bytes ? std::aligned_alloc(page, rounded) : nullptr;
+    if (address == nullptr)
+      return Error(kResourceExhausted, "cannot allocate {} bytes of host memory", bytes);
+    if (page == kHugePage) madvise(address, rounded, MADV_HUGEPAGE);  // best effort
+    BindMemory({.address = static_cast<std::byte*>(address), .bytes = rounded}, placement_);
+    return Buffer({.address = static_cast<std::byte*>(address), .bytes = bytes}, Free);
+  }
   /// Activations of a matmul are bf16 or int8, not f32.
   [[nodiscard]] bool RowsAreLow() const { return compute_ != ComputeClass::kF32; }
   /// Fills `packed_rows_`; returns the bytes of a block.

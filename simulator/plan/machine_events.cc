@@ -1,33 +1,23 @@
 #include "simulator/plan/machine_events.h"
 
-#include <array>
 #include <chrono>
 #include <map>
 #include <utility>
 
 #include "common/base/error.h"
 #include "common/config/reader.h"
-#include "simulator/plan/figures.h"
 
 namespace baton::simulator {
 namespace {
 
 constexpr std::size_t kEventsMost = 100'000;
 
-/// Names and indices of a run's machines (`NameMachines` in simulator/run.cc).
+/// A run's machines, by name.
 absl::StatusOr<std::map<std::string, std::int32_t>> MachinesOf(const hardware::Catalogue& catalogue,
                                                                const FleetSpec& fleet) {
+  BATON_ASSIGN_OR_RETURN(const std::vector<std::string> names, MachineNames(catalogue, fleet));
   std::map<std::string, std::int32_t> machines;
-  std::map<PoolRole, int> count;
-  for (const PoolSpec& pool : fleet.pools) {
-    BATON_ASSIGN_OR_RETURN(const hardware::Machine* machine, catalogue.FindMachine(pool.machine));
-    const int degree = pool.tensor_parallel > 0 ? pool.tensor_parallel : machine->devices;
-    const int instances = pool.machines * (machine->devices / degree);
-    for (int i = 0; i < instances; ++i) {
-      const auto index = static_cast<std::int32_t>(machines.size());
-      machines.emplace(fmt::format("{}-{}", NameOf(pool.role), count[pool.role]++), index);
-    }
-  }
+  for (const std::string& name : names) machines.emplace(name, static_cast<std::int32_t>(machines.size()));
   return machines;
 }
 
