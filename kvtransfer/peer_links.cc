@@ -74,8 +74,9 @@ std::uint16_t PeerLinks::Port() const {
 void PeerLinks::SetPeers(const std::vector<PeerInfo>& peers) {
   std::vector<WorkerId> gone;
   for (const auto& [id, link] : links_) {
-    const bool same = std::ranges::any_of(peers, [&](const PeerInfo& info) {
-      return info.id == id && info.incarnation == link->info.incarnation;
+    const PeerInfo& known = link->info;
+    const bool same = std::ranges::any_of(peers, [&known](const PeerInfo& info) {
+      return info.id == known.id && info.incarnation == known.incarnation;
     });
     if (!same) gone.push_back(id);
   }
