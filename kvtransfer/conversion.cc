@@ -26,7 +26,7 @@ absl::StatusOr<Conversion> Conversion::Create(const ArenaView& arena, const Gran
   target.element = grant.receiver_shape.element;
   auto reslice = Reslice::Create(source, target, grant.wire);
   if (!reslice.ok()) return Annotate(reslice.status(), "KV cannot be converted");
-  if (source != target && reslice->Wire().BlockBytes() > kMessageBytesMax) {
+  if ((source != target || arena.copier != nullptr) && reslice->Wire().BlockBytes() > kMessageBytesMax) {
     return Error(kFailedPrecondition, "KV cannot be converted: a block of {} bytes is longer than a message",
                  reslice->Wire().BlockBytes());
   }

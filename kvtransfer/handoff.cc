@@ -36,7 +36,8 @@ constexpr Duration kTickInterval = std::chrono::milliseconds(50);
 /// The sides' host over the worker's event loop and its pair connections.
 class LoopHost final : public SideHost {
  public:
-  LoopHost(net::EventLoop& loop, PeerLinks& links) : loop_(loop), links_(links) {}
+  LoopHost(net::EventLoop& loop, PeerLinks& links, std::shared_ptr<Stager> device)
+      : loop_(loop), links_(links), device_(std::move(device)) {}
   TimePoint Now() const override { return loop_.Now(); }
   void Post(std::function<void()> work) override { loop_.Post(std::move(work)); }
   TransferId NewTransfer() override { return NewTransferId(); }
@@ -49,6 +50,7 @@ class LoopHost final : public SideHost {
   absl::StatusOr<KvLayout> LayoutOf(WorkerId peer) const override { return links_.LayoutOf(peer); }
   void ResetLater(WorkerId peer, const absl::Status& why) override { links_.ResetLater(peer, why); }
   std::shared_ptr<Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) override {
+    if (device_ != nullptr) return device_;
     return CreateHostStager(slots, slot_bytes, /*own_thread=*/true);
   }
   void Measured(WorkerId peer, double bytes_per_second) override { links_.Measured(peer, bytes_per_second); }
@@ -56,6 +58,7 @@ class LoopHost final : public SideHost {
  private:
   net::EventLoop& loop_;
   PeerLinks& links_;
+  const std::shared_ptr<Stager> device_;  // of KV that the host cannot read
 };
 
 class HandoffImpl final : public Handoff,
@@ -64,7 +67,7 @@ class HandoffImpl final : public Handoff,
  public:
   HandoffImpl(net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena,
               Incarnation incarnation, metrics::Registry& metrics, Observer observer,
-              std::unique_ptr<Transport> transport)
+              std::unique_ptr<Transport> transport, std::shared_ptr<Stager> device_stager)
       : loop_(loop),
         observer_(std::move(observer)),
         probe_(metrics),
@@ -75,7 +78,7 @@ class HandoffImpl final : public Handoff,
              .on_status = [this](const PeerStatus& status,
                                  const absl::Status& why) { OnStatus(status, why); },
              .live_transfers = [this](WorkerId peer) { return LiveOf(peer); }}),
-        host_(loop, links_),
+        host_(loop, links_, std::move(device_stager)),
         receive_(host_, options, arena, incarnation, *transport_, probe_),
         send_(host_, options, arena, incarnation, *transport_, probe_),
         options_(options),
@@ -84,7 +87,7 @@ class HandoffImpl final : public Handoff,
   absl::Status Start() {
     BATON_RETURN_IF_ERROR(transport_->Start(arena_, *this));
     BATON_RETURN_IF_ERROR(links_.Listen());
-    LogPath(ReadPathFacts(options_, transport_->Name(), arena_), arena_.layout.block_tokens);
+    LogPath(ReadPathFacts(options_, *transport_, arena_), arena_.layout.block_tokens);
     ScheduleTick();
     return absl::OkStatus();
   }
@@ -248,8 +251,16 @@ absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(
   const std::size_t needed = static_cast<std::size_t>(arena.layout.RankLayers()) *
                              static_cast<std::size_t>(arena.blocks) * arena.layout.BlockBytes();
   BATON_CHECK(arena.region.bytes >= needed, "an arena of {} bytes for {} of KV", arena.region.bytes, needed);
+  BATON_CHECK((arena.region.kind == MemoryKind::kDevice) == (arena.copier != nullptr),
+              "KV in a device's memory needs a copier, other KV has none");
+  std::shared_ptr<Stager> device_stager;
+  if (arena.copier != nullptr) {
+    auto made = CreateDeviceStager(arena.copier, StagingSlots(options), kMessageBytesMax);
+    if (!made.ok()) return Annotate(made.status(), "transfer.staging");
+    device_stager = *std::move(made);
+  }
   auto impl = std::make_shared<HandoffImpl>(loop, options, arena, incarnation, metrics, std::move(observer),
-                                            std::move(transport));
+                                            std::move(transport), std::move(device_stager));
   BATON_RETURN_IF_ERROR(impl->Start());
   return std::make_unique<OwnedHandoff>(std::move(impl));
 }

@@ -11,6 +11,7 @@
 #include <absl/status/statusor.h>
 
 #include "common/base/clock.h"
+#include "common/base/device_copier.h"
 #include "common/base/ids.h"
 #include "common/base/memory_region.h"
 #include "common/metrics/registry.h"
@@ -47,6 +48,8 @@ struct ArenaView {
   MemoryRegion region;
   std::int64_t blocks = 0;
   KvLayout layout;
+  /// The way to a region that the host cannot read; null: it can.
+  std::shared_ptr<DeviceCopier> copier = nullptr;
 };
 
 struct HandoffOptions {
@@ -60,9 +63,11 @@ struct HandoffOptions {
   std::uint64_t layer_wise_bytes_min = 512U << 10;  // per layer and chunk; below, one shot after the prompt
   std::size_t transfers_max = 1024;                 // live, either direction
   bool wire_int8 = false;                           // what this worker receives comes as 8-bit integers
-  std::uint64_t staging_bytes = 16U << 20;          // of slots where messages are put together
-  std::uint64_t credit_bytes = 64U << 20;           // that one peer may have under way to this worker
-  std::uint64_t credit_bytes_least = 4U << 20;      // of each transfer, beyond that: one message
+  /// Of slots where messages are put together; with KV in a device's memory, and as much again where they
+  /// land.
+  std::uint64_t staging_bytes = 16U << 20;
+  std::uint64_t credit_bytes = 64U << 20;       // that one peer may have under way to this worker
+  std::uint64_t credit_bytes_least = 4U << 20;  // of each transfer, beyond that: one message
   Duration ping_interval = std::chrono::milliseconds(500);
   int pings_missed_max = 3;
   Duration lease = std::chrono::seconds(10);              // renewed by the sender's PING

@@ -50,10 +50,10 @@ std::string Bytes(std::uint64_t bytes) {
 
 }  // namespace
 
-PathFacts ReadPathFacts(const HandoffOptions& options, const std::string& transport, const ArenaView& arena) {
+PathFacts ReadPathFacts(const HandoffOptions& options, const Transport& transport, const ArenaView& arena) {
   rlimit limit{};
   getrlimit(RLIMIT_MEMLOCK, &limit);
-  return {.transport = transport,
+  return {.transport = transport.Name(),
           .device = options.net_device,
           .mtu = MtuOf(options.net_device),
           .memlock_bytes = limit.rlim_cur == RLIM_INFINITY ? std::numeric_limits<std::uint64_t>::max()
@@ -63,7 +63,10 @@ PathFacts ReadPathFacts(const HandoffOptions& options, const std::string& transp
           .huge_pages_allowed = HugePagesAllowed(),
           .block_bytes = arena.layout.BlockBytes(),
           .layers = arena.layout.layers,
-          .checksum = options.checksum};
+          .checksum = options.checksum,
+          .path = PathFrom({.kind = arena.region.kind,
+                            .transport_reads_device = transport.ReadsDeviceMemory(),
+                            .checksum = options.checksum})};
 }
 
 MessageCounts CountMessages(const PathFacts& facts, std::int64_t blocks) {
@@ -93,6 +96,11 @@ std::vector<std::string> WhySlow(const PathFacts& facts) {
     reasons.push_back(
         fmt::format("MTU {} on {}: more packets a byte than with 9000; raise it on both ends and between",
                     facts.mtu, facts.device));
+  }
+  if (facts.path == MemoryPath::kStaged) {
+    reasons.emplace_back(
+        "KV in a GPU's memory goes through host memory: UCX without CUDA, or transfer.checksum, asks for it");
+    return reasons;  // the rest is about an arena in host memory
   }
   if (facts.memlock_bytes < facts.arena_bytes && facts.transport != "tcp") {
     reasons.push_back(
@@ -124,6 +132,7 @@ void LogPath(const PathFacts& facts, int block_tokens) {
                             {"checksum", facts.checksum ? "crc32c" : "off"},
                             {"memlock", Bytes(facts.memlock_bytes)},
                             {"arena", Bytes(facts.arena_bytes)},
+                            {"memory", Name(facts.path)},
                             {"huge", Bytes(facts.huge_bytes)},
                             {"block", Bytes(facts.block_bytes)},
                             {"messages_of_4096_tokens", fmt::format("{} to {}", counts.best, counts.worst)},

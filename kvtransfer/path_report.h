@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "kvtransfer/handoff.h"
+#include "kvtransfer/memory_path.h"
+#include "kvtransfer/transport.h"
 
 /// What the speed of a worker's hand-offs depends on, said once at the start: an operator who finds transfers
 /// slow reads the reasons in the log.
@@ -22,10 +24,11 @@ struct PathFacts {
   std::uint64_t block_bytes = 0;  // of one layer
   int layers = 0;
   bool checksum = true;
+  MemoryPath path = MemoryPath::kInPlace;  // of KV that need not be converted
 };
 
 /// Reads what the kernel says about this process and its interface.
-[[nodiscard]] PathFacts ReadPathFacts(const HandoffOptions& options, const std::string& transport,
+[[nodiscard]] PathFacts ReadPathFacts(const HandoffOptions& options, const Transport& transport,
                                       const ArenaView& arena);
 /// Messages of a request of `blocks` blocks in the best case, one run a layer, and in the worst, each block
 /// by itself.

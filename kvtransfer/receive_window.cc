@@ -26,6 +26,13 @@ bool RepeatsItself(const std::vector<DataRun>& runs) {
 
 }  // namespace
 
+absl::Status ReceiveWindows::Prepare(std::uint64_t staging_bytes) {
+  if (arena_.copier == nullptr) return absl::OkStatus();
+  BATON_ASSIGN_OR_RETURN(device_,
+                         DeviceLandings::Create(arena_.copier, staging_bytes, arena_.layout.BlockBytes()));
+  return absl::OkStatus();
+}
+
 void ReceiveWindows::Open(ReceiveWindow window) {
   const TransferId transfer = window.transfer;
   Entry entry{.window = std::move(window)};
@@ -96,22 +103,28 @@ absl::StatusOr<Landing> ReceiveWindows::Place(const DataHeader& header) const {
                  header.payload_bytes, bytes);
   }
   Landing landing{.places = std::move(places)};
-  if (!window.wire) return landing;
-  landing.wire = *window.wire;
+  if (!window.wire && arena_.copier == nullptr) return landing;
+  landing.wire = window.wire;
   landing.element = window.element;
-  landing.staged.resize(static_cast<std::size_t>(bytes));  // as long as the header allows, and within credit
-  landing.blocks = std::exchange(landing.places, {landing.staged});
+  landing.device = device_;
+  const auto length = static_cast<std::size_t>(bytes);  // as long as the header allows, and within credit
+  if (device_ != nullptr) landing.slot = device_->Take(length);
+  if (landing.slot == nullptr) landing.staged.resize(length);
+  std::byte* place = landing.slot != nullptr ? landing.slot.get() : landing.staged.data();
+  landing.blocks = std::exchange(landing.places, {{place, length}});
   return landing;
 }
 
-void Landing::Settle() const {
+absl::Status Landing::Settle() const {
+  if (device != nullptr) return device->Settle(*this);
   std::span<const std::byte> left = staged;
   for (const std::span<std::byte> target : blocks) {
     const std::size_t elements = target.size() / RowBytes(element, 1);
-    const std::size_t bytes = elements / (wire.rows * wire.row_elements) * wire.BlockBytes();
-    wire.Unpack(left.first(bytes), element, target);
+    const std::size_t bytes = elements / (wire->rows * wire->row_elements) * wire->BlockBytes();
+    wire->Unpack(left.first(bytes), element, target);
     left = left.subspan(bytes);
   }
+  return absl::OkStatus();
 }
 
 void ReceiveWindows::Begin(const DataHeader& header) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <absl/status/statusor.h>
 
 #include "kvtransfer/data_header.h"
+#include "kvtransfer/device_landings.h"
 #include "kvtransfer/handoff.h"
 #include "kvtransfer/transport.h"
 
@@ -16,15 +18,19 @@ namespace baton::kvtransfer {
 
 /// Where the payload of a message goes.
 struct Landing {
-  /// In order; together the payload's length. In the blocks themselves, or in `staged`.
+  /// In order; together the payload's length. In the blocks themselves, or in `slot`, or in `staged`.
   std::vector<std::span<std::byte>> places;
   std::vector<std::byte> staged{};
-  WireFormat wire{};                           // of `staged`
+  std::shared_ptr<std::byte> slot{};
+  std::optional<WireFormat> wire{};            // of what has come, where the blocks have it otherwise
   Element element = Element::kF32;             // of the blocks
-  std::vector<std::span<std::byte>> blocks{};  // where `staged` belongs
+  std::vector<std::span<std::byte>> blocks{};  // where it belongs, if that is not where it lands
+  std::shared_ptr<DeviceLandings> device{};    // of blocks that the host cannot write
 
-  /// Converts what was staged into the blocks, once it is verified. Part of the receive: before `End`.
-  void Settle() const;
+  /// It does not land in its blocks.
+  [[nodiscard]] bool Settles() const { return !blocks.empty(); }
+  /// Brings what `Settles` into the blocks, once it is verified. Part of the receive: before `End`.
+  [[nodiscard]] absl::Status Settle() const;
 };
 
 /// The receive windows of one transport, and the check of every message against them: indices, never
@@ -32,6 +38,9 @@ struct Landing {
 class ReceiveWindows {
  public:
   explicit ReceiveWindows(const ArenaView& arena) : arena_(arena) {}
+  /// Of an arena in a device's memory: the slots for what comes, of `staging_bytes`. Else nothing is to be
+  /// done.
+  [[nodiscard]] absl::Status Prepare(std::uint64_t staging_bytes);
 
   void Open(ReceiveWindow window);
   /// No message is accepted any more. True where nothing is in flight: drained at once.
@@ -56,6 +65,7 @@ class ReceiveWindows {
   /// Places of `run`'s blocks in `begun`: the first; the rest follow. Nothing where they are not granted.
   [[nodiscard]] std::optional<std::size_t> FirstPlace(const Entry& entry, const DataRun& run) const;
   ArenaView arena_;
+  std::shared_ptr<DeviceLandings> device_;  // null: the arena is the host's
   absl::flat_hash_map<TransferId, Entry> entries_;
 };
 

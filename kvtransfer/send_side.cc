@@ -6,6 +6,7 @@
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "kvtransfer/conversion.h"
+#include "kvtransfer/memory_path.h"
 #include "kvtransfer/peer.pb.h"
 
 namespace baton::kvtransfer {
@@ -30,7 +31,7 @@ struct SendSide::Transfer {
   SenderMachine machine;
   SendPlan plan;
   Grant grant{};                           // transfer 0 until it has come
-  std::optional<Conversion> conversion{};  // where the receiver's KV lies otherwise
+  std::optional<Conversion> conversion{};  // where messages are put together in slots
   std::uint64_t block_bytes = 0;           // on the wire
   std::uint64_t credit = 0;                // bytes that may have been sent since the beginning
   std::deque<PlannedMessage> ready{};      // planned, and waiting for credit
@@ -162,12 +163,17 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
   const SendPlan::Shape shape =
       conversion->TargetShape(transfer.request.grows ? 1 : options_.layer_wise_bytes_min);
   transfer.block_bytes = shape.block_bytes;
-  if (conversion->Trivial()) {
+  const bool alike = conversion->Trivial();
+  if (alike) {
     transfer.plan.SetTarget(grant.blocks);
   } else {
     transfer.plan.SetTarget(grant.blocks, shape);
-    transfer.conversion = *std::move(conversion);
   }
+  const MemoryFacts facts{.kind = arena_.region.kind,
+                          .transport_reads_device = transport_.ReadsDeviceMemory(),
+                          .checksum = options_.checksum,
+                          .alike = alike};
+  if (PathFrom(facts) == MemoryPath::kStaged) transfer.conversion = *std::move(conversion);
   Run(transfer, transfer.machine.Granted());
   Pump(transfer);
 }

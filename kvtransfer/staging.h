@@ -9,12 +9,14 @@
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
+#include "common/base/device_copier.h"
 #include "common/base/ids.h"
 #include "kvtransfer/element.h"
 
-/// KV that cannot be sent from where it lies, since the receiver wants it otherwise, goes through a few slots
-/// of host memory: put together in one while another is on the wire.
+/// KV that cannot be sent from where it lies, since the receiver wants it otherwise or the transport cannot
+/// read it there, goes through a few slots of host memory: put together in one while another is on the wire.
 namespace baton::kvtransfer {
 
 /// Which slot, from 0.
@@ -33,8 +35,8 @@ struct StageJob {
   std::size_t bytes = 0;  // of the message; what no piece covers is zero: it may hold another's KV
 };
 
-/// Makes messages in slots that a transport may send from. Called on the control loop. The host's
-/// implementation copies on a thread of its own; a GPU's enqueues its copies and calls back from there.
+/// Makes messages in slots that a transport may send from. Called on the control loop; the work is done on a
+/// thread of its own.
 class Stager {
  public:
   /// Called once for each job, on any thread.
@@ -48,10 +50,16 @@ class Stager {
   virtual void Finish() = 0;
 };
 
-/// Slots of ordinary host memory: for KV in host memory, and what a GPU's is compared with. Without
+/// Slots of ordinary host memory, for KV in host memory. Without
 /// `own_thread` a job is done when Gather returns.
 [[nodiscard]] std::unique_ptr<Stager> CreateHostStager(std::size_t slots, std::size_t slot_bytes,
                                                        bool own_thread);
+
+/// The same for KV in a device's memory: slots that it writes itself, from where the host converts if it
+/// must. ResourceExhausted where the slots' memory cannot be had.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Stager>> CreateDeviceStager(std::shared_ptr<DeviceCopier> copier,
+                                                                         std::size_t slots,
+                                                                         std::size_t slot_bytes);
 
 /// Which slots are free. Pure.
 class FreeSlots {

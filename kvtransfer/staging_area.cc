@@ -7,14 +7,17 @@
 
 namespace baton::kvtransfer {
 
+std::size_t StagingSlots(const HandoffOptions& options) {
+  return std::max<std::size_t>(1, static_cast<std::size_t>(options.staging_bytes / kMessageBytesMax));
+}
+
 StagingArea::~StagingArea() {
   if (stager_ != nullptr) stager_->Finish();  // its jobs read KV memory, and call the host
 }
 
 std::optional<SlotIndex> StagingArea::Take() {
   if (stager_ == nullptr) {
-    const std::size_t slots =
-        std::max<std::size_t>(1, static_cast<std::size_t>(options_.staging_bytes / kMessageBytesMax));
+    const std::size_t slots = StagingSlots(options_);
     stager_ = host_.MakeStager(slots, kMessageBytesMax);
     free_.emplace(slots);
   }

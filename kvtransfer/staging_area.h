@@ -10,6 +10,9 @@
 
 namespace baton::kvtransfer {
 
+/// How many of them the options ask for, of kMessageBytesMax each.
+[[nodiscard]] std::size_t StagingSlots(const HandoffOptions& options);
+
 /// The slots of a worker's sends, shared by all of them, made when the first message needs one. Control loop
 /// only.
 class StagingArea {

@@ -96,6 +96,8 @@ class Transport {
   virtual void CancelSends(PeerHandle peer, TransferId transfer) = 0;
   /// Sends `bytes` of scratch in all, for warming and measuring; one OnSent at the end.
   virtual SendHandle SendCanary(PeerHandle peer, std::uint64_t bytes) = 0;
+  /// It sends from a GPU's memory without help.
+  [[nodiscard]] virtual bool ReadsDeviceMemory() const { return false; }
   [[nodiscard]] virtual TransportCounters Counters() const = 0;
 };
 

@@ -28,7 +28,7 @@ Hub& TheHub() {
 class LoopbackTransport final : public Transport {
  public:
   LoopbackTransport(const HandoffOptions& options, Tamper tamper)
-      : checksum_(options.checksum), tamper_(std::move(tamper)) {
+      : checksum_(options.checksum), staging_bytes_(options.staging_bytes), tamper_(std::move(tamper)) {
     address_ = fmt::format("loopback-{:016x}", RandomBits());
     const MutexLock lock(TheHub().mutex);
     TheHub().transports[address_] = this;
@@ -42,7 +42,7 @@ class LoopbackTransport final : public Transport {
     const MutexLock lock(TheHub().mutex);
     windows_ = std::make_unique<ReceiveWindows>(arena);
     events_ = &events;
-    return absl::OkStatus();
+    return windows_->Prepare(staging_bytes_);
   }
   std::string Name() const override { return "loopback"; }
   std::string LocalAddress() const override { return address_; }
@@ -150,13 +150,14 @@ class LoopbackTransport final : public Transport {
       ++counters_.checksum_failures;
       received.status = Error(kDataLoss, "message {}: checksum differs", received.sequence);
     } else {
-      landing->Settle();
+      if (landing->Settles()) received.status = landing->Settle();
     }
     events_->OnReceived(std::move(received));
     if (windows_->End(message.header.transfer)) events_->OnDrained(message.header.transfer);
   }
 
   const bool checksum_;
+  const std::uint64_t staging_bytes_;
   const Tamper tamper_;
   std::string address_;
   std::unique_ptr<ReceiveWindows> windows_;

@@ -112,6 +112,7 @@ class UcxTransport final : public Transport {
     operation.message.pieces = {canary_source_};
     return Enqueue(std::move(operation));
   }
+  bool ReadsDeviceMemory() const override { return worker_->SeesCuda(); }
   TransportCounters Counters() const override {
     return {.dropped_messages = dropped_.load(), .checksum_failures = checksum_failures_.load()};
   }
@@ -181,6 +182,7 @@ class UcxTransport final : public Transport {
 absl::Status UcxTransport::Start(const ArenaView& arena, TransportEvents& events) {
   events_ = &events;
   windows_ = std::make_unique<ReceiveWindows>(arena);
+  BATON_RETURN_IF_ERROR(windows_->Prepare(options_.staging_bytes));
   BATON_ASSIGN_OR_RETURN(worker_, ucx::UcxWorker::Create(options_));
   ucp_am_handler_param_t parameters{};
   parameters.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
@@ -501,8 +503,10 @@ void UcxTransport::OnReceiveDone(void* request, ucs_status_t status, std::size_t
 }
 
 void UcxTransport::Placed(std::unique_ptr<ReceiveOperation> operation, const absl::Status& status) {
-  const bool work = options_.checksum || !operation->landing.staged.empty();
-  if (!work || !status.ok() || operation->header.payload_bytes < kCheckedElsewhereBytes) {
+  const Landing& landing = operation->landing;
+  const bool work = options_.checksum || landing.Settles();
+  const bool quick = operation->header.payload_bytes < kCheckedElsewhereBytes && landing.device == nullptr;
+  if (!work || !status.ok() || quick) {
     return Verify(*operation, status);
   }
   // It counts as in flight until it is verified: the window does not drain before.
@@ -528,7 +532,7 @@ void UcxTransport::Verify(const ReceiveOperation& operation, const absl::Status&
           Error(kDataLoss, "message {} of {} bytes: checksum differs", header.sequence, received.bytes);
     }
   }
-  if (received.status.ok()) operation.landing.Settle();
+  if (received.status.ok() && operation.landing.Settles()) received.status = operation.landing.Settle();
   events_->OnReceived(std::move(received));
   bool drained = false;
   {

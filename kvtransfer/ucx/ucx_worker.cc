@@ -105,6 +105,14 @@ absl::Status CheckTransport(ucp_context_h context, const std::string& transport,
                transport, device.empty() ? "any" : device);
 }
 
+/// What UCX cannot say, it cannot do.
+bool ReadsCudaMemory(ucp_context_h context) {
+  ucp_context_attr_t attributes{};
+  attributes.field_mask = UCP_ATTR_FIELD_MEMORY_TYPES;
+  return ucp_context_query(context, &attributes) == UCS_OK &&
+         (attributes.memory_types & UCS_BIT(UCS_MEMORY_TYPE_CUDA)) != 0;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOptions& options) {
@@ -120,6 +128,7 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOption
   BATON_ASSIGN_OR_RETURN(result->context_, MakeContext(options));
   result->transport_ = options.tls.substr(0, options.tls.find(','));
   BATON_RETURN_IF_ERROR(CheckTransport(result->context_, result->transport_, options.net_device));
+  result->sees_cuda_ = ReadsCudaMemory(result->context_);
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode = UCS_THREAD_MODE_SERIALIZED;  // made here, used on its own thread

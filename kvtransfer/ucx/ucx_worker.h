@@ -45,6 +45,8 @@ class UcxWorker {
   [[nodiscard]] const std::string& Address() const { return address_; }
   /// The transport that carries data: "tcp", or what the configuration names first.
   [[nodiscard]] const std::string& TransportName() const { return transport_; }
+  /// This UCX was built for CUDA and has found a driver: it reads a GPU's memory. Debian's was not.
+  [[nodiscard]] bool SeesCuda() const { return sees_cuda_; }
 
  private:
   void Run();
@@ -53,6 +55,7 @@ class UcxWorker {
 
   ucp_context* context_ = nullptr;
   ucp_worker* worker_ = nullptr;
+  bool sees_cuda_ = false;
   int ucx_descriptor_ = -1;
   int wake_descriptor_ = -1;
   std::string address_;

@@ -35,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!landing.ok()) return 0;
   if (converted) {
     BATON_CHECK(landing->places.size() == 1 && landing->places[0].size() == header->payload_bytes);
-    landing->Settle();
+    BATON_CHECK(landing->Settle().ok());
     return 0;
   }
   std::uint64_t total = 0;

@@ -36,6 +36,10 @@ TEST_CASE("a path that nothing slows has no reasons, and each fault is one, with
           f.transport = "rc";
           f.memlock_bytes = 8U << 20;
         }).find("LimitMEMLOCK") != std::string::npos);
+  CHECK(one([](PathFacts& f) {
+          f.path = MemoryPath::kStaged;
+          f.huge_pages_allowed = false;  // says nothing of a GPU's memory
+        }).find("goes through host memory") != std::string::npos);
   CHECK(one([](PathFacts& f) { f.huge_pages_allowed = false; }).find("transparent_hugepage") !=
         std::string::npos);
   CHECK(one([](PathFacts& f) { f.huge_bytes = 0; }).find("huge pages now") != std::string::npos);
@@ -56,7 +60,7 @@ TEST_CASE("the facts of this machine are read: loopback's MTU, the arena, the li
   options.net_device = "lo";
 
   const PathFacts facts = ReadPathFacts(
-      options, "tcp",
+      options, *CreateLoopbackTransport(options),
       {.region = {.address = memory.data(), .bytes = memory.size()}, .layout = test::TestLayout()});
 
   CHECK(facts.mtu > 0);

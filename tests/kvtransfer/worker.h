@@ -19,6 +19,7 @@
 #include "kvtransfer/handoff_with.h"
 #include "kvtransfer/transport.h"
 #include "tests/kvtransfer/watched.h"
+#include "tests/support/hidden_memory.h"
 #include "tests/support/plain_kv.h"
 
 namespace baton::test {
@@ -53,6 +54,7 @@ struct WorkerSetup {
   std::int64_t blocks = 256;
   std::string cluster_key = "key of the test";
   kvtransfer::KvLayout layout = TestLayout();
+  bool hidden = false;  // KV as on a GPU: who reads it but through its copier has a fault
   std::function<void(kvtransfer::HandoffOptions&)> adjust = {};
   /// Makes the transport instead of `transport`.
   std::function<std::unique_ptr<kvtransfer::Transport>(const kvtransfer::HandoffOptions&)> make = {};
@@ -83,8 +85,8 @@ class Worker {
 
   explicit Worker(const WorkerSetup& setup)
       : setup_(setup),
-        memory_(static_cast<std::size_t>(setup.layout.RankLayers() * setup.blocks) *
-                setup.layout.BlockBytes()) {
+        memory_(std::make_shared<HiddenMemory>(
+            static_cast<std::size_t>(setup.layout.RankLayers() * setup.blocks) * setup.layout.BlockBytes())) {
     kvtransfer::HandoffOptions options;
     options.transport = setup.transport;
     options.listen = {.host = "127.0.0.1", .port = 0};
@@ -92,9 +94,11 @@ class Worker {
     options.net_device = "lo";
     if (setup.adjust) setup.adjust(options);
     Do([&] {
-      const kvtransfer::ArenaView arena{.region = {.address = memory_.data(), .bytes = memory_.size()},
+      const MemoryRegion host{.address = Memory().data(), .bytes = Memory().size()};
+      const kvtransfer::ArenaView arena{.region = setup.hidden ? memory_->Region() : host,
                                         .blocks = setup.blocks,
-                                        .layout = setup.layout};
+                                        .layout = setup.layout,
+                                        .copier = setup.hidden ? memory_ : nullptr};
       kvtransfer::Handoff::Observer observer{.on_peer = [this](const kvtransfer::PeerStatus& status) {
         peers.Update([&](auto& all) { all[status.id] = status; });
       }};
@@ -227,7 +231,7 @@ class Worker {
 
   [[nodiscard]] std::span<std::byte> Block(int layer, BlockIndex block) {
     const std::size_t bytes = setup_.layout.BlockBytes();
-    return {memory_.data() + static_cast<std::size_t>(layer * setup_.blocks + block.value) * bytes, bytes};
+    return {Memory().data() + static_cast<std::size_t>(layer * setup_.blocks + block.value) * bytes, bytes};
   }
   /// Fills blocks of all layers; each byte tells `value`, layer and place in the list.
   void Fill(const std::vector<BlockIndex>& blocks, unsigned value) {
@@ -247,7 +251,10 @@ class Worker {
     return true;
   }
   /// Its memory as the layout says.
-  [[nodiscard]] PlainKv Kv() { return {setup_.layout, setup_.blocks, memory_}; }
+  [[nodiscard]] PlainKv Kv() { return {setup_.layout, setup_.blocks, Memory()}; }
+  /// Of a hidden one, what its device sees.
+  [[nodiscard]] std::span<std::byte> Memory() const { return memory_->Seen(); }
+  [[nodiscard]] HiddenMemory& Hidden() const { return *memory_; }
   [[nodiscard]] std::size_t Live() {
     std::size_t live = 0;
     Do([&] { live = handoff_->LiveTransfers(); });
@@ -264,7 +271,7 @@ class Worker {
   }
 
   const WorkerSetup setup_;
-  std::vector<std::byte> memory_;
+  const std::shared_ptr<HiddenMemory> memory_;
   metrics::Registry metrics_;
   net::LoopThread loop_{"test"};
   std::unique_ptr<kvtransfer::Handoff> handoff_;

@@ -332,14 +332,14 @@ void SimTransport::Finish(const std::shared_ptr<Flight>& flight, const absl::Sta
   }
   world_.Log("worker {}: DATA {} of transfer {:x} from worker {}: {}", process_, header.sequence,
              header.transfer.low, flight->from, received.status.ok() ? "in place" : Message(received.status));
-  if (received.status.ok() && !flight->landing.staged.empty()) {
+  if (received.status.ok() && flight->landing.Settles()) {
     const auto owner = window_owners_.find(header.transfer);
     for (const std::span<std::byte> block : flight->landing.blocks) {
       for (const std::byte& byte : block) {
         if (!Owns(owner, &byte)) return ViolateAt(*flight, &byte);
       }
     }
-    flight->landing.Settle();
+    received.status = flight->landing.Settle();
   }
   events_->OnReceived(std::move(received));
   if (flight->in_window && windows_->End(header.transfer)) events_->OnDrained(header.transfer);
