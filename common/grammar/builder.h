@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/grammar/grammar.h"
+#include "common/grammar/pattern.h"
 
 namespace baton::grammar {
 
@@ -49,6 +50,7 @@ class Builder {
   NodeId StringOf(const Counts& characters);
   /// date, time, date-time, uuid or ipv4; nothing for another format.
   std::optional<NodeId> StringOfFormat(std::string_view format);
+  NodeId StringOfPattern(const Pattern& pattern);
   /// A key in quotes, without escapes, other than `taken`.
   NodeId KeyOtherThan(const std::vector<std::string_view>& taken);
   /// Whole numbers in [low, high]; both at most 18 digits.
@@ -58,6 +60,7 @@ class Builder {
   /// exponent, and with no more digits than it takes to stay away from the bounds when read as a double.
   NodeId NumberBetween(const IntegerRange& fractions, const IntegerRange& whole);
 
+  [[nodiscard]] std::size_t Size() const { return nodes_.size(); }
   [[nodiscard]] bool Full() const { return full_; }
   [[nodiscard]] Grammar Build(NodeId root) && { return Grammar(std::move(nodes_), root, free_keys_); }
 

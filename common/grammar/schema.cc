@@ -17,6 +17,9 @@ namespace {
 
 constexpr int kDepthMax = 200;  // of the compiler's own recursion: references can chain without nesting
 
+// Of one pattern. All of them can be where a text stands at once, which a state follows (`Closure`).
+constexpr std::size_t kPatternNodesMax = 3000;
+
 struct Property {
   std::string_view name;
   const json::Value* schema = nullptr;  // null: any value
@@ -60,6 +63,7 @@ class Compiler {
   absl::Status Fill(NodeId rule, const json::Value& schema, const std::string& pointer);
   absl::Status FillKinds(NodeId rule, unsigned kinds, const json::Value& schema, const std::string& pointer);
   absl::Status FillFormat(NodeId rule, const json::Value& schema, const std::string& pointer);
+  absl::Status FillPattern(NodeId rule, const json::Value& schema, const std::string& pointer);
   absl::Status FillNumber(NodeId rule, bool fractions, const json::Value& schema, const std::string& pointer);
   absl::Status FillAlternatives(NodeId rule, const json::Value& list, const std::string& pointer);
   absl::Status CheckExclusive(const json::Array& schemas, const std::string& pointer);
@@ -133,6 +137,8 @@ absl::Status Compiler::FillKinds(NodeId rule, unsigned kinds, const json::Value&
   }
   if ((kinds & kString) != 0 && schema.Find("format") != nullptr) {
     BATON_RETURN_IF_ERROR(FillFormat(rule, schema, pointer));
+  } else if ((kinds & kString) != 0 && schema.Find("pattern") != nullptr) {
+    BATON_RETURN_IF_ERROR(FillPattern(rule, schema, pointer));
   } else if ((kinds & kString) != 0) {
     BATON_ASSIGN_OR_RETURN(const Builder::Counts counts,
                            CountsOf(schema, pointer, "minLength", "maxLength", limits_));
@@ -147,7 +153,7 @@ absl::Status Compiler::FillKinds(NodeId rule, unsigned kinds, const json::Value&
 absl::Status Compiler::FillFormat(NodeId rule, const json::Value& schema, const std::string& pointer) {
   const std::string* format = schema.Find("format")->AsString();
   if (format == nullptr) return Error(kInvalidArgument, "'format' at '{}' must be a string", pointer);
-  for (const std::string_view name : {"minLength", "maxLength"}) {
+  for (const std::string_view name : {"minLength", "maxLength", "pattern"}) {
     if (schema.Find(name) == nullptr) continue;
     return Error(kInvalidArgument, "keyword '{}' at '{}' is not supported beside 'format'", name, pointer);
   }
@@ -158,6 +164,27 @@ absl::Status Compiler::FillFormat(NodeId rule, const json::Value& schema, const 
   }
   Become(rule, *text);
   return {};
+}
+
+absl::Status Compiler::FillPattern(NodeId rule, const json::Value& schema, const std::string& pointer) {
+  const std::string* text = schema.Find("pattern")->AsString();
+  if (text == nullptr) return Error(kInvalidArgument, "'pattern' at '{}' must be a string", pointer);
+  const absl::StatusOr<Pattern> pattern = ParsePattern(*text);
+  if (!pattern.ok())
+    return Error(kInvalidArgument, "'pattern' at '{}': {}", pointer, Message(pattern.status()));
+  BATON_ASSIGN_OR_RETURN(const Builder::Counts counts,
+                         CountsOf(schema, pointer, "minLength", "maxLength", limits_));
+  if (counts.least > pattern->shortest || (counts.most && *counts.most < pattern->longest)) {
+    return Error(
+        kInvalidArgument,
+        "'minLength' and 'maxLength' at '{}' are not supported where 'pattern' allows other lengths: "
+        "write them into the pattern",
+        pointer);
+  }
+  const std::size_t before = builder_.Size();
+  Become(rule, builder_.StringOfPattern(*pattern));
+  if (builder_.Size() - before <= kPatternNodesMax) return {};
+  return Error(kInvalidArgument, "'pattern' at '{}' needs more than {} states", pointer, kPatternNodesMax);
 }
 
 absl::Status Compiler::FillNumber(NodeId rule, bool fractions, const json::Value& schema,

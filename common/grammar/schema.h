@@ -22,7 +22,7 @@ struct SchemaLimits {
 };
 
 /// The texts that a JSON schema allows, or a part of them; never others. InvalidArgument names what is not
-/// supported and where: "keyword 'pattern' at '/properties/name' is not supported". README.md has the subset.
+/// supported and where: "keyword 'not' at '/properties/name' is not supported". README.md has the subset.
 [[nodiscard]] absl::StatusOr<std::shared_ptr<const Grammar>> FromSchema(std::string_view schema,
                                                                         const SchemaLimits& limits = {});
 

@@ -19,7 +19,7 @@ struct Keyword {
   std::string_view name;
   unsigned kinds;  // what it speaks of; 0: not of one kind
 };
-constexpr std::array<Keyword, 21> kKeywords = {{{"type", 0},
+constexpr std::array<Keyword, 22> kKeywords = {{{"type", 0},
                                                 {"enum", 0},
                                                 {"const", 0},
                                                 {"anyOf", 0},
@@ -36,6 +36,7 @@ constexpr std::array<Keyword, 21> kKeywords = {{{"type", 0},
                                                 {"minLength", kString},
                                                 {"maxLength", kString},
                                                 {"format", kString},
+                                                {"pattern", kString},
                                                 {"minimum", kNumber},
                                                 {"maximum", kNumber},
                                                 {"exclusiveMinimum", kNumber},
