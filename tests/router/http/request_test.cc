@@ -452,11 +452,11 @@ TEST_CASE("a response_format is read, and a schema that is refused says why") {
   CHECK_FALSE(parse(R"({"type":"json_schema","json_schema":{"name":"a","schema":{"type":"null"}}})", out)
                   .has_value());
   CHECK(out.grammar == R"({"type":"null"})");
-  const auto error = parse(R"({"type":"json_schema","json_schema":{"schema":{"pattern":"a"}}})", out);
+  const auto error = parse(R"({"type":"json_schema","json_schema":{"schema":{"pattern":"a\\1"}}})", out);
   REQUIRE(error.has_value());
   CHECK(error->status == 400);
   CHECK(error->param == "response_format.json_schema.schema");
-  CHECK(error->message == "keyword 'pattern' at '' is not supported");
+  CHECK_THAT(error->message, Catch::StartsWith("'pattern' at '': at byte 3: this escape is not supported"));
   for (const std::string_view format :
        {R"("text")", "{}", R"({"type":"xml"})", R"({"type":"json_schema"})"}) {
     CHECK(parse(format, out).has_value());
