@@ -1,6 +1,10 @@
 #include "kernels/backend.h"
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
+
+#include "common/base/check.h"
 
 namespace baton::kernels {
 
@@ -51,6 +55,36 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 
 Buffer::~Buffer() {
   if (release_ != nullptr) release_(region_);
+}
+
+void Backend::RopeAndWriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                             std::span<const std::int32_t> positions,
+                             std::span<const double> inverse_frequencies, Rows qkv) {
+  const std::int64_t width = std::int64_t{layer.kv_heads} * layer.head_dim;
+  const auto columns = [&](std::int64_t first, std::int64_t count) {
+    return Rows{.data = qkv.data + first, .rows = qkv.rows, .columns = count, .stride = qkv.stride};
+  };
+  Rope(columns(0, qkv.columns - width), layer.head_dim, positions, inverse_frequencies);
+  WriteKv(layer, slices, columns(qkv.columns - 2 * width, width), columns(qkv.columns - width, width));
+}
+
+void Backend::Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns, std::span<float> values) {
+  BATON_CHECK(count > 0 && count <= in.columns && std::ssize(columns) == in.rows * count &&
+              values.size() == columns.size());
+  const Rows host = ToHost(in);
+  std::vector<std::int32_t> order(static_cast<std::size_t>(in.columns));
+  for (std::int64_t r = 0; r < in.rows; ++r) {
+    const float* row = host.data + r * host.stride;
+    std::iota(order.begin(), order.end(), 0);
+    std::partial_sort(order.begin(), order.begin() + count, order.end(), [&](std::int32_t a, std::int32_t b) {
+      return row[a] != row[b] ? row[a] > row[b] : a < b;
+    });
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto at = static_cast<std::size_t>(r * count + i);
+      columns[at] = order[static_cast<std::size_t>(i)];
+      values[at] = row[columns[at]];
+    }
+  }
 }
 
 void Backend::AddRmsNorm(Rows x, Rows y, std::span<const float> weight, float epsilon, Rows out) {

@@ -192,6 +192,12 @@ class Backend {
                     std::span<const double> inverse_frequencies) = 0;
   /// Stores k and v ([token][kv_heads * head_dim]) of each slice at its positions in the arena.
   virtual void WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) = 0;
+  /// Rope of queries and keys, then WriteKv of keys and values, which lie side by side in `qkv` [token]
+  /// [(heads + 2 kv_heads) * head_dim]; each of its rows is one of a slice. Afterwards the queries are
+  /// turned, and the rest says nothing. One operation where that saves passes over memory; the same bits.
+  virtual void RopeAndWriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                              std::span<const std::int32_t> positions,
+                              std::span<const double> inverse_frequencies, Rows qkv);
   /// Causal attention of q [token][heads * head_dim] over the KV of each slice's own sequence, positions 0 to
   /// its own.
   virtual void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,
@@ -214,6 +220,9 @@ class Backend {
                              Rows y) = 0;
   /// x[t] *= 1 / (1 + e^-gate[t][0]).
   virtual void GateRows(Rows x, Rows gate) = 0;
+  /// The `count` highest of each row, falling, of equals the lower column first; not above its columns.
+  /// Complete, on the host, when it returns: [row][count]. A NaN may stand for any column.
+  virtual void Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns, std::span<float> values);
   /// out[i] = in[indices[i]].
   virtual void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) = 0;
   virtual void Synchronize() = 0;
@@ -236,12 +245,17 @@ struct CpuOptions {
 
 struct CudaOptions {
   ComputeClass compute = ComputeClass::kBF16;
+  /// False: matmuls of class bf16 are cuBLASLt's, faster, and a row's bits may depend on its batch; a
+  /// numerics class of its own.
+  bool invariant = true;
   int device = 0;
 };
 
 /// FailedPrecondition where this build, this machine or its driver has no such GPU (the message says which);
 /// InvalidArgument for a class that GPUs do not have (int8).
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options);
+/// The GPU's place on the PCI bus, "0000:3b:00.0", by which other libraries know it. Errors as above.
+[[nodiscard]] absl::StatusOr<std::string> CudaBusId(int device);
 
 /// Names that this processor can run, best first: of amx, avx512bf16, avx512, avx2, portable.
 [[nodiscard]] std::vector<std::string> CpuInstructionSets();

@@ -1,50 +1,16 @@
 #include <bit>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 
 #include "common/base/check.h"
 #include "kernels/communicator.h"
+#include "kernels/rank_group.h"
 
 namespace baton::kernels {
 namespace {
 
-/// What the ranks share: where each one's rows lie during a call, and a barrier.
-class Group {
- public:
-  explicit Group(int ranks) : rows_(static_cast<std::size_t>(ranks)) {}
-  [[nodiscard]] int Size() const { return static_cast<int>(rows_.size()); }
-
-  /// Returns once every rank has said where its rows are.
-  void Publish(int rank, const Rows& rows) {
-    rows_[static_cast<std::size_t>(rank)] = rows;
-    Wait();
-  }
-  [[nodiscard]] const Rows& Of(int rank) const { return rows_[static_cast<std::size_t>(rank)]; }
-  /// Returns once every rank has called it.
-  void Wait() {
-    std::unique_lock lock(mutex_);
-    const std::uint64_t round = round_;
-    if (++arrived_ == Size()) {
-      arrived_ = 0;
-      ++round_;
-      all_arrived_.notify_all();
-      return;
-    }
-    all_arrived_.wait(lock, [&] { return round_ != round; });
-  }
-
- private:
-  std::vector<Rows> rows_;
-  std::mutex mutex_;
-  std::condition_variable all_arrived_;
-  int arrived_ = 0;
-  std::uint64_t round_ = 0;
-};
-
 class InProcessCommunicator final : public Communicator {
  public:
-  InProcessCommunicator(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
+  InProcessCommunicator(std::shared_ptr<RankGroup> group, int rank) : group_(std::move(group)), rank_(rank) {}
   [[nodiscard]] int Rank() const override { return rank_; }
   [[nodiscard]] int Size() const override { return group_->Size(); }
 
@@ -93,7 +59,7 @@ class InProcessCommunicator final : public Communicator {
     return part[0];
   }
 
-  const std::shared_ptr<Group> group_;
+  const std::shared_ptr<RankGroup> group_;
   const int rank_;
   std::vector<float> sums_;  // kept between calls
 };
@@ -103,7 +69,7 @@ class InProcessCommunicator final : public Communicator {
 std::vector<std::unique_ptr<Communicator>> CreateInProcessCommunicators(int ranks) {
   BATON_CHECK(ranks > 0 && ranks <= kReductionSegments && std::has_single_bit(static_cast<unsigned>(ranks)),
               "{} ranks", ranks);
-  auto group = std::make_shared<Group>(ranks);
+  auto group = std::make_shared<RankGroup>(ranks);
   std::vector<std::unique_ptr<Communicator>> all;
   for (int rank = 0; rank < ranks; ++rank)
     all.push_back(std::make_unique<InProcessCommunicator>(group, rank));

@@ -103,6 +103,33 @@ struct WriteKvArguments {
   std::int64_t count = 0;
 };
 
+/// Rows of queries, keys and values side by side: queries and keys turned by their positions, the queries in
+/// place, the keys on their way to the arena with the values.
+struct RopeWriteArguments {
+  RowsArgument qkv;
+  int heads = 0;
+  const std::int32_t* positions = nullptr;  // by row
+  const double* frequencies = nullptr;
+  WriteKvArguments kv;  // but `k` and `v`
+};
+
+/// out = the sum of the ranks' rows, which lie one rank after another without gaps, by the tree of
+/// communicator.h.
+struct SumRanksArguments {
+  const float* parts = nullptr;
+  std::int64_t part_floats = 0;  // of a rank
+  int ranks = 0;                 // 1, 2, 4 or 8
+  RowsArgument out;
+};
+
+/// The `count` first of each row by falling value.
+struct HighestArguments {
+  RowsArgument in;
+  int count = 0;
+  std::int32_t* columns = nullptr;  // [row][count]
+  float* values = nullptr;
+};
+
 /// f32 rows as bf16, each segment of the columns padded with zeros to whole chunks.
 struct PackRowsArguments {
   RowsArgument in;

@@ -11,6 +11,7 @@
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/cuda_matrix.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/fast_matmul.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/cuda/upload_ring.h"
 
@@ -38,15 +39,19 @@ RowsArgument Argument(const Rows& rows) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::unique_ptr<Device> device, ComputeClass compute, Buffer pinned, Buffer twin)
+  CudaBackend(std::unique_ptr<Device> device, ComputeClass compute, std::unique_ptr<FastMatMul> fast,
+              Buffer pinned, Buffer twin)
       : device_(std::move(device)),
+        fast_(std::move(fast)),
         compute_(compute),
         pinned_(std::move(pinned)),
         twin_(std::move(twin)),
         ring_({pinned_.As<std::byte>(), pinned_.Bytes()}) {}
 
+  [[nodiscard]] Device& GetDevice() const { return *device_; }
   std::string Name() const override {
-    return fmt::format("cuda/{}/{}", device_->Facts().architecture, kernels::Name(compute_));
+    return fmt::format("cuda/{}/{}{}", device_->Facts().architecture, kernels::Name(compute_),
+                       fast_ != nullptr ? "/fast" : "");
   }
   ComputeClass Compute() const override { return compute_; }
   DType KvType() const override { return compute_ == ComputeClass::kF32 ? DType::kF32 : DType::kBF16; }
@@ -92,6 +97,11 @@ class CudaBackend final : public Backend {
   void Rope(Rows x, int head_dim, std::span<const std::int32_t> positions,
             std::span<const double> inverse_frequencies) override;
   void WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) override;
+  void RopeAndWriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                      std::span<const std::int32_t> positions, std::span<const double> inverse_frequencies,
+                      Rows qkv) override;
+  void Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns,
+               std::span<float> values) override;
   void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape,
                  Rows q, Rows out) override;
   void SwiGlu(Rows gate_up, Rows out) override { Pair(Kernels().swiglu, out, gate_up.data, gate_up.stride); }
@@ -122,6 +132,8 @@ class CudaBackend final : public Backend {
 
   /// Room for the arrays of one operation, so that none of them restarts the ring under another.
   void MakeRoom(std::initializer_list<std::size_t> bytes);
+  void PlaceTokens(const KvLayer& layer, std::span<const SequenceSlice> slices);
+  WriteKvArguments Places(const KvLayer& layer);
   /// The array in device memory, until the next Synchronize. After MakeRoom.
   template <typename T>
   const T* Send(std::span<const T> values) {
@@ -141,6 +153,7 @@ class CudaBackend final : public Backend {
   T* Grown(Buffer& buffer, std::size_t bytes, bool pinned = false);
 
   const std::unique_ptr<Device> device_;
+  const std::unique_ptr<FastMatMul> fast_;  // null: the kernels of this folder multiply
   const ComputeClass compute_;
   const Buffer pinned_;
   const Buffer twin_;
@@ -227,6 +240,14 @@ void CudaBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
     std::ranges::copy(layout.chunk_bounds, pack.chunk_bounds);
     Kernels().pack_rows(Main(), pack);
   }
+  if (fast_ != nullptr && padded > 0) {
+    arguments.in = packed;
+    arguments.in_stride = padded;
+    arguments.weight_stride = padded;
+    const absl::Status status = fast_->Run(Main(), arguments);
+    if (!status.ok()) EndOfDevice(status);
+    return;
+  }
   const MatMulPlan plan = PlanMatMul(in.rows, out.columns, layout.segments, device_->Facts().processors);
   arguments.in = packed;
   arguments.in_stride = padded;
@@ -249,7 +270,8 @@ void CudaBackend::Rope(Rows x, int head_dim, std::span<const std::int32_t> posit
                           .frequencies = Send(inverse_frequencies)});
 }
 
-void CudaBackend::WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) {
+/// Fills `slots_` and `sources_`.
+void CudaBackend::PlaceTokens(const KvLayer& layer, std::span<const SequenceSlice> slices) {
   BATON_CHECK(layer.block_tokens == kBlockTokens && layer.head_dim <= kHeadDimMax);
   slots_.clear();
   sources_.clear();
@@ -261,20 +283,60 @@ void CudaBackend::WriteKv(const KvLayer& layer, std::span<const SequenceSlice> s
       sources_.push_back(static_cast<std::int32_t>(slice.first_row + i));
     }
   }
+}
+
+/// Where the tokens that PlaceTokens has placed go; after MakeRoom.
+WriteKvArguments CudaBackend::Places(const KvLayer& layer) {
+  return {.base = layer.base,
+          .block_bytes = static_cast<std::int64_t>(layer.BlockBytes()),
+          .kv_heads = layer.kv_heads,
+          .head_dim = layer.head_dim,
+          .bf16 = layer.dtype == DType::kBF16,
+          .slots = Send(slots_),
+          .sources = Send(sources_),
+          .count = std::ssize(slots_)};
+}
+
+void CudaBackend::WriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices, Rows k, Rows v) {
+  PlaceTokens(layer, slices);
   if (slots_.empty()) return;
   MakeRoom({Bytes(slots_).size(), Bytes(sources_).size()});
-  Kernels().write_kv(Main(), {.base = layer.base,
-                              .block_bytes = static_cast<std::int64_t>(layer.BlockBytes()),
-                              .kv_heads = layer.kv_heads,
-                              .head_dim = layer.head_dim,
-                              .bf16 = layer.dtype == DType::kBF16,
-                              .k = k.data,
-                              .k_stride = k.stride,
-                              .v = v.data,
-                              .v_stride = v.stride,
-                              .slots = Send(slots_),
-                              .sources = Send(sources_),
-                              .count = std::ssize(slots_)});
+  WriteKvArguments arguments = Places(layer);
+  arguments.k = k.data;
+  arguments.k_stride = k.stride;
+  arguments.v = v.data;
+  arguments.v_stride = v.stride;
+  Kernels().write_kv(Main(), arguments);
+}
+
+void CudaBackend::RopeAndWriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                                 std::span<const std::int32_t> positions,
+                                 std::span<const double> inverse_frequencies, Rows qkv) {
+  PlaceTokens(layer, slices);
+  if (slots_.empty()) return;
+  MakeRoom({Bytes(slots_).size(), Bytes(sources_).size(), positions.size_bytes(),
+            inverse_frequencies.size_bytes()});
+  RopeWriteArguments arguments{.qkv = Argument(qkv),
+                               .positions = Send(positions),
+                               .frequencies = Send(inverse_frequencies),
+                               .kv = Places(layer)};
+  arguments.heads = static_cast<int>(qkv.columns / layer.head_dim) - 2 * layer.kv_heads;
+  Kernels().rope_write_kv(Main(), arguments);
+}
+
+void CudaBackend::Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns,
+                          std::span<float> values) {
+  BATON_CHECK(count > 0 && count <= in.columns && std::ssize(columns) == in.rows * count &&
+              values.size() == columns.size());
+  if (columns.empty()) return;
+  auto* found = Grown<std::int32_t>(choices_, columns.size_bytes() + values.size_bytes());
+  auto* their_values = reinterpret_cast<float*>(found + columns.size());
+  Kernels().highest(
+      Main(),
+      {.in = Argument(in), .count = static_cast<int>(count), .columns = found, .values = their_values});
+  device_->Copy(columns.data(), found, columns.size_bytes());
+  device_->Copy(values.data(), their_values, values.size_bytes());
+  Synchronize();
 }
 
 void CudaBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,
@@ -365,14 +427,25 @@ void CudaBackend::GatherRows(Rows in, std::span<const std::int64_t> indices, Row
 
 }  // namespace
 
+Device* DeviceOf(Backend& backend) {
+  auto* cuda = dynamic_cast<CudaBackend*>(&backend);
+  return cuda != nullptr ? &cuda->GetDevice() : nullptr;
+}
+
 absl::StatusOr<std::unique_ptr<Backend>> CreateBackendOn(std::unique_ptr<Device> device,
-                                                         const CudaOptions& options) {
+                                                         const CudaOptions& options,
+                                                         std::unique_ptr<FastMatMul> fast) {
   if (options.compute == ComputeClass::kInt8) {
     return Error(kInvalidArgument, "compute.class int8 is the CPU's alone; a GPU computes in bf16 or f32");
   }
+  if (!options.invariant && options.compute != ComputeClass::kBF16) {
+    return Error(kInvalidArgument, "compute.invariant: false is of class bf16, not of {}",
+                 Name(options.compute));
+  }
+  BATON_CHECK(options.invariant == (fast == nullptr));
   BATON_ASSIGN_OR_RETURN(Buffer pinned, device->AllocatePinned(kRingBytes));
   BATON_ASSIGN_OR_RETURN(Buffer twin, device->Allocate(kRingBytes));
-  return std::make_unique<CudaBackend>(std::move(device), options.compute, std::move(pinned),
+  return std::make_unique<CudaBackend>(std::move(device), options.compute, std::move(fast), std::move(pinned),
                                        std::move(twin));
 }
 
@@ -380,7 +453,11 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackendOn(std::unique_ptr<Device>
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options) {
   BATON_ASSIGN_OR_RETURN(auto device, cuda::OpenDevice(options.device));
-  return cuda::CreateBackendOn(std::move(device), options);
+  std::unique_ptr<cuda::FastMatMul> fast;
+  if (!options.invariant) {
+    BATON_ASSIGN_OR_RETURN(fast, cuda::OpenCublasLt(*device));
+  }
+  return cuda::CreateBackendOn(std::move(device), options, std::move(fast));
 }
 
 }  // namespace baton::kernels

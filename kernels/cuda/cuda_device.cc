@@ -2,6 +2,7 @@
 // statically: a machine without a driver starts, and hears it from OpenDevice.
 #include <cuda_runtime.h>
 
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -131,3 +132,16 @@ absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index) {
 }
 
 }  // namespace baton::kernels::cuda
+
+namespace baton::kernels {
+
+absl::StatusOr<std::string> CudaBusId(int device) {
+  std::array<char, 32> text{};
+  const cudaError_t code = cudaDeviceGetPCIBusId(text.data(), static_cast<int>(text.size()), device);
+  if (code == cudaSuccess) return std::string(text.data());
+  cudaGetLastError();
+  return Error(kFailedPrecondition, "GPU {}: its place on the PCI bus is not known: {}", device,
+               cudaGetErrorString(code));
+}
+
+}  // namespace baton::kernels

@@ -45,8 +45,7 @@ class Device {
 /// which.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index);
 
-/// The backend on any device; `OpenDevice` gives real ones, tests an emulation.
-[[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateBackendOn(std::unique_ptr<Device> device,
-                                                                       const CudaOptions& options);
+/// The device of a CUDA backend; null: it is another one.
+[[nodiscard]] Device* DeviceOf(Backend& backend);
 
 }  // namespace baton::kernels::cuda

@@ -7,6 +7,8 @@ namespace {
 
 #include "kernels/cuda/rows_inl.h"
 
+#include "kernels/cuda/highest_inl.h"
+
 #include "kernels/cuda/matmul_inl.h"
 
 #include "kernels/cuda/attention_inl.h"

@@ -31,6 +31,10 @@ struct Launches {
   void (*add_scaled_rows)(Queue, const PlaceArguments&) = nullptr;
   void (*choose_experts)(Queue, const ChooseArguments&) = nullptr;
   void (*write_kv)(Queue, const WriteKvArguments&) = nullptr;
+  void (*rope_write_kv)(Queue, const RopeWriteArguments&) = nullptr;
+  void (*copy_rows)(Queue, const PairArguments&) = nullptr;
+  void (*sum_ranks)(Queue, const SumRanksArguments&) = nullptr;
+  void (*highest)(Queue, const HighestArguments&) = nullptr;
   void (*pack_rows)(Queue, const PackRowsArguments&) = nullptr;
   void (*matmul)(Queue, MatMulKernel, const MatMulArguments&) = nullptr;
   void (*matmul_f32)(Queue, const MatMulArguments&) = nullptr;

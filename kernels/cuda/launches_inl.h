@@ -41,6 +41,17 @@ inline void LaunchChooseExperts(Queue queue, const ChooseArguments& a) {
 inline void LaunchWriteKv(Queue queue, const WriteKvArguments& a) {
   Launch<WriteKvKernel>(queue, {.x = static_cast<unsigned>(a.count)}, kRowThreads, 0, a);
 }
+inline void LaunchRopeWriteKv(Queue queue, const RopeWriteArguments& a) {
+  Launch<RopeWriteKvKernel>(queue, {.x = static_cast<unsigned>(a.kv.count)}, kRowThreads, 4 * a.kv.head_dim,
+                            a);
+}
+inline void LaunchSumRanks(Queue queue, const SumRanksArguments& a) {
+  Launch<SumRanksKernel>(queue, RowGrid(a.out.rows, a.out.columns), kRowThreads, 0, a);
+}
+inline void LaunchHighest(Queue queue, const HighestArguments& a) {
+  Launch<HighestKernel>(queue, {.x = static_cast<unsigned>(a.in.rows)}, kRowThreads,
+                        static_cast<int>(sizeof(Ranked)) * (kRowThreads + kRowThreads / 16), a);
+}
 inline void LaunchPackRows(Queue queue, const PackRowsArguments& a) {
   Launch<PackRowsKernel>(queue, RowGrid(a.in.rows, a.padded_k / 2), kRowThreads, 0, a);
 }
@@ -109,6 +120,10 @@ constexpr Launches kLaunches = {.embed = LaunchEmbed,
                                 .add_scaled_rows = LaunchAddScaledRows,
                                 .choose_experts = LaunchChooseExperts,
                                 .write_kv = LaunchWriteKv,
+                                .rope_write_kv = LaunchRopeWriteKv,
+                                .copy_rows = LaunchPair<CopyRowsKernel>,
+                                .sum_ranks = LaunchSumRanks,
+                                .highest = LaunchHighest,
                                 .pack_rows = LaunchPackRows,
                                 .matmul = LaunchMatMul,
                                 .matmul_f32 = LaunchMatMulF32,

@@ -9,3 +9,11 @@ absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int) {
 }
 
 }  // namespace baton::kernels::cuda
+
+namespace baton::kernels {
+
+absl::StatusOr<std::string> CudaBusId(int device) {
+  return cuda::OpenDevice(device).status();
+}
+
+}  // namespace baton::kernels

@@ -130,6 +130,25 @@ __global__ void __launch_bounds__(kRowThreads) AddKernel(const __grid_constant__
   ForPiece(a.x.columns, [&](std::int64_t c) { x[c] += y[c]; });
 }
 
+__global__ void __launch_bounds__(kRowThreads) CopyRowsKernel(const __grid_constant__ PairArguments a) {
+  float* x = a.x.data + blockIdx.x * a.x.stride;
+  const float* y = a.y + blockIdx.x * a.y_stride;
+  ForPiece(a.x.columns, [&](std::int64_t c) { x[c] = y[c]; });
+}
+
+__global__ void __launch_bounds__(kRowThreads) SumRanksKernel(const __grid_constant__ SumRanksArguments a) {
+  float* out = a.out.data + blockIdx.x * a.out.stride;
+  const float* parts = a.parts + blockIdx.x * a.out.columns;
+  ForPiece(a.out.columns, [&](std::int64_t c) {
+    float sums[kSegmentsMax];
+    for (int rank = 0; rank < a.ranks; ++rank) sums[rank] = parts[rank * a.part_floats + c];
+    for (int count = a.ranks; count > 1; count /= 2) {
+      for (int i = 0; i < count / 2; ++i) sums[i] = sums[2 * i] + sums[2 * i + 1];
+    }
+    out[c] = sums[0];
+  });
+}
+
 __global__ void __launch_bounds__(kRowThreads) GateRowsKernel(const __grid_constant__ PairArguments a) {
   float* x = a.x.data + blockIdx.x * a.x.stride;
   const float share = 1 / (1 + Exponential(-a.y[blockIdx.x * a.y_stride]));
@@ -195,24 +214,68 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
+/// One element of a slot; `head` counts the values' heads after those of the keys.
+__device__ inline void StoreKv(const WriteKvArguments& a, std::int64_t slot, int head, int element,
+                               float value) {
+  std::byte* block = a.base + slot / kBlockTokens * a.block_bytes;
+  const std::int64_t at = (std::int64_t{head} * kBlockTokens + slot % kBlockTokens) * a.head_dim + element;
+  if (a.bf16) {
+    reinterpret_cast<std::uint16_t*>(block)[at] = static_cast<std::uint16_t>(PairOfBf16(value, 0) & 0xffffU);
+  } else {
+    reinterpret_cast<float*>(block)[at] = value;
+  }
+}
+
 /// A block a token.
 __global__ void __launch_bounds__(kRowThreads) WriteKvKernel(const __grid_constant__ WriteKvArguments a) {
   const std::int64_t slot = a.slots[blockIdx.x];
   const std::int64_t row = a.sources[blockIdx.x];
-  std::byte* block = a.base + slot / kBlockTokens * a.block_bytes;
   const int width = a.kv_heads * a.head_dim;
   for (int c = static_cast<int>(threadIdx.x); c < 2 * width; c += kRowThreads) {
     const int column = c % width;
     const float value = c < width ? a.k[row * a.k_stride + column] : a.v[row * a.v_stride + column];
-    const std::int64_t head = c / a.head_dim;  // values' heads come after those of the keys
-    const std::int64_t at = (head * kBlockTokens + slot % kBlockTokens) * a.head_dim + column % a.head_dim;
-    if (a.bf16) {
-      reinterpret_cast<std::uint16_t*>(block)[at] =
-          static_cast<std::uint16_t>(PairOfBf16(value, 0) & 0xffffU);
+    StoreKv(a, slot, c / a.head_dim, column % a.head_dim, value);
+  }
+}
+
+/// A block a token: sines and cosines are computed once, in shared memory, and serve all heads. The same
+/// operations as RopeKernel and WriteKvKernel.
+__global__ void __launch_bounds__(kRowThreads)
+    RopeWriteKvKernel(const __grid_constant__ RopeWriteArguments a) {
+  const int dim = a.kv.head_dim;
+  const int half = dim / 2;
+  auto* sines = reinterpret_cast<float*>(SharedMemory());
+  float* cosines = sines + half;
+  const std::int64_t slot = a.kv.slots[blockIdx.x];
+  const std::int64_t row = a.kv.sources[blockIdx.x];
+  float* qkv = a.qkv.data + row * a.qkv.stride;
+  const auto position = static_cast<double>(a.positions[row]);
+  for (int i = static_cast<int>(threadIdx.x); i < half; i += kRowThreads) {
+    double sine = 0;
+    double cosine = 0;
+    SineCosine(position * a.frequencies[i], sine, cosine);
+    sines[i] = static_cast<float>(sine);
+    cosines[i] = static_cast<float>(cosine);
+  }
+  SyncBlock();
+  const int turned = a.heads + a.kv.kv_heads;
+  for (int pair = static_cast<int>(threadIdx.x); pair < turned * half; pair += kRowThreads) {
+    const int head = pair / half;
+    const int i = pair % half;
+    const float low = qkv[head * dim + i];
+    const float high = qkv[head * dim + half + i];
+    const float first = low * cosines[i] - high * sines[i];
+    const float second = high * cosines[i] + low * sines[i];
+    if (head < a.heads) {
+      qkv[head * dim + i] = first;
+      qkv[head * dim + half + i] = second;
     } else {
-      reinterpret_cast<float*>(block)[at] = value;
+      StoreKv(a.kv, slot, head - a.heads, i, first);
+      StoreKv(a.kv, slot, head - a.heads, half + i, second);
     }
   }
+  for (int c = static_cast<int>(threadIdx.x); c < a.kv.kv_heads * dim; c += kRowThreads)
+    StoreKv(a.kv, slot, a.kv.kv_heads + c / dim, c % dim, qkv[turned * dim + c]);
 }
 
 /// A thread has two neighbours of a packed row.

@@ -6,29 +6,38 @@
 #include <thread>
 
 #include "common/base/random.h"
+#include "tests/kernels/rank_cases.h"
 #include "tests/kernels/tensors.h"
 
 namespace baton::kernels {
 namespace {
 
+std::vector<std::pair<RankCase, int>> Groups(const std::vector<int>& sizes) {
+  std::vector<std::pair<RankCase, int>> all;
+  for (const RankCase& one : RankCases()) {
+    for (const int ranks : sizes) all.emplace_back(one, ranks);
+  }
+  return all;
+}
+
 /// Runs `work` on a thread for each rank.
-void OnRanks(int ranks, const std::function<void(Communicator&)>& work) {
-  const auto communicators = CreateInProcessCommunicators(ranks);
+void OnRanks(const RankCase& one, int ranks, const std::function<void(Communicator&)>& work) {
+  const Ranks group = one.make(ranks);
   std::vector<std::jthread> threads;
-  for (const auto& communicator : communicators)
+  for (const auto& communicator : group.communicators)
     threads.emplace_back([&work, &communicator] { work(*communicator); });
 }
 
 TEST_CASE("a sum over ranks follows the tree, whatever the ranks' order, again and again") {
-  for (const int ranks : {1, 2, 4, 8}) {
-    CAPTURE(ranks);
+  for (const auto& [one, ranks] : Groups({1, 2, 4, 8})) {
+    CAPTURE(one.name, ranks);
     RandomStream random(21);
     std::vector<Tensor> parts;
     for (int rank = 0; rank < ranks; ++rank) parts.push_back(Tensor::Random(5, 7, random, 1e6));
     std::vector<Tensor> sums = parts;
     std::vector<Tensor> twice = parts;
 
-    OnRanks(ranks, [&](Communicator& communicator) {
+    OnRanks(one, ranks, [&](Communicator& communicator) {
       const auto rank = static_cast<std::size_t>(communicator.Rank());
       communicator.SumInOrder(sums[rank].View());
       twice[rank] = sums[rank];
@@ -51,8 +60,8 @@ TEST_CASE("a sum over ranks follows the tree, whatever the ranks' order, again a
 }
 
 TEST_CASE("gathering puts the ranks' columns side by side, of unequal widths too") {
-  for (const int ranks : {1, 2, 4}) {
-    CAPTURE(ranks);
+  for (const auto& [one, ranks] : Groups({1, 2, 4})) {
+    CAPTURE(one.name, ranks);
     RandomStream random(22);
     std::vector<Tensor> parts;
     std::int64_t width = 0;
@@ -62,7 +71,7 @@ TEST_CASE("gathering puts the ranks' columns side by side, of unequal widths too
     }
     std::vector<Tensor> gathered(static_cast<std::size_t>(ranks), Tensor(3, width));
 
-    OnRanks(ranks, [&](Communicator& communicator) {
+    OnRanks(one, ranks, [&](Communicator& communicator) {
       const auto rank = static_cast<std::size_t>(communicator.Rank());
       communicator.AllGather(parts[rank].View(), gathered[rank].View());
     });

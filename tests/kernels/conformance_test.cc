@@ -1,8 +1,10 @@
 // Every operation of every backend against plain loops in double.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include <catch2/catch.hpp>
 
@@ -321,6 +323,92 @@ TEST_CASE(
         for (std::size_t i = 0; i < wanted.values.size(); ++i) {
           CHECK((got.values[i] == 0) == (wanted.values[i] == 0));
           CHECK(std::abs(got.values[i] - wanted.values[i]) < 1e-6);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("rotating and writing KV at once gives the bits of doing it apart") {
+  constexpr int kDim = 6;
+  constexpr int kHeads = 4;
+  constexpr int kKvHeads = 2;
+  for (const BackendCase& one : BackendCases()) {
+    INFO(one.name);
+    const auto backend = one.make();
+    RandomStream random(15);
+    KvMemory apart(*backend, kKvHeads, kDim, 8);
+    KvMemory at_once(*backend, kKvHeads, kDim, 8);
+    RandomStream order(16);
+    const std::vector<BlockIndex> first = apart.Table(40, order);
+    const std::vector<BlockIndex> second = apart.Table(20, order);
+    const std::vector<SequenceSlice> slices = {
+        {.blocks = first, .first_row = 0, .tokens = 5, .first_position = 30},
+        {.blocks = second, .first_row = 5, .tokens = 1, .first_position = 16}};
+    const std::vector<std::int32_t> positions = {30, 31, 32, 33, 34, 16};
+    const std::vector<double> frequencies = {1, 0.1, 0.01};
+    Tensor qkv = Tensor::Random(6, (kHeads + 2 * kKvHeads) * kDim, random);
+    Tensor same = qkv;
+    const auto columns = [](Tensor& x, std::int64_t from, std::int64_t count) {
+      Rows rows = x.View();
+      rows.data += from;
+      rows.columns = count;
+      return rows;
+    };
+
+    backend->RopeAndWriteKv(at_once.Layer(), slices, positions, frequencies, qkv.View());
+    backend->Rope(columns(same, 0, (kHeads + kKvHeads) * kDim), kDim, positions, frequencies);
+    backend->WriteKv(apart.Layer(), slices, columns(same, kHeads * kDim, kKvHeads * kDim),
+                     columns(same, (kHeads + kKvHeads) * kDim, kKvHeads * kDim));
+
+    for (std::int64_t row = 0; row < 6; ++row) {
+      std::vector<float> got = qkv.Row(row);
+      std::vector<float> wanted = same.Row(row);
+      got.resize(kHeads * kDim);
+      wanted.resize(kHeads * kDim);
+      CHECK(SameBits(got, wanted));
+    }
+    CHECK(qkv.GapIntact());
+    const std::size_t bytes = 8 * apart.Layer().BlockBytes();
+    std::vector<std::byte> left(bytes);
+    std::vector<std::byte> right(bytes);
+    backend->Copy(left.data(), apart.Layer().base, bytes);
+    backend->Copy(right.data(), at_once.Layer().base, bytes);
+    CHECK(left == right);
+  }
+}
+
+TEST_CASE("the highest of a row come in order, of equals the lower column first") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    RandomStream random(17);
+    for (const std::int64_t width : {1, 7, 256, 2000}) {
+      for (const std::int64_t count : {1, 5, 64}) {
+        if (count > width) continue;
+        INFO(one.name << ", " << count << " of " << width);
+        Tensor x = Tensor::Random(4, width, random);
+        for (std::int64_t c = 0; c < width; ++c) {
+          x.View(1, 1).data[c] = static_cast<float>(random.Between(-2, 2));       // many alike
+          x.View(2, 1).data[c] = c % 256 == 3 ? 100 + static_cast<float>(c) : 0;  // all in one thread
+          x.View(3, 1).data[c] = c % 3 == 0 ? -std::numeric_limits<float>::infinity() : -0.0F;
+        }
+        std::vector<std::int32_t> columns(static_cast<std::size_t>(4 * count), -1);
+        std::vector<float> values(columns.size());
+
+        backend->Highest(x.View(), count, columns, values);
+
+        for (std::int64_t row = 0; row < 4; ++row) {
+          std::vector<std::int32_t> order(static_cast<std::size_t>(width));
+          std::iota(order.begin(), order.end(), 0);
+          std::stable_sort(order.begin(), order.end(),
+                           [&](std::int32_t a, std::int32_t b) { return x.At(row, a) > x.At(row, b); });
+          bool right = true;
+          for (std::int64_t i = 0; i < count; ++i) {
+            const auto at = static_cast<std::size_t>(row * count + i);
+            right = right && columns[at] == order[static_cast<std::size_t>(i)] &&
+                    values[at] == x.At(row, columns[at]);
+          }
+          CHECK(right);
         }
       }
     }

@@ -1,3 +1,4 @@
+#include "kernels/cuda/fast_matmul.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/cuda/emulated_device.h"
 #include "tests/kernels/cuda/on_host_memory.h"

@@ -9,9 +9,9 @@
 
 namespace baton::kernels::cuda::emulated {
 
-Index threadIdx;
-Index blockIdx;
-Index gridDim;
+thread_local Index threadIdx;
+thread_local Index blockIdx;
+thread_local Index gridDim;
 
 extern "C" void BatonSwitchFiber(void** from, void* to);
 // Saves what a call must keep, and goes on where another call left off.
@@ -85,7 +85,7 @@ struct Block {
 };
 
 Block& TheBlock() {
-  static Block block;
+  thread_local Block block;
   return block;
 }
 

@@ -27,9 +27,9 @@ struct Index {
   unsigned z = 0;
 };
 /// Of the thread that runs.
-extern Index threadIdx;
-extern Index blockIdx;
-extern Index gridDim;
+extern thread_local Index threadIdx;
+extern thread_local Index blockIdx;
+extern thread_local Index gridDim;
 
 struct alignas(16) Words {
   unsigned x, y, z, w;

@@ -1,7 +1,7 @@
 // CUDA's kernels, emulated: what the conformance suite does not single out.
 #include <catch2/catch.hpp>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/fast_matmul.h"
 #include "tests/kernels/cuda/emulated_device.h"
 #include "tests/kernels/tensors.h"
 

@@ -81,6 +81,19 @@ class HostMemoryBackend final : public Backend {
     device_->Copy(twin.device.Region().address, twin.host, twin.device.Bytes());
     With({&q, &out}, [&] { device_->Attention(OnDevice(layer, twin), slices, shape, q, out); });
   }
+  void RopeAndWriteKv(const KvLayer& layer, std::span<const SequenceSlice> slices,
+                      std::span<const std::int32_t> positions, std::span<const double> frequencies,
+                      Rows qkv) override {
+    const Twin& twin = TwinOf(layer.base);
+    device_->Copy(twin.device.Region().address, twin.host, twin.device.Bytes());
+    With({&qkv},
+         [&] { device_->RopeAndWriteKv(OnDevice(layer, twin), slices, positions, frequencies, qkv); });
+    device_->Copy(twin.host, twin.device.Region().address, twin.device.Bytes());
+  }
+  void Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns,
+               std::span<float> values) override {
+    With({&in}, [&] { device_->Highest(in, count, columns, values); });
+  }
   void SwiGlu(Rows gate_up, Rows out) override {
     With({&gate_up, &out}, [&] { device_->SwiGlu(gate_up, out); });
   }

@@ -1,0 +1,12 @@
+// Linked where the build has no CUDA or no NCCL, in the place of nccl_communicator.cc.
+#include "common/base/error.h"
+#include "kernels/communicator.h"
+
+namespace baton::kernels {
+
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> CreateGpuCommunicators(std::span<Backend* const>,
+                                                                                  const GpuGroupOptions&) {
+  return Error(kFailedPrecondition, "this binary was built without NCCL; build it where nccl.h is found");
+}
+
+}  // namespace baton::kernels
