@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/cluster/wire.pb.h"
+#include "decode/kept_answers.h"
 #include "decode/outgoing_move.h"
 #include "engine/kv/answer_memory.h"
 #include "engine/worker/probe.h"
@@ -23,6 +24,8 @@ using engine::Outcome;
 
 /// How long an order whose sender gave up waits for the router to end it.
 constexpr Duration kAbandonedPatience = std::chrono::seconds(2);
+/// However long an answer's KV is to be kept after its end.
+constexpr Duration kKeepMax = std::chrono::seconds(10);
 /// Requests whose newest attempt is remembered: more than can be live or on their way at once.
 constexpr std::size_t kRememberedRequests = 16384;
 
@@ -39,6 +42,7 @@ struct Job {
   Incarnation sender_incarnation;
   std::int64_t positions_max = 0;  // of an answer that moves here: what is reserved; 0: a prompt comes
   std::int64_t known = 0;          // of such an answer: tokens that the router has
+  Duration keep{};                 // for which its KV may be asked for after its end
 
   std::vector<TokenId> answer;         // its tokens so far, of a request of one answer
   std::unique_ptr<OutgoingMove> move;  // the answer is on its way to another worker
@@ -74,12 +78,16 @@ class Mover final : public engine::SequenceMover {
 class DecodeService final : public engine::PhaseService {
  public:
   explicit DecodeService(const engine::ServiceContext& context)
-      : context_(context), mover_(context.executor), memory_(context.pool, mover_, context.answers) {}
+      : context_(context),
+        mover_(context.executor),
+        memory_(context.pool, mover_, context.answers),
+        kept_(context_, [this](RequestKey key) { OnKeptGone(key); }) {}
 
   void OnOrder(const wire::Envelope& order) override {
     if (order.has_reserve()) OnReserve(order.reserve());
     if (order.has_move()) OnMove(order.move());
     if (order.has_move_stop()) OnMoveStop(order.move_stop());
+    if (order.has_give_back()) OnGiveBack(order.give_back());
   }
   void Cancel(RequestKey key) override;
   void CancelAll() override;
@@ -100,6 +108,10 @@ class DecodeService final : public engine::PhaseService {
   void OnMoveStop(const wire::MoveStop& order);
   [[nodiscard]] absl::Status BeginMove(Job& job, const OutgoingMove::Target& target);
   void OnMoveEnded(RequestKey key, RequestKey target, const OutgoingMove::Result& result);
+  void Keep(const Job& job);
+  void OnGiveBack(const wire::GiveBack& order);
+  void OnKeptGone(RequestKey key);
+  void DropKeptIfShort();
   void OnArrived(Job& job, const kvtransfer::CommitInfo& info);
   void CancelUpTo(RequestKey key);
   void Advance();
@@ -128,6 +140,7 @@ class DecodeService final : public engine::PhaseService {
   const engine::ServiceContext context_;
   Mover mover_;
   engine::AnswerMemory memory_;
+  KeptAnswers kept_;
   absl::flat_hash_map<RequestKey, std::unique_ptr<Job>> jobs_;
   std::deque<RequestKey> waiting_;  // for blocks, in order of arrival
   kvtransfer::Attempts attempts_{kRememberedRequests};
@@ -152,6 +165,7 @@ void DecodeService::OnReserve(const wire::Reserve& order) {
   job.sender_incarnation = Incarnation(order.prefill_incarnation());
   job.positions_max = order.positions_max();
   job.known = order.known();
+  job.keep = std::min<Duration>(std::chrono::milliseconds(order.keep_ms()), kKeepMax);
   job.arrived = context_.loop.Now();
   const bool full = std::ssize(waiting_) >= context_.queue_requests;
   jobs_[job.key] = std::move(made);
@@ -206,6 +220,7 @@ void DecodeService::Advance() {
     Begin(job, *std::move(prompt));
   }
   advancing_ = false;
+  DropKeptIfShort();
 }
 
 void DecodeService::Begin(Job& job, engine::BlockTable prompt) {
@@ -413,6 +428,39 @@ void DecodeService::OnTransferReleased(RequestKey key) {
   FinishIfFree(*job);
 }
 
+/// Holds the KV of an answer that has just ended, for the router may want it elsewhere.
+void DecodeService::Keep(const Job& job) {
+  if (job.keep == Duration{} || job.samples != 1 || !waiting_.empty() || memory_.Available() == 0) return;
+  // The last token has none.
+  const std::int64_t positions = std::ssize(job.tokens) - job.resumed + std::ssize(job.answer) - 1;
+  const std::int64_t full = positions / engine::kBlockTokens;
+  engine::BlockTable blocks = memory_.BlocksOf({job.key, 0});
+  if (full == 0 || std::ssize(blocks) < full) return;
+  blocks.resize(static_cast<std::size_t>(full));
+  kept_.Keep(job.key, std::move(blocks), job.keep);
+}
+
+void DecodeService::OnGiveBack(const wire::GiveBack& order) {
+  const RequestId request(order.request());
+  kept_.Send({.request = request, .attempt = Attempt(order.attempt())},
+             {.key = {.request = request, .attempt = Attempt(order.new_attempt())},
+              .worker = WorkerId(order.worker()),
+              .incarnation = Incarnation(order.incarnation()),
+              .first = order.first(),
+              .positions = order.positions()});
+}
+
+void DecodeService::OnKeptGone(RequestKey key) {
+  memory_.Arrange();  // blocks have come free
+  if (Job* job = Find(key); job != nullptr) FinishIfFree(*job);
+}
+
+/// What is written, or waits to be, needs the memory more.
+void DecodeService::DropKeptIfShort() {
+  if (kept_.Empty() || (waiting_.empty() && memory_.Available() > 0)) return;
+  kept_.DropAll();
+}
+
 void DecodeService::SendToken(const engine::TokenEvent& event, std::int64_t cached_tokens) {
   wire::Envelope envelope;
   wire::Token& message = *envelope.mutable_token();
@@ -428,7 +476,11 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
   if (job->samples == 1) job->answer.push_back(event.token);
   if (job->move != nullptr) event.finish ? job->move->Abort("it has ended") : job->move->OnToken();
   const engine::SequenceKey sequence{event.key, event.sample};
-  if (!event.finish) return memory_.OnToken(sequence);
+  if (!event.finish) {
+    memory_.OnToken(sequence);
+    return DropKeptIfShort();
+  }
+  Keep(*job);
   memory_.OnEnded(sequence);
   if (--job->writing == 0) job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
   Advance();
@@ -443,6 +495,7 @@ void DecodeService::OnPreempted(const engine::PreemptedEvent& event) {
   Job* job = Find(event.sequence.request);
   if (job != nullptr && job->move != nullptr) job->move->Abort("it made room for another answer");
   memory_.OnPreempted(event.sequence, event.positions, event.bytes, event.duration);
+  DropKeptIfShort();
   context_.load_changed();
 }
 
@@ -466,11 +519,13 @@ void DecodeService::End(Job& job, Outcome outcome) {
   if (job.sequences > 0) context_.executor.Cancel(job.key);
   if (job.move != nullptr) job.move->Abort("it has ended");
   if (job.handoff_holds) context_.handoff.AbortReceive(job.key);
+  kept_.Drop(job.key);
   FinishIfFree(job);
 }
 
 void DecodeService::FinishIfFree(Job& job) {
   if (!job.outcome || job.sequences > 0 || job.handoff_holds || job.move != nullptr) return;
+  if (kept_.Holds(job.key)) return;
   if (job.reserved) memory_.Drop(job.key);
   for (std::int32_t sample = 0; sample < job.samples; ++sample) memory_.OnEnded({job.key, sample});
   const std::unique_ptr<Job> ended = std::move(jobs_.extract(job.key).mapped());
@@ -482,11 +537,7 @@ void DecodeService::FinishIfFree(Job& job) {
 void DecodeService::SendReleased(const Job& job, const Outcome& outcome) {
   wire::Envelope envelope;
   wire::Released& released = *envelope.mutable_released();
-  released.set_request(job.key.request.value);
-  released.set_attempt(job.key.attempt.value);
-  released.set_outcome(outcome.name);
-  released.set_error_code(outcome.code);
-  released.set_error_message(outcome.message);
+  engine::ToWire(job.key, outcome, released);
   if (job.committed != TimePoint{}) {
     released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
     released.mutable_timing()->set_compute_ns(
@@ -522,7 +573,8 @@ void DecodeService::CancelAll() {
 engine::ServiceLoad DecodeService::Load() const {
   engine::ServiceLoad load{.queued_requests = std::ssize(waiting_),
                            .blocks_available = waiting_.empty() ? memory_.Available() : 0};
-  for (const auto& [key, job] : jobs_) load.running_requests += job->begun != TimePoint{} ? 1 : 0;
+  for (const auto& [key, job] : jobs_)
+    load.running_requests += job->begun != TimePoint{} && !kept_.Holds(key) ? 1 : 0;
   return load;
 }
 

@@ -13,6 +13,7 @@
 #include "common/cluster/wire.pb.h"
 #include "engine/worker/probe.h"
 #include "kvtransfer/attempts.h"
+#include "prefill/taken_answers.h"
 
 namespace baton::prefill {
 namespace {
@@ -55,10 +56,12 @@ struct Job {
 
 class PrefillService final : public engine::PhaseService {
  public:
-  explicit PrefillService(const engine::ServiceContext& context) : context_(context) {}
+  explicit PrefillService(const engine::ServiceContext& context)
+      : context_(context), taken_(context_, [this] { OnTakenGone(); }) {}
 
   void OnOrder(const wire::Envelope& order) override {
     if (order.has_prefill()) OnPrefill(order.prefill());
+    if (order.has_take_back()) OnTakeBack(order.take_back());
   }
   void Cancel(RequestKey key) override;
   void CancelAll() override;
@@ -66,10 +69,12 @@ class PrefillService final : public engine::PhaseService {
   void OnToken(const engine::TokenEvent& event) override;
   void OnExecutorReleased(RequestKey key, FinishReason reason) override;
   engine::ServiceLoad Load() const override;
-  std::int64_t InFlight() const override { return static_cast<std::int64_t>(jobs_.size()); }
+  std::int64_t InFlight() const override { return std::ssize(jobs_) + taken_.InFlight(); }
 
  private:
   void OnPrefill(const wire::Prefill& order);
+  void OnTakeBack(const wire::TakeBack& order);
+  void OnTakenGone();
   void CancelUpTo(RequestKey key);
   void Advance();
   [[nodiscard]] bool WillFindMore(const Job& job) const;
@@ -88,6 +93,7 @@ class PrefillService final : public engine::PhaseService {
   const engine::ServiceContext context_;
   absl::flat_hash_map<RequestKey, std::unique_ptr<Job>> jobs_;
   std::deque<RequestKey> waiting_;  // for blocks, in order of arrival
+  TakenAnswers taken_;
   kvtransfer::Attempts attempts_{kRememberedRequests};
   bool advancing_ = false;
 };
@@ -149,7 +155,10 @@ void PrefillService::Advance() {
       ++i;
       continue;
     }
-    if (!Allocate(job)) break;
+    if (!Allocate(job)) {
+      taken_.DropAll();
+      break;
+    }
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
     Begin(job);
   }
@@ -305,11 +314,7 @@ void PrefillService::FinishIfFree(Job& job) {
 void PrefillService::SendReleased(const Job& job, const Outcome& outcome) {
   wire::Envelope envelope;
   wire::Released& released = *envelope.mutable_released();
-  released.set_request(job.key.request.value);
-  released.set_attempt(job.key.attempt.value);
-  released.set_outcome(outcome.name);
-  released.set_error_code(outcome.code);
-  released.set_error_message(outcome.message);
+  engine::ToWire(job.key, outcome, released);
   if (job.begun != TimePoint{}) {
     released.mutable_timing()->set_queue_ns(static_cast<std::uint64_t>((job.begun - job.arrived).count()));
     if (job.last_step > job.begun) {
@@ -345,6 +350,25 @@ void PrefillService::CancelUpTo(RequestKey key) {
     if (Job* job = Find(candidate); job != nullptr)
       End(*job, {.name = "cancelled", .code = {}, .message = {}});
   }
+  taken_.CancelUpTo(key);
+}
+
+/// A prompt that waits for memory goes first.
+void PrefillService::OnTakeBack(const wire::TakeBack& order) {
+  const RequestKey key{.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
+  const bool memory = waiting_.empty();
+  if (memory && attempts_.Begin(key)) return taken_.Take(order);
+  wire::Envelope envelope;
+  const Outcome outcome =
+      memory ? Outcome{.name = "cancelled", .code = {}, .message = {}}
+             : engine::Failed("no_memory", Error(kResourceExhausted, "prompts wait for KV blocks"));
+  engine::ToWire(key, outcome, *envelope.mutable_released());
+  context_.send(envelope);
+}
+
+void PrefillService::OnTakenGone() {
+  Advance();
+  context_.load_changed();
 }
 
 void PrefillService::CancelAll() {
@@ -352,6 +376,7 @@ void PrefillService::CancelAll() {
   std::vector<RequestKey> keys(waiting_.begin(), waiting_.end());
   for (const auto& [key, job] : jobs_) keys.push_back(key);
   for (const RequestKey key : keys) Cancel(key);
+  taken_.DropAll();
 }
 
 engine::ServiceLoad PrefillService::Load() const {

@@ -39,6 +39,13 @@ void ReadRecord(const Section& root, RouterConfig& out) {
   record.Bytes("limit", out.record.limit_bytes, 64U << 10, std::uint64_t{64} << 30);
 }
 
+void ReadGiveBack(const Section& give_back, RouterConfig& out) {
+  give_back.Boolean("enabled", out.give_back.enabled);
+  give_back.Integer("min_tokens", out.give_back.tokens_min, 1, 1'000'000);
+  give_back.Integer("at_once", out.give_back.at_once, 1, 1024);
+  give_back.Number("share", out.give_back.share, 0, 1);
+}
+
 void ReadLogLevel(const Section& root, RouterConfig& out) {
   std::string level = "info";
   root.Choice("log_level", level, {"debug", "info", "warning", "error"});
@@ -68,6 +75,7 @@ absl::StatusOr<RouterConfig> ReadRouterConfig(const std::string& path) {
   out.admin_listener = root.Has("admin");
   ReadAddress(root.Sub("admin"), "listen", out.admin);
   root.Sub("migration").Boolean("balance", out.balance);
+  ReadGiveBack(root.Sub("give_back"), out);
   root.String("cluster_key_file", out.cluster_key_file);
   root.Boolean("insecure_no_auth", out.insecure_no_auth);
   root.String("ports_file", out.ports_file);

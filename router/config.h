@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/net/connection.h"
 #include "router/policy/admission.h"
+#include "router/policy/give_back.h"
 #include "router/record/recorder.h"
 #include "router/resume.h"
 
@@ -36,6 +37,7 @@ struct RouterConfig {
   Duration worker_timeout = std::chrono::seconds(2);
   RecorderOptions record;  // no file: nothing is recorded
   bool balance = false;    // answers move from full decode workers to free ones
+  GiveBackLimits give_back;
   ResumeLimits resume;
 };
 

@@ -102,7 +102,7 @@ void Dispatcher::PlaceWaiting() {
     const bool pauses = request != nullptr && clock_.Now() < request->place_after;
     const Tried tried = request == nullptr ? Tried::kPlaced : pauses ? Tried::kNoPair : TryPlace(*request);
     // In the order of arrival: what comes later does not overtake a large request that waits for memory.
-    if (tried == Tried::kWaits) return;
+    if (tried == Tried::kWaits) return StopGiveBacks();
     if (tried == Tried::kNoPair) {
       ++i;
     } else {
@@ -111,14 +111,19 @@ void Dispatcher::PlaceWaiting() {
   }
 }
 
+RequestSize Dispatcher::SizeOfWaiting(const Request& request) const {
+  RequestSize size = SizeOf(request.job, request.beginning, options_.model_name);
+  // What the client has seen goes on with the same bits, or waits for a worker that makes them.
+  if (TokensOf(request) > 0) size.numerics_class = request.numerics_class;
+  return size;
+}
+
 Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   const Job& job = request.job;
   const cluster::ClusterSnapshot snapshot = view_.Snapshot();
-  RequestSize size = SizeOf(job, request.beginning, options_.model_name);
+  RequestSize size = SizeOfWaiting(request);
   const std::vector<HeldPrefix> held = prefixes_.Find(job.prefixes);
   size.held = held;
-  // What the client has seen goes on with the same bits, or waits for a worker that makes them.
-  if (TokensOf(request) > 0) size.numerics_class = request.numerics_class;
   const RequestKey key{job.id, Attempt{request.attempt.value + 1}};
   const PlacementResult result = Place(snapshot, size);
   if (options_.recorder != nullptr) options_.recorder->Placed(key, size, snapshot, result);
@@ -133,6 +138,7 @@ Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   request.held.push_back({decode, Phase::kDecode, key, false});
   request.prefill_worker = prefill;
   request.numerics_class = snapshot.Find(prefill)->about.numerics_class;
+  request.exact = snapshot.Find(decode)->about.kv_returns;
   request.placed_at = clock_.Now();
   if (request.attempt == Attempt{1}) probe_.Placed(request.placed_at - job.arrived);
   Apply(cluster::RequestPlaced{key, prefill, decode});
@@ -143,6 +149,7 @@ Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   workers_.SendPrefill(prefill, order);
   order.peer = prefill;
   order.peer_incarnation = snapshot.Find(prefill)->about.incarnation;
+  order.keep = KeepFor(request);
   workers_.SendReserve(decode, order);
   LogDebug("request_placed", {{"request", key}, {"prefill", prefill}, {"decode", decode}});
   return Tried::kPlaced;
@@ -201,6 +208,7 @@ void Dispatcher::OnLost(WorkerId worker) {
   for (const Part& part : lost) {
     Request* request = Find(part.key.request);
     if (request == nullptr) continue;
+    EndGiveBack(*request, part, "failed");
     const bool done = part.phase == Phase::kPrefill && HandedOver(*request);
     if (!request->answered && !part.cancelled && !done && !EndsByMove(*request, part, "lost")) {
       AttemptFailed(*request, "worker_lost", "a worker of the request was lost");
@@ -283,7 +291,9 @@ void Dispatcher::EndChoice(Request& request, const TokenReport& report, const An
   request.cut |= report.finish.empty() || end.stop_reason.AsString() != nullptr;
   if (++request.ended < request.answers.size()) return;
   // Where decode itself ended every answer, both workers end by themselves.
-  End(request, end.finish_reason, /*cancel=*/request.cut || report.index == request.beginning.resumed);
+  const bool cancel = request.cut || report.index == request.beginning.resumed;
+  if (!cancel) OfferBack(request);
+  End(request, end.finish_reason, cancel);
 }
 
 void Dispatcher::OnReleased(WorkerId worker, const ReleaseReport& release) {
@@ -293,6 +303,7 @@ void Dispatcher::OnReleased(WorkerId worker, const ReleaseReport& release) {
   if (held == nullptr) return;
   const Part part = *held;
   DropPart(*request, worker, release.key);
+  EndGiveBack(*request, part, release.outcome);
   if (part.phase == Phase::kPrefill && release.has_transfer) {
     request->prefill = release;
     if (release.outcome == "done") probe_.Transferred(release.transfer);
@@ -356,7 +367,9 @@ void Dispatcher::DropPart(Request& request, WorkerId worker, RequestKey key) {
 
 void Dispatcher::ForgetIfDone(RequestId id) {
   const auto at = requests_.find(id);
-  if (at != requests_.end() && at->second.answered && at->second.held.empty()) requests_.erase(at);
+  if (at == requests_.end() || !at->second.answered || !at->second.held.empty()) return;
+  giving_back_.erase(id);
+  requests_.erase(at);
 }
 
 void Dispatcher::Record(const Request& request) const {

@@ -15,11 +15,13 @@
 #include "common/cluster/view.h"
 #include "common/text/tokenizer.h"
 #include "router/answer.h"
+#include "router/give_back.h"
 #include "router/http/errors.h"
 #include "router/http/response.h"
 #include "router/messages.h"
 #include "router/move.h"
 #include "router/policy/admission.h"
+#include "router/policy/give_back.h"
 #include "router/policy/migration.h"
 #include "router/policy/prefix_index.h"
 #include "router/probe.h"
@@ -74,6 +76,8 @@ class Dispatcher {
     Recorder* recorder = nullptr;
     /// Answers move from decode workers whose memory is about to end to those that have time.
     bool balance = false;
+    /// KV of chats' answers that have ended goes back to prefill workers.
+    GiveBackLimits give_back = {.enabled = false};
   };
   Dispatcher(const Clock& clock, WorkerPort& workers, const text::Tokenizer& tokenizer, Probe& probe,
              Options options);
@@ -90,6 +94,7 @@ class Dispatcher {
   void OnToken(WorkerId worker, const TokenReport& token);
   void OnReleased(WorkerId worker, const ReleaseReport& release);
   void OnMoveFailed(WorkerId worker, const MoveFailure& failure);
+  void OnTakes(WorkerId worker, const TakeReport& takes);
 
   /// Deadlines and signs of life; to be called several times a second.
   void Tick();
@@ -125,11 +130,13 @@ class Dispatcher {
     std::string numerics_class;   // of the last placement
     std::string_view failure;     // the client's code for how the last attempt ended; "": none has
     TimePoint failed_at;
-    TimePoint place_after;     // not before
-    std::optional<Move> move;  // to another decode worker
-    RequestKey moves_to;       // the newest move's target, until it has written a token
-    std::uint32_t moves = 0;   // so far, the present one included: each has taken an attempt
-    TimePoint move_after;      // not before
+    TimePoint place_after;              // not before
+    std::optional<Move> move;           // to another decode worker
+    RequestKey moves_to;                // the newest move's target, until it has written a token
+    std::uint32_t moves = 0;            // so far, the present one included: each has taken an attempt
+    TimePoint move_after;               // not before
+    bool exact = false;                 // decode has KV with the bits that prefill would compute
+    std::optional<GiveBack> give_back;  // of an answer that has ended
     bool answered = false;
     std::string_view outcome;
     TimePoint placed_at;
@@ -150,6 +157,7 @@ class Dispatcher {
   /// kNoPair: no worker that it is bound to is there, so that it holds nobody up.
   enum class Tried { kPlaced, kWaits, kNoPair };
   [[nodiscard]] Tried TryPlace(Request& request);
+  [[nodiscard]] RequestSize SizeOfWaiting(const Request& request) const;
   [[nodiscard]] Order OrderOf(const Job& job, RequestKey key, const cluster::WorkerSnapshot& peer) const;
   void FailWaitingIfHopeless();
   void AttemptFailed(Request& request, std::string_view code, std::string_view message);
@@ -167,6 +175,11 @@ class Dispatcher {
   void BeginMove(Request& request, const Part& writer, WorkerId to, MoveReason reason);
   void EndMove(Request& request, std::string_view outcome);
   [[nodiscard]] bool EndsByMove(Request& request, const Part& part, std::string_view outcome);
+  [[nodiscard]] Duration KeepFor(const Request& request) const;
+  void OfferBack(Request& request);
+  [[nodiscard]] std::map<WorkerId, std::int64_t> GiveBacks() const;
+  void EndGiveBack(Request& request, const Part& part, std::string_view outcome);
+  void StopGiveBacks();
   void MoveAnswers();
   [[nodiscard]] Request* YoungestMovable(WorkerId at, WorkerId to);
   void Balance();
@@ -185,7 +198,8 @@ class Dispatcher {
   cluster::ClusterView view_;
   PrefixIndex prefixes_;
   std::map<RequestId, Request> requests_;
-  std::set<WorkerId> leaving_;  // decode workers
+  std::set<WorkerId> leaving_;       // decode workers
+  std::set<RequestId> giving_back_;  // answered requests with a give_back
   TimePoint balance_at_;
   std::deque<RequestId> waiting_;  // to be placed, in order of arrival
 };

@@ -44,11 +44,13 @@ void Dispatcher::BeginMove(Request& request, const Part& writer, WorkerId to, Mo
   const RequestKey target{job.id, request.attempt};
   request.move = Move{.source = source, .target = target, .from = from, .to = to, .reason = reason};
   request.moves_to = target;
+  request.exact &= snapshot.Find(to)->about.kv_returns;
   request.held.push_back({to, Phase::kDecode, target, false});
   Apply(cluster::AnswerMoves{target, to});
   Order order = OrderOf(job, target, *snapshot.Find(from));
   order.positions_max = answer.positions;
   order.known = request.answers.front().Count();
+  order.keep = KeepFor(request);
   workers_.SendReserve(to, order);
   workers_.SendMove(from, {.key = source,
                            .target = target,

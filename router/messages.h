@@ -47,6 +47,7 @@ struct Order {
   /// tokens that the router has. 0: a prompt comes.
   std::int64_t positions_max = 0;
   std::int64_t known = 0;
+  Duration keep{};  // of a Reserve: for so long after its end the answer's KV waits for a GiveBack
 };
 
 /// To the worker that writes the answer of `key`: send it to another one, where it goes on as `target`.
@@ -62,6 +63,31 @@ struct MoveOrder {
 struct MoveFailure {
   RequestKey target;
   std::string reason;
+};
+
+/// To a prefill worker: take the KV of an answer that has ended on the decode worker `from`.
+struct TakeBackOrder {
+  RequestKey key;
+  std::vector<TokenId> tokens;  // prompt and answer, whole blocks
+  std::string cache_salt;
+  WorkerId from;
+  Incarnation from_incarnation;
+};
+
+/// It has the positions before `first`, and room for the others.
+struct TakeReport {
+  RequestKey key;
+  std::int64_t first = 0;
+};
+
+/// To the decode worker that wrote the answer of `key`: send the others.
+struct GiveBackOrder {
+  RequestKey key;
+  RequestKey target;
+  WorkerId to;
+  Incarnation to_incarnation;
+  std::int64_t first = 0;
+  std::int64_t positions = 0;
 };
 
 struct TokenLogprob {
@@ -114,6 +140,8 @@ class WorkerPort {
   virtual void SendCancel(WorkerId worker, RequestKey key) = 0;
   virtual void SendMove(WorkerId worker, const MoveOrder& order) = 0;
   virtual void SendMoveStop(WorkerId worker, RequestKey target) = 0;
+  virtual void SendTakeBack(WorkerId worker, const TakeBackOrder& order) = 0;
+  virtual void SendGiveBack(WorkerId worker, const GiveBackOrder& order) = 0;
   virtual void SendDrain(WorkerId worker) = 0;
 };
 

@@ -96,6 +96,19 @@ void Probe::AddMoveMetrics(metrics::Registry& registry) {
                                     "Between a moved answer's last token on the one worker and its first on "
                                     "the other.",
                                     {}, metrics::LatencyBuckets());
+  for (const std::string_view outcome : kGiveBackOutcomes) {
+    give_backs_.emplace(outcome,
+                        registry.AddCounter("baton_give_backs_total",
+                                            "Ended answers whose KV was to go back to a prefill worker.",
+                                            {{"outcome", std::string(outcome)}}));
+  }
+  given_back_tokens_ = registry.AddCounter("baton_given_back_tokens_total",
+                                           "Tokens whose KV has gone back to prefill workers.");
+}
+
+void Probe::GaveBack(std::string_view outcome, std::int64_t tokens) {
+  if (const auto at = give_backs_.find(outcome); at != give_backs_.end()) at->second.Increment();
+  given_back_tokens_.Increment(static_cast<double>(tokens));
 }
 
 void Probe::MoveEnded(std::string_view reason, std::string_view outcome) {

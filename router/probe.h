@@ -45,6 +45,8 @@ class Probe {
   /// An answer was to move. `gap`: of a moved one, between its last token there and its first here.
   void MoveEnded(std::string_view reason, std::string_view outcome);
   void MoveGap(Duration gap) { move_gap_.Observe(Seconds(gap)); }
+  /// An answer's KV was to go back; `tokens` that went. `outcome` as in kGiveBackOutcomes.
+  void GaveBack(std::string_view outcome, std::int64_t tokens);
   void Workers(const cluster::ClusterSnapshot& snapshot);
   void WorkerRefused();
   void WorkerBroken();
@@ -77,6 +79,8 @@ class Probe {
   metrics::Counter stale_tokens_;
   std::map<std::pair<std::string, std::string>, metrics::Counter> moves_;  // by reason and outcome
   metrics::Histogram move_gap_;
+  std::map<std::string, metrics::Counter, std::less<>> give_backs_;  // by outcome
+  metrics::Counter given_back_tokens_;
   metrics::Counter workers_refused_;
   metrics::Counter workers_broken_;
   metrics::Counter workers_lost_;
@@ -92,6 +96,9 @@ class Probe {
 /// Labels of baton_migrations_total.
 inline constexpr std::string_view kMoveReasons[] = {"drain", "balance"};
 inline constexpr std::string_view kMoveOutcomes[] = {"moved", "refused", "failed", "ended"};
+
+/// Values of the label `outcome` of baton_give_backs_total.
+inline constexpr std::string_view kGiveBackOutcomes[] = {"done", "failed", "cancelled"};
 
 /// Values of the label `reason` of baton_request_errors_total.
 inline constexpr std::string_view kErrorReasons[] = {

@@ -54,7 +54,8 @@ class RunningRouter final : public Router {
                                                                    .limits = config_.admission,
                                                                    .resume = config_.resume,
                                                                    .recorder = recorder_.get(),
-                                                                   .balance = config_.balance});
+                                                                   .balance = config_.balance,
+                                                                   .give_back = config_.give_back});
     api_ = std::make_unique<Api>(*model_, loop_, metrics_, probe_, ApiControl(), ApiOptions());
     BATON_RETURN_IF_ERROR(Serve(config_.http, config_.http_threads, Api::Surface::kAll, http_));
     if (config_.admin_listener) {
@@ -106,7 +107,9 @@ class RunningRouter final : public Router {
         .on_released = [this](WorkerId worker,
                               const ReleaseReport& release) { dispatcher_->OnReleased(worker, release); },
         .on_move_failed = [this](WorkerId worker,
-                                 const MoveFailure& failure) { dispatcher_->OnMoveFailed(worker, failure); }};
+                                 const MoveFailure& failure) { dispatcher_->OnMoveFailed(worker, failure); },
+        .on_takes = [this](WorkerId worker,
+                           const TakeReport& takes) { dispatcher_->OnTakes(worker, takes); }};
   }
 
   Api::Control ApiControl() {

@@ -80,6 +80,8 @@ void FillReserve(const Order& order, wire::Envelope& out) {
   message.set_prefill_incarnation(order.peer_incarnation.value);
   message.set_positions_max(order.positions_max);
   message.set_known(order.known);
+  message.set_keep_ms(
+      static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(order.keep).count()));
 }
 
 void FillMove(const MoveOrder& order, wire::Envelope& out) {
@@ -90,6 +92,33 @@ void FillMove(const MoveOrder& order, wire::Envelope& out) {
   message.set_worker(order.to.value);
   message.set_incarnation(order.to_incarnation.value);
   message.set_positions_max(order.positions_max);
+}
+
+void FillTakeBack(const TakeBackOrder& order, wire::Envelope& out) {
+  wire::TakeBack& message = *out.mutable_take_back();
+  message.set_request(order.key.request.value);
+  message.set_attempt(order.key.attempt.value);
+  message.mutable_tokens()->Add(order.tokens.begin(), order.tokens.end());
+  message.set_cache_salt(order.cache_salt);
+  message.set_decode_worker(order.from.value);
+  message.set_decode_incarnation(order.from_incarnation.value);
+}
+
+void FillGiveBack(const GiveBackOrder& order, wire::Envelope& out) {
+  wire::GiveBack& message = *out.mutable_give_back();
+  message.set_request(order.key.request.value);
+  message.set_attempt(order.key.attempt.value);
+  message.set_new_attempt(order.target.attempt.value);
+  message.set_worker(order.to.value);
+  message.set_incarnation(order.to_incarnation.value);
+  message.set_first(order.first);
+  message.set_positions(order.positions);
+}
+
+absl::StatusOr<TakeReport> ReadTakes(const wire::Takes& message) {
+  if (message.first() < 0 || message.first() > kCountMax)
+    return Error(kInvalidArgument, "Takes from an impossible position on");
+  return TakeReport{.key = Key(message.request(), message.attempt()), .first = message.first()};
 }
 
 MoveFailure ReadMoveFailed(const wire::MoveFailed& message) {
@@ -244,7 +273,8 @@ absl::StatusOr<cluster::WorkerDescription> ReadRegister(const wire::Register& m,
       .context_tokens = m.context_tokens(),
       .batch_tokens = m.batch_tokens(),
       .batch_sequences = m.batch_sequences(),
-      .growth_blocks = m.has_growth_blocks() ? std::optional(m.growth_blocks()) : std::nullopt};
+      .growth_blocks = m.has_growth_blocks() ? std::optional(m.growth_blocks()) : std::nullopt,
+      .kv_returns = m.kv_returns()};
 }
 
 }  // namespace baton::router

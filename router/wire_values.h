@@ -11,6 +11,7 @@ class Load;
 class MoveFailed;
 class Register;
 class Released;
+class Takes;
 class Token;
 }  // namespace baton::wire
 
@@ -21,11 +22,14 @@ namespace baton::router {
 void FillPrefill(const Order& order, wire::Envelope& out);
 void FillReserve(const Order& order, wire::Envelope& out);
 void FillMove(const MoveOrder& order, wire::Envelope& out);
+void FillTakeBack(const TakeBackOrder& order, wire::Envelope& out);
+void FillGiveBack(const GiveBackOrder& order, wire::Envelope& out);
 
 [[nodiscard]] absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message);
 [[nodiscard]] absl::StatusOr<TokenReport> ReadToken(const wire::Token& message);
 [[nodiscard]] absl::StatusOr<ReleaseReport> ReadReleased(const wire::Released& message);
 [[nodiscard]] MoveFailure ReadMoveFailed(const wire::MoveFailed& message);
+[[nodiscard]] absl::StatusOr<TakeReport> ReadTakes(const wire::Takes& message);
 
 /// What the router holds a registration against.
 struct Expected {

@@ -74,6 +74,16 @@ class Registry final : public WorkerRegistry {
     envelope.mutable_move_stop()->set_new_attempt(target.attempt.value);
     SendToWorker(worker, envelope);
   }
+  void SendTakeBack(WorkerId worker, const TakeBackOrder& order) override {
+    wire::Envelope envelope;
+    FillTakeBack(order, envelope);
+    SendToWorker(worker, envelope);
+  }
+  void SendGiveBack(WorkerId worker, const GiveBackOrder& order) override {
+    wire::Envelope envelope;
+    FillGiveBack(order, envelope);
+    SendToWorker(worker, envelope);
+  }
   void SendDrain(WorkerId worker) override {
     wire::Envelope envelope;
     envelope.mutable_drain();
@@ -138,6 +148,11 @@ class Registry final : public WorkerRegistry {
       case wire::Envelope::kMoveFailed:
         events_.on_move_failed(worker, ReadMoveFailed(envelope.move_failed()));
         return absl::OkStatus();
+      case wire::Envelope::kTakes: {
+        BATON_ASSIGN_OR_RETURN(const TakeReport takes, ReadTakes(envelope.takes()));
+        events_.on_takes(worker, takes);
+        return absl::OkStatus();
+      }
       case wire::Envelope::kPing: {
         wire::Envelope pong;
         pong.mutable_pong()->set_nonce(envelope.ping().nonce());

@@ -32,6 +32,7 @@ class WorkerRegistry : public WorkerPort {
     std::function<void(WorkerId, const TokenReport&)> on_token;
     std::function<void(WorkerId, const ReleaseReport&)> on_released;
     std::function<void(WorkerId, const MoveFailure&)> on_move_failed;
+    std::function<void(WorkerId, const TakeReport&)> on_takes;
   };
   struct Options {
     net::Address listen;

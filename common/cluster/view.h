@@ -34,6 +34,8 @@ struct WorkerDescription {
   /// Decode: a reservation takes the prompt's blocks and so many, and answers grow; nothing: it takes the
   /// longest answer's.
   std::optional<std::int64_t> growth_blocks = std::nullopt;
+  /// KV that comes here keeps its bits. Prefill: and it keeps prefixes, so that an answer's KV can come back.
+  bool kv_returns = false;
 };
 
 /// A worker's own view of its connection with a peer.

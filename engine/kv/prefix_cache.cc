@@ -29,6 +29,24 @@ absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::s
   BATON_CHECK(!prompt.empty(), "blocks for an empty prompt");
   const std::int64_t total = BlocksFor(std::ssize(prompt));
   const std::vector<Entry*> found = Find(salt, prompt, (std::ssize(prompt) - 1) / kBlockTokens);
+  BATON_ASSIGN_OR_RETURN(PromptBlocks out, Share(found, total, /*take_pinned=*/true));
+  ++(found.empty() ? counts_.misses : counts_.hits);
+  counts_.tokens_reused += out.cached_tokens;
+  CountHit(found);
+  return out;
+}
+
+absl::StatusOr<PromptBlocks> PrefixCache::AllocateToReceive(std::string_view salt,
+                                                            std::span<const TokenId> tokens) {
+  const std::int64_t blocks = std::ssize(tokens) / kBlockTokens;
+  BATON_CHECK(blocks > 0 && std::ssize(tokens) == blocks * kBlockTokens, "{} tokens are no whole blocks",
+              tokens.size());
+  return Share(Find(salt, tokens, blocks), blocks, /*take_pinned=*/false);
+}
+
+/// `total` blocks, those of `found` first; room is made for the others.
+absl::StatusOr<PromptBlocks> PrefixCache::Share(const std::vector<Entry*>& found, std::int64_t total,
+                                                bool take_pinned) {
   PromptBlocks out;
   for (const Entry* entry : found) out.blocks.push_back(entry->block);
   pool_.Retain(out.blocks);  // before anything is evicted
@@ -38,7 +56,7 @@ absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::s
   const PoolCounts pool = pool_.Counts();
   if (pool.free < wanted && pool.free + pool.cached >= wanted) {
     const std::int64_t evicted = Evict(wanted - pool.free, /*pinned=*/false);
-    if (evicted < wanted - pool.free) Evict(wanted - pool.free - evicted, /*pinned=*/true);
+    if (take_pinned && evicted < wanted - pool.free) Evict(wanted - pool.free - evicted, /*pinned=*/true);
   }
   absl::StatusOr<BlockTable> fresh = pool_.Allocate(wanted);
   if (!fresh.ok()) {
@@ -47,9 +65,6 @@ absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::s
   }
   out.blocks.insert(out.blocks.end(), fresh->begin(), fresh->end());
   out.cached_tokens = std::ssize(found) * kBlockTokens;
-  ++(found.empty() ? counts_.misses : counts_.hits);
-  counts_.tokens_reused += out.cached_tokens;
-  CountHit(found);
   return out;
 }
 

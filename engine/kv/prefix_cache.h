@@ -61,6 +61,10 @@ class PrefixCache {
   /// ones for the rest. At least the last token stays to be computed, for its logits. All or nothing;
   /// ResourceExhausted where the pool is short even without the blocks that only the cache holds.
   [[nodiscard]] absl::StatusOr<PromptBlocks> Allocate(std::string_view salt, std::span<const TokenId> prompt);
+  /// Blocks for all of `tokens`, whole blocks, whose KV is to be received where it is not here: as Allocate,
+  /// but the last ones, too, may be here, pinned blocks stay, and it counts as no lookup.
+  [[nodiscard]] absl::StatusOr<PromptBlocks> AllocateToReceive(std::string_view salt,
+                                                               std::span<const TokenId> tokens);
   /// Tokens of `prompt` whose KV `Allocate` would find now. Changes nothing.
   [[nodiscard]] std::int64_t CachedTokens(std::string_view salt, std::span<const TokenId> prompt) const;
   /// The KV of all of `prompt` is in `blocks`: keeps its full blocks, beside what the caller holds.
@@ -87,6 +91,8 @@ class PrefixCache {
 
   [[nodiscard]] std::vector<Entry*> Find(std::string_view salt, std::span<const TokenId> prompt,
                                          std::int64_t blocks_max) const;
+  [[nodiscard]] absl::StatusOr<PromptBlocks> Share(const std::vector<Entry*>& found, std::int64_t total,
+                                                   bool take_pinned);
   [[nodiscard]] Entry* FindChild(std::uint64_t name, const Entry* parent, std::string_view salt,
                                  Tokens tokens) const;
   [[nodiscard]] Entry* Add(std::uint64_t name, Entry* parent, std::string_view salt, Tokens tokens,

@@ -304,6 +304,7 @@ void Runtime::FillRegister(wire::Register& message) const {
   message.set_batch_tokens(config_.batch.batch_tokens);
   message.set_batch_sequences(config_.batch.batch_sequences);
   if (!prefill_) message.set_growth_blocks(config_.growth_blocks);
+  message.set_kv_returns(!config_.transfer.wire_int8 && (!prefill_ || prefixes_ != nullptr));
 }
 
 bool Runtime::Ready() const {

@@ -95,6 +95,14 @@ Outcome Failed(std::string code, const absl::Status& status) {
   return {.name = "failed", .code = std::move(code), .message = Message(status)};
 }
 
+void ToWire(RequestKey key, const Outcome& outcome, wire::Released& out) {
+  out.set_request(key.request.value);
+  out.set_attempt(key.attempt.value);
+  out.set_outcome(outcome.name);
+  out.set_error_code(outcome.code);
+  out.set_error_message(outcome.message);
+}
+
 Outcome FailedTransfer(const absl::Status& status) {
   if (status.code() == kUnavailable) return Failed("peer_lost", status);
   return Failed("kv_transfer", status);

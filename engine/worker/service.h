@@ -17,6 +17,7 @@
 
 namespace baton::wire {
 class Envelope;
+class Released;
 class Sampling;
 class Stop;
 class Token;
@@ -103,6 +104,8 @@ struct Outcome {
   std::string message;
 };
 [[nodiscard]] Outcome Failed(std::string code, const absl::Status& status);
+/// What Released says of it, beside what the phase reports.
+void ToWire(RequestKey key, const Outcome& outcome, wire::Released& out);
 /// The outcome of a hand-off that did not end well.
 [[nodiscard]] Outcome FailedTransfer(const absl::Status& status);
 

@@ -71,7 +71,7 @@ void Describe(Io& io, T& link) {
 template <typename Io, Is<cluster::WorkerDescription> T>
 void Describe(Io& io, T& worker) {
   auto& [id, name, phase, incarnation, model, numerics_class, kv_blocks, block_tokens, context_tokens,
-         batch_tokens, batch_sequences, growth_blocks] = worker;
+         batch_tokens, batch_sequences, growth_blocks, kv_returns] = worker;
   IdField(io, "worker", id);
   io.Text("name", name);
   io.Choice("phase", phase, kPhaseNames);
@@ -88,6 +88,8 @@ void Describe(Io& io, T& worker) {
     if constexpr (!std::is_const_v<T>) growth.emplace();
     io.Whole("growth_blocks", *growth);
   });
+  auto& returns = kv_returns;
+  io.Maybe("kv_returns", returns, [&] { io.Boolean("kv_returns", returns); });
 }
 
 template <typename Io, Is<cluster::LoadReport> T>

@@ -65,6 +65,8 @@ struct Sent {
   RequestKey key;
   Order order;
   MoveOrder move = {};
+  TakeBackOrder take = {};
+  GiveBackOrder give = {};
 };
 
 class FakePort final : public WorkerPort {
@@ -81,6 +83,12 @@ class FakePort final : public WorkerPort {
   }
   void SendMoveStop(WorkerId worker, RequestKey target) override {
     sent.push_back({"move_stop", worker, target, {}});
+  }
+  void SendTakeBack(WorkerId worker, const TakeBackOrder& order) override {
+    sent.push_back({"take_back", worker, order.key, {}, {}, order});
+  }
+  void SendGiveBack(WorkerId worker, const GiveBackOrder& order) override {
+    sent.push_back({"give_back", worker, order.key, {}, {}, {}, order});
   }
   void SendDrain(WorkerId worker) override { sent.push_back({"drain", worker, {}, {}}); }
   [[nodiscard]] std::vector<Sent> Of(std::string_view what) const {
@@ -105,12 +113,15 @@ constexpr TokenId kA = 'a' - '!';  // the toy's ids begin with the printable cha
 class Bench {
  public:
   explicit Bench(AdmissionLimits limits = {}, ResumeLimits resume = {}, Recorder* recorder = nullptr,
-                 bool balance = false)
+                 bool balance = false, const GiveBackLimits& give_back = {.enabled = false})
       : tokenizer_(text::ToyFile{}.Load()), probe_(metrics) {
-    dispatcher = std::make_unique<Dispatcher>(
-        clock, port, *tokenizer_, probe_,
-        Dispatcher::Options{
-            .model_name = "m", .limits = limits, .resume = resume, .recorder = recorder, .balance = balance});
+    dispatcher = std::make_unique<Dispatcher>(clock, port, *tokenizer_, probe_,
+                                              Dispatcher::Options{.model_name = "m",
+                                                                  .limits = limits,
+                                                                  .resume = resume,
+                                                                  .recorder = recorder,
+                                                                  .balance = balance,
+                                                                  .give_back = give_back});
   }
   void Join(WorkerId id, cluster::Phase phase, const std::vector<WorkerId>& peers, std::int64_t blocks = 64,
             const std::string& numerics_class = "c") {
