@@ -74,7 +74,9 @@ absl::StatusOr<RouterConfig> ReadRouterConfig(const std::string& path) {
   ReadAddress(root.Sub("metrics"), "listen", out.metrics);
   out.admin_listener = root.Has("admin");
   ReadAddress(root.Sub("admin"), "listen", out.admin);
-  root.Sub("migration").Boolean("balance", out.balance);
+  const Section migration = root.Sub("migration");
+  migration.Boolean("balance", out.balance);
+  migration.Boolean("make_room", out.make_room);
   ReadGiveBack(root.Sub("give_back"), out);
   root.String("cluster_key_file", out.cluster_key_file);
   root.Boolean("insecure_no_auth", out.insecure_no_auth);

@@ -37,6 +37,7 @@ struct RouterConfig {
   Duration worker_timeout = std::chrono::seconds(2);
   RecorderOptions record;  // no file: nothing is recorded
   bool balance = false;    // answers move from full decode workers to free ones
+  bool make_room = true;   // and away from where a request needs the memory
   GiveBackLimits give_back;
   ResumeLimits resume;
 };

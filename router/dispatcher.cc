@@ -414,6 +414,7 @@ void Dispatcher::Tick() {
   }
   MoveAnswers();
   Balance();
+  MakeRoomForFirst();
   PlaceWaiting();  // some have paused, or memory has come free
   Observe();
 }

@@ -76,6 +76,8 @@ class Dispatcher {
     Recorder* recorder = nullptr;
     /// Answers move from decode workers whose memory is about to end to those that have time.
     bool balance = false;
+    /// Answers move so that a request can begin for which no worker alone has the memory.
+    bool make_room = false;
     /// KV of chats' answers that have ended goes back to prefill workers.
     GiveBackLimits give_back = {.enabled = false};
   };
@@ -183,6 +185,7 @@ class Dispatcher {
   void MoveAnswers();
   [[nodiscard]] Request* YoungestMovable(WorkerId at, WorkerId to);
   void Balance();
+  void MakeRoomForFirst();
   void Record(const Request& request) const;
   void Observe();
   [[nodiscard]] Request* Find(RequestId id);
@@ -201,6 +204,7 @@ class Dispatcher {
   std::set<WorkerId> leaving_;       // decode workers
   std::set<RequestId> giving_back_;  // answered requests with a give_back
   TimePoint balance_at_;
+  TimePoint room_at_;
   std::deque<RequestId> waiting_;  // to be placed, in order of arrival
 };
 

@@ -12,6 +12,7 @@ namespace baton::router {
 enum class MoveReason {
   kDrain,    // its worker leaves
   kBalance,  // its worker's memory is about to end, another's is not
+  kRoom,     // a request needs its memory, and has nowhere else to go
 };
 [[nodiscard]] constexpr std::string_view Name(MoveReason reason) {
   switch (reason) {
@@ -19,6 +20,8 @@ enum class MoveReason {
       return "drain";
     case MoveReason::kBalance:
       return "balance";
+    case MoveReason::kRoom:
+      return "room";
   }
   return "";
 }
@@ -44,6 +47,10 @@ inline constexpr Duration kMovePause = std::chrono::milliseconds(500);
 inline constexpr std::int64_t kMoveHeadroom = 256;
 /// Llumnix looks at its loads as often.
 inline constexpr Duration kBalanceInterval = std::chrono::seconds(1);
+/// So long the first in the line waits for memory before answers move for it: most end sooner.
+inline constexpr Duration kRoomPatience = std::chrono::milliseconds(200);
+/// Between two looks for such moves.
+inline constexpr Duration kRoomPause = std::chrono::milliseconds(500);
 /// An answer that ends sooner is not worth a move.
 inline constexpr std::int64_t kMoveTokensLeft = 4;
 

@@ -94,7 +94,7 @@ class Probe {
 };
 
 /// Labels of baton_migrations_total.
-inline constexpr std::string_view kMoveReasons[] = {"drain", "balance"};
+inline constexpr std::string_view kMoveReasons[] = {"drain", "balance", "room"};
 inline constexpr std::string_view kMoveOutcomes[] = {"moved", "refused", "failed", "ended"};
 
 /// Values of the label `outcome` of baton_give_backs_total.

@@ -55,6 +55,7 @@ class RunningRouter final : public Router {
                                                                    .resume = config_.resume,
                                                                    .recorder = recorder_.get(),
                                                                    .balance = config_.balance,
+                                                                   .make_room = config_.make_room,
                                                                    .give_back = config_.give_back});
     api_ = std::make_unique<Api>(*model_, loop_, metrics_, probe_, ApiControl(), ApiOptions());
     BATON_RETURN_IF_ERROR(Serve(config_.http, config_.http_threads, Api::Surface::kAll, http_));

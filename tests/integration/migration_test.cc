@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "common/net/http_client.h"
+#include "tests/integration/random_model.h"
 #include "tests/integration/transcript.h"
 #include "tests/support/shared_data.h"
 
@@ -99,6 +100,31 @@ TEST_CASE("an operator asks the router to drain a worker: its answers move, and 
   RequireSame(streams.Finish(), expected);
   CHECK(Moved(cluster) > 0);
   CHECK(cluster.Router().Get("/admin/drain/decode-1").status == 404);  // not for clients
+}
+
+TEST_CASE("a prompt that no decode worker has the memory for begins where an answer has moved away") {
+  const RandomModel model;
+  ClusterSettings settings{.model = model.Path(), .decodes = 2};
+  settings.decode.kv_memory = "8MiB";  // 256 blocks
+  Cluster cluster(settings);
+  AwaitDecodes(cluster, 2);
+  const std::vector<perf::AskOptions> answers = {LongStream(1, 16, 3000), LongStream(2, 16, 3000)};
+  const std::vector<perf::AskOptions> large = {LongStream(3, 4060, 16)};  // 255 blocks
+  const std::vector<Transcript> expected = Undisturbed(cluster, answers);
+  const std::vector<Transcript> expected_large = Undisturbed(cluster, large);
+
+  RecordedStreams streams(cluster, answers);
+  REQUIRE(streams.Await(2, 1, kLimit));
+  for (const std::size_t i : {0U, 1U})
+    REQUIRE(cluster.Decode(i).Metrics().Sum("baton_requests_in_flight") == 1);
+  RecordedStreams waits(cluster, large);
+
+  RequireSame(waits.Finish(), expected_large);
+  CHECK(Sum(cluster, "baton_migrations_total", {{"reason", "room"}, {"outcome", "moved"}}) == 1);
+  RequireSame(streams.Finish(), expected);
+  CHECK(Sum(cluster, "baton_request_errors_total") == 0);
+  CHECK(Sum(cluster, "baton_resumed_requests_total") == 0);
+  cluster.RequireIdle();
 }
 
 }  // namespace baton::test

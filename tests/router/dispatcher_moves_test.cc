@@ -347,6 +347,49 @@ TEST_CASE("the youngest answer leaves a worker whose memory is about to end, whe
   CHECK(moves[0].move.to == kD2);
 }
 
+TEST_CASE(
+    "a request that no worker has the memory for begins where an answer has moved away, if that is on") {
+  const bool make_room = GENERATE(true, false);
+  CAPTURE(make_room);
+  Bench bench({}, {}, nullptr, false, {.enabled = false}, make_room);
+  bench.Join(kP, Phase::kPrefill, {kD, kD2}, 64);
+  bench.Join(kD, Phase::kDecode, {kP, kD2}, 12);
+  bench.Join(kD2, Phase::kDecode, {kP, kD}, 12);
+  // An answer on each: five of twelve blocks.
+  std::vector<Seen> seen(2);
+  for (std::uint64_t i = 0; i < seen.size(); ++i) {
+    const RequestKey key{RequestId{200 + i}, Attempt{1}};
+    const WorkerId decode = i == 0 ? kD : kD2;
+    bench.Submit(seen[i], key.request, 40, 40);
+    REQUIRE(bench.port.Of("reserve").back().worker == decode);
+    bench.Token(kP, 0, "", key);
+    bench.Token(decode, 1, "", key);
+    bench.Release(kP, "done", "", key);
+  }
+  Seen large;
+  bench.Submit(large, RequestId{300}, 10, 150);  // ten blocks
+  CHECK(bench.port.Of("reserve").size() == 2);
+  bench.dispatcher->Tick();
+  CHECK(bench.port.Of("move").empty());  // it may begin without that
+  bench.clock.Advance(kRoomPatience);
+  bench.dispatcher->Tick();
+  bench.dispatcher->Tick();
+
+  const auto moves = bench.port.Of("move");
+  REQUIRE(moves.size() == (make_room ? 1 : 0));
+  if (!make_room) return;
+  CHECK(moves[0].worker == kD);
+  CHECK(moves[0].move.to == kD2);
+  bench.Release(kD, "moved", "", {RequestId{200}, Attempt{1}});
+  CHECK(bench.port.Of("reserve").back().worker == kD);
+  CHECK(bench.port.Of("reserve").back().key == RequestKey{RequestId{300}, Attempt{1}});
+  const auto shows = [text = bench.metrics.Text()](const char* line) {
+    return text.find(line) != std::string::npos;
+  };
+  CHECK((shows("baton_migrations_total{outcome=\"moved\",reason=\"room\"} 1") ||
+         shows("baton_migrations_total{reason=\"room\",outcome=\"moved\"} 1")));
+}
+
 TEST_CASE("a worker is asked by name to leave") {
   MoveBench bench;
   CHECK(bench.dispatcher->DrainWorker("w"));

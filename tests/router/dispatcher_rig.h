@@ -113,7 +113,8 @@ constexpr TokenId kA = 'a' - '!';  // the toy's ids begin with the printable cha
 class Bench {
  public:
   explicit Bench(AdmissionLimits limits = {}, ResumeLimits resume = {}, Recorder* recorder = nullptr,
-                 bool balance = false, const GiveBackLimits& give_back = {.enabled = false})
+                 bool balance = false, const GiveBackLimits& give_back = {.enabled = false},
+                 bool make_room = false)
       : tokenizer_(text::ToyFile{}.Load()), probe_(metrics) {
     dispatcher = std::make_unique<Dispatcher>(clock, port, *tokenizer_, probe_,
                                               Dispatcher::Options{.model_name = "m",
@@ -121,6 +122,7 @@ class Bench {
                                                                   .resume = resume,
                                                                   .recorder = recorder,
                                                                   .balance = balance,
+                                                                  .make_room = make_room,
                                                                   .give_back = give_back});
   }
   void Join(WorkerId id, cluster::Phase phase, const std::vector<WorkerId>& peers, std::int64_t blocks = 64,
