@@ -113,6 +113,7 @@ struct Executor::State {
   QueueView queue;
   std::vector<std::size_t> runnable;  // scratch: of `queue`, in `running`
   StepBatch batch;
+  StepReport report;  // of the step under way
   Sampler sampler;
   absl::flat_hash_map<std::shared_ptr<const grammar::Grammar>, std::shared_ptr<Constraint>> constraints;
   std::vector<std::uint64_t> allowed;  // scratch
@@ -350,11 +351,16 @@ void Executor::State::Step() {
   const TimePoint begin = clock.Now();
   const BatchPlan plan = PlanStep();
   Build(plan);
-  StepReport report;
+  report.prompt_tokens = report.decode_tokens = 0;
+  report.parts.clear();
   bool report_layers = false;
   for (const PlannedSlice& slice : plan.slices) {
     const RunningSequence& sequence = running[slice.sequence];
     (sequence.decoding ? report.decode_tokens : report.prompt_tokens) += slice.tokens;
+    report.parts.push_back({.key = sequence.spec.key,
+                            .tokens = slice.tokens,
+                            .positions = sequence.computed + slice.tokens,
+                            .decoding = sequence.decoding});
     report_layers |= sequence.spec.report_layers && !sequence.decoding;
   }
   const LayerDone layer_done = [&](int layer) { ReportLayer(plan, layer); };

@@ -105,10 +105,19 @@ struct ResumedEvent {
   Duration duration{};      // of the copy, or its share of the steps
 };
 
+/// A sequence's part in a step.
+struct StepPart {
+  RequestKey key;
+  std::int64_t tokens = 0;     // computed
+  std::int64_t positions = 0;  // of its KV that they saw
+  bool decoding = false;       // of the answer, not of the prompt
+};
+
 struct StepReport {
   std::int64_t prompt_tokens = 0;
   std::int64_t decode_tokens = 0;
   Duration duration{};
+  std::vector<StepPart> parts;
 };
 
 /// Called on the engine thread, never while the executor holds a lock; they post to the control thread and

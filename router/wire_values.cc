@@ -63,6 +63,12 @@ void FillCommon(const Order& order, Message& out) {
   out.set_deadline_ms(static_cast<std::uint32_t>(std::clamp<std::int64_t>(milliseconds, 1, 1U << 31)));
 }
 
+/// What cannot be a machine's counts as not known.
+double ReadWatts(double watts) {
+  constexpr double kWattsMax = 1e6;
+  return watts >= 0 && watts <= kWattsMax ? watts : 0;
+}
+
 }  // namespace
 
 void FillPrefill(const Order& order, wire::Envelope& out) {
@@ -145,6 +151,10 @@ absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message) {
                           .kv_blocks_quarantined = message.kv_blocks_quarantined(),
                           .grants = message.grants(),
                           .step_seconds = std::clamp(message.step_seconds(), 0.0, kStepSecondsMax),
+                          .power = {.watts = ReadWatts(message.power().watts()),
+                                    .step_watts = ReadWatts(message.power().step_watts()),
+                                    .idle_watts = ReadWatts(message.power().idle_watts()),
+                                    .cap_watts = ReadWatts(message.power().cap_watts())},
                           .links = {}};
   if (std::isnan(out.step_seconds)) out.step_seconds = 0;
   for (const wire::Link& link : message.links()) {

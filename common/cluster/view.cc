@@ -125,6 +125,7 @@ WorkerSnapshot ClusterView::Look(const Worker& worker) const {
   out.draining = load.draining || worker.leaving;
   out.ready = load.ready && !out.draining;
   out.step_seconds = load.step_seconds;
+  out.power = load.power;
   out.links = load.links;
   std::sort(out.links.begin(), out.links.end(), [](const auto& a, const auto& b) { return a.peer < b.peer; });
   for (LinkReport& link : out.links) link.ready = ReadyBothWays(worker.about.id, link.peer);

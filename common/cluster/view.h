@@ -46,6 +46,15 @@ struct LinkReport {
   double bytes_per_second = 0;  // measured
 };
 
+/// What a worker measures of the power that it draws; 0: not known.
+struct PowerReport {
+  double watts = 0;       // now
+  double step_watts = 0;  // within steps, of late
+  double idle_watts = 0;
+  double cap_watts = 0;  // that the hardware is held to
+  friend bool operator==(const PowerReport&, const PowerReport&) = default;
+};
+
 /// What a worker says at every change that matters.
 struct LoadReport {
   bool ready = false;
@@ -58,6 +67,7 @@ struct LoadReport {
   std::int64_t kv_blocks_quarantined = 0;
   std::int64_t grants = 0;
   double step_seconds = 0;  // of the engine's last steps; 0: it has made none
+  PowerReport power;
   std::vector<LinkReport> links;
 };
 
@@ -132,7 +142,8 @@ struct WorkerSnapshot {
   std::int64_t placed_tokens = 0;   // prompt and longest answer of every part that it holds
   std::int64_t kv_blocks_free = 0;  // not promised to anybody
   double step_seconds = 0;          // of its last steps
-  std::vector<LinkReport> links;    // by peer id; `ready` only where both ends say so
+  PowerReport power;
+  std::vector<LinkReport> links;  // by peer id; `ready` only where both ends say so
 };
 
 /// A value: no pointers, no clock.

@@ -90,6 +90,15 @@ void ReadTransfer(const Section& transfer, kvtransfer::HandoffOptions& out) {
   transfer.Duration("drain_deadline", out.drain_deadline, milliseconds(50), std::chrono::minutes(1));
 }
 
+void ReadPower(const Section& power, PowerConfig& out) {
+  power.Choice("sensor", out.sensor, {"auto", "nvml", "rapl", "off"});
+  power.Number("cap_watts", out.cap_watts, 0, 100'000);
+  power.Number("clock_mhz", out.clock_mhz, 0, 100'000);
+  power.Duration("interval", out.interval, milliseconds(20), seconds(60));
+  if (out.sensor == "off" && (out.cap_watts > 0 || out.clock_mhz > 0))
+    power.Problem("sensor", "a cap or a clock is set through a sensor; off has none");
+}
+
 void ReadLogLevel(const Section& root, WorkerConfig& out) {
   std::string level = "info";
   root.Choice("log_level", level, {"debug", "info", "warning", "error"});
@@ -133,6 +142,7 @@ absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
   ReadBatch(root.Sub("batch"), out.batch);
   root.Sub("queue").Integer("requests", out.queue_requests, 1, 1'000'000);
   ReadTransfer(root.Sub("transfer"), out.transfer);
+  ReadPower(root.Sub("power"), out.power);
   root.Duration("drain_timeout", out.drain_timeout, seconds(0), std::chrono::hours(24));
   root.String("ports_file", out.ports_file);
   ReadLogLevel(root, out);

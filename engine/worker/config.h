@@ -16,6 +16,14 @@
 
 namespace baton::engine {
 
+/// How this worker's energy is measured. What is 0 is not set.
+struct PowerConfig {
+  std::string sensor = "auto";  // nvml, rapl, off; auto: that of the backend's device, if it can be read
+  double cap_watts = 0;
+  double clock_mhz = 0;  // of a GPU
+  Duration interval = std::chrono::milliseconds(250);
+};
+
 /// What prefill.yaml and decode.yaml say; deploy/examples explains each field.
 struct WorkerConfig {
   std::string name;
@@ -38,6 +46,7 @@ struct WorkerConfig {
   PlannerLimits batch;
   std::int64_t queue_requests = 256;
   kvtransfer::HandoffOptions transfer;
+  PowerConfig power;
   Duration drain_timeout = std::chrono::seconds(120);
   std::string ports_file;
   LogLevel log_level = LogLevel::kInfo;

@@ -15,6 +15,7 @@
 #include "common/text/tokenizer.h"
 #include "engine/executor.h"
 #include "engine/kv/kv_arena.h"
+#include "engine/worker/energy_meter.h"
 #include "engine/worker/metrics_listener.h"
 #include "engine/worker/probe.h"
 #include "engine/worker/router_link.h"
@@ -67,6 +68,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   }
   void OnStep(const StepReport& report) override {
     probe_.Step(report);
+    if (meter_ != nullptr) ToLoop([report](Runtime& self) { self.meter_->OnStep(report); });
     // Half-life of some 7 steps; this thread alone writes it.
     const double last = step_seconds_.load(std::memory_order_relaxed);
     const double seconds = Seconds(report.duration);
@@ -83,8 +85,10 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   absl::Status LoadModelAndArena();
   absl::Status SelfTest();
   [[nodiscard]] AnswerMemoryOptions MeasureAnswers();
+  absl::Status CreateMeter();
   absl::Status CreateHandoff(const std::string& cluster_key);
   void CreateLink(const std::string& cluster_key);
+  void Send(const wire::Envelope& envelope);
   void FillRegister(wire::Register& message) const;
   void FillLoad(wire::Load& load) const;
   void OnOrder(const wire::Envelope& order);
@@ -112,6 +116,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::unique_ptr<BlockPool> pool_;
   std::unique_ptr<PrefixCache> prefixes_;  // null: none is kept
   std::unique_ptr<kvtransfer::Handoff> handoff_;
+  std::unique_ptr<EnergyMeter> meter_;  // null: nothing is measured
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<PhaseService> service_;
   std::unique_ptr<RouterLink> link_;
@@ -214,6 +219,27 @@ AnswerMemoryOptions Runtime::MeasureAnswers() {
   return out;
 }
 
+/// Before the executor: its thread looks whether there is one.
+absl::Status Runtime::CreateMeter() {
+  BATON_ASSIGN_OR_RETURN(auto sensor, OpenSensor(config_.power, backend_->Name(), 0));
+  if (sensor == nullptr) return absl::OkStatus();
+  meter_ = std::make_unique<EnergyMeter>(
+      loop_, std::move(sensor), metrics_,
+      EnergyMeter::Options{.interval = config_.power.interval,
+                           .role = prefill_ ? "prefill" : "decode",
+                           .cost = CostOf(model_->Config())},
+      [this] { return executor_ != nullptr && executor_->Load().sequences == 0; });
+  return absl::OkStatus();
+}
+
+/// To the router. What it says of ended requests the meter hears too.
+void Runtime::Send(const wire::Envelope& envelope) {
+  if (meter_ != nullptr && envelope.has_released()) {
+    meter_->OnEnded({RequestId(envelope.released().request()), Attempt(envelope.released().attempt())});
+  }
+  link_->Send(envelope);
+}
+
 absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
   const KvGeometry& geometry = arena_->Geometry();
   kvtransfer::ArenaView view{.region = arena_->Region(), .blocks = geometry.blocks, .layout = {}};
@@ -259,6 +285,7 @@ absl::Status Runtime::Build(const CreateService& create) {
   BATON_RETURN_IF_ERROR(SelfTest());
   BATON_RETURN_IF_ERROR(CreateHandoff(cluster_key));
   const AnswerMemoryOptions answers = prefill_ ? AnswerMemoryOptions{} : MeasureAnswers();
+  BATON_RETURN_IF_ERROR(CreateMeter());
   executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this, tokens_, swap_.get());
   CreateLink(cluster_key);
   service_ = create({.loop = loop_,
@@ -268,7 +295,7 @@ absl::Status Runtime::Build(const CreateService& create) {
                      .model = model_->Config(),
                      .queue_requests = config_.queue_requests,
                      .probe = probe_,
-                     .send = [this](const wire::Envelope& envelope) { link_->Send(envelope); },
+                     .send = [this](const wire::Envelope& envelope) { Send(envelope); },
                      .load_changed = [this] { LoadChanged(); },
                      .prefixes = prefixes_.get(),
                      .copy_block = [this](BlockIndex from, BlockIndex to) { arena_->CopyBlock(from, to); },
@@ -329,6 +356,14 @@ void Runtime::FillLoad(wire::Load& load) const {
   load.set_kv_blocks_quarantined(blocks.quarantined);
   load.set_grants(static_cast<std::int64_t>(handoff_->LiveTransfers()));
   load.set_step_seconds(step_seconds_.load(std::memory_order_relaxed));
+  if (meter_ != nullptr) {
+    const EnergyMeter::Power& power = meter_->Now();
+    wire::Power& out = *load.mutable_power();
+    out.set_watts(power.watts);
+    out.set_step_watts(power.step_watts);
+    out.set_idle_watts(power.idle_watts);
+    out.set_cap_watts(power.cap_watts);
+  }
   for (const kvtransfer::PeerStatus& peer : handoff_->Peers()) {
     wire::Link& link = *load.add_links();
     link.set_peer(peer.id.value);

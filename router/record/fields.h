@@ -92,10 +92,22 @@ void Describe(Io& io, T& worker) {
   io.Maybe("kv_returns", returns, [&] { io.Boolean("kv_returns", returns); });
 }
 
+/// Where it is measured; else not even a digest knows of it, so that older recordings keep theirs.
+template <typename Io, Is<cluster::PowerReport> T>
+void DescribePower(Io& io, T& power) {
+  if (std::is_const_v<T> && power == cluster::PowerReport{}) return;
+  io.Maybe("watts", true, [&] {
+    io.Number("watts", power.watts);
+    io.Number("step_watts", power.step_watts);
+    io.Number("idle_watts", power.idle_watts);
+    io.Number("cap_watts", power.cap_watts);
+  });
+}
+
 template <typename Io, Is<cluster::LoadReport> T>
 void Describe(Io& io, T& load) {
   auto& [ready, draining, queued_requests, queued_prompt_tokens, running_requests, kv_blocks_free,
-         kv_blocks_used, kv_blocks_quarantined, grants, step_seconds, links] = load;
+         kv_blocks_used, kv_blocks_quarantined, grants, step_seconds, power, links] = load;
   io.Boolean("ready", ready);
   io.Boolean("draining", draining);
   io.Whole("queued_requests", queued_requests);
@@ -107,6 +119,7 @@ void Describe(Io& io, T& load) {
   io.Whole("grants", grants);
   auto& step = step_seconds;
   io.Maybe("step_seconds", step != 0, [&] { io.Number("step_seconds", step); });
+  DescribePower(io, power);
   io.List("links", links);
 }
 
@@ -258,7 +271,7 @@ void Describe(Io& io, T& end) {
 template <typename Io, Is<cluster::WorkerSnapshot> T>
 void Describe(Io& io, T& worker) {
   auto& [about, ready, draining, queued_prompt_tokens, queued_requests, running_requests, placed_tokens,
-         kv_blocks_free, step_seconds, links] = worker;
+         kv_blocks_free, step_seconds, power, links] = worker;
   Describe(io, about);
   io.Boolean("ready", ready);
   io.Boolean("draining", draining);
@@ -269,6 +282,7 @@ void Describe(Io& io, T& worker) {
   io.Whole("kv_blocks_free", kv_blocks_free);
   auto& step = step_seconds;
   io.Maybe("step_seconds", step != 0, [&] { io.Number("step_seconds", step); });
+  DescribePower(io, power);
   io.List("links", links);
 }
 

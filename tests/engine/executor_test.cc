@@ -25,6 +25,23 @@ TEST_CASE("a sequence answers with the tokens that the model and the sampler giv
   CHECK(seen.orderly);
 }
 
+TEST_CASE("a step's report says whose tokens it computed, and how much KV they saw") {
+  Rig rig;
+  rig.Start({.batch_tokens = 64, .batch_sequences = 4, .prefill_chunk_tokens = 16});
+
+  rig.executor->Submit(rig.Spec(1, Prompt(20, 1), 3));
+  rig.events.WaitForReleases(1);
+
+  std::vector<std::tuple<std::int64_t, std::int64_t, bool>> parts;
+  for (const StepReport& step : rig.events.Steps()) {
+    REQUIRE(step.parts.size() == 1);
+    CHECK(step.parts[0].key == Key(1));
+    parts.emplace_back(step.parts[0].tokens, step.parts[0].positions, step.parts[0].decoding);
+  }
+  CHECK(parts == std::vector<std::tuple<std::int64_t, std::int64_t, bool>>{
+                     {16, 16, false}, {4, 20, false}, {1, 21, true}, {1, 22, true}});
+}
+
 TEST_CASE("a hundred mixed sequences each answer as if alone, and each is released once") {
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     CAPTURE(seed);

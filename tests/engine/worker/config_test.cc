@@ -46,6 +46,8 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->transfer.ping_interval == defaults.transfer.ping_interval);
     CHECK(config->drain_timeout == defaults.drain_timeout);
     CHECK(config->compute.threads == 0);
+    CHECK(config->power.sensor == defaults.power.sensor);
+    CHECK(config->power.interval == defaults.power.interval);
   }
 }
 
@@ -58,6 +60,20 @@ TEST_CASE("what becomes of preempted answers can be said in the file") {
   CHECK(config->swap_memory == std::uint64_t{1} << 30);
   CHECK(config->growth_blocks == 3);
   CHECK(config->preemption == Preemption::kSwap);
+}
+
+TEST_CASE("a power cap is set through a sensor, and without one it is refused") {
+  const test::TemporaryFolder folder;
+  const std::string start = "name: d\nmodel: m\nrouter: \"127.0.0.1:1\"\n";
+  const auto config =
+      ReadWorkerConfig(Write(folder, start + "power: {sensor: nvml, cap_watts: 350, clock_mhz: 1410}\n"));
+  REQUIRE(config.ok());
+  CHECK(config->power.sensor == "nvml");
+  CHECK(config->power.cap_watts == 350);
+  CHECK(config->power.clock_mhz == 1410);
+
+  const auto refused = ReadWorkerConfig(Write(folder, start + "power: {sensor: off, cap_watts: 350}\n"));
+  CHECK(Message(refused.status()).find("a cap or a clock is set through a sensor") != std::string::npos);
 }
 
 TEST_CASE("each compute class has its name in the file") {

@@ -70,6 +70,21 @@ TEST_CASE("a speed comes back to the last bit") {
   CHECK(std::get<cluster::LoadReported>(event.what).load.links.at(0).bytes_per_second == odd);
 }
 
+TEST_CASE("a worker's power comes back, and a line of a worker that measures none says nothing of it") {
+  cluster::LoadReport load;
+  const auto format = [&] {
+    return FormatEntry(cluster::ClusterEvent{{}, cluster::LoadReported{WorkerId{1}, load}});
+  };
+  CHECK(format().find("watts") == std::string::npos);
+  load.power = {.watts = 412.5, .step_watts = 600, .idle_watts = 71, .cap_watts = 700};
+
+  const auto read = ParseEntry(format());
+
+  REQUIRE(read.ok());
+  const auto& event = std::get<cluster::ClusterEvent>(*read);
+  CHECK(std::get<cluster::LoadReported>(event.what).load.power == load.power);
+}
+
 TEST_CASE("a line that is wrong is refused with its field and the reason") {
   CHECK(Refused("") != "");
   CHECK(Refused("[1]") == "want an object, got array");
