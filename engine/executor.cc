@@ -40,6 +40,10 @@ struct CancelCommand {
 using Command = std::variant<SequenceSpec, CancelCommand, GrowCommand, PreemptCommand, ResumeCommand,
                              PauseCommand, ContinueCommand>;
 
+std::span<const float> RowOf(const kernels::Rows& rows, std::int64_t row) {
+  return {rows.data + row * rows.stride, static_cast<std::size_t>(rows.columns)};
+}
+
 }  // namespace
 
 std::string_view Name(FinishReason reason) {
@@ -82,12 +86,16 @@ struct Executor::State {
   [[nodiscard]] bool AnyCanRun() const;
   void Step();
   [[nodiscard]] BatchPlan PlanStep();
+  [[nodiscard]] static std::int64_t CandidatesNeeded(const RunningSequence& sequence);
   void Build(const BatchPlan& plan);
   void ReportLayer(const BatchPlan& plan, int layer);
   void Publish(const BatchPlan& plan, const kernels::Rows& logits);
   void Constrain(RunningSequence& sequence);
   std::span<const std::uint64_t> Allowed(const RunningSequence& sequence);
-  TokenEvent Choose(const RunningSequence& sequence, std::span<const float> logits, std::int32_t sample);
+  TokenId SampleRow(const RunningSequence& sequence, const kernels::Rows& logits, std::int64_t row,
+                    std::int32_t sample);
+  TokenEvent Choose(const RunningSequence& sequence, const kernels::Rows& logits, std::int64_t row,
+                    std::int32_t sample);
   void Retire();
   void PublishLoad();
 
@@ -113,7 +121,8 @@ struct Executor::State {
   QueueView queue;
   std::vector<std::size_t> runnable;  // scratch: of `queue`, in `running`
   StepBatch batch;
-  StepReport report;  // of the step under way
+  HighestLogits highest;  // of the step under way, where they are enough
+  StepReport report;      // of the step under way
   Sampler sampler;
   absl::flat_hash_map<std::shared_ptr<const grammar::Grammar>, std::shared_ptr<Constraint>> constraints;
   std::vector<std::uint64_t> allowed;  // scratch
@@ -375,11 +384,23 @@ void Executor::State::Step() {
   events.OnStep(report);
 }
 
+/// 0: the sequence's next token may depend on any logit.
+std::int64_t Executor::State::CandidatesNeeded(const RunningSequence& sequence) {
+  const SequenceSpec& spec = sequence.spec;
+  const bool masks = sequence.constraint != nullptr || sequence.answered < spec.stop.min_tokens;
+  if (masks || spec.logprobs >= 0 || spec.sampling.Penalizes() || !spec.sampling.bias.empty()) return 0;
+  return Sampler::CandidatesNeeded(spec.sampling);
+}
+
 void Executor::State::Build(const BatchPlan& plan) {
   batch.tokens.clear();
   batch.positions.clear();
   batch.slices.clear();
   batch.logit_rows.clear();
+  highest.count = 0;
+  highest.tokens.clear();
+  highest.logits.clear();
+  bool all_logits = false;
   for (const PlannedSlice& slice : plan.slices) {
     const RunningSequence& sequence = running[slice.sequence];
     const auto first_row = static_cast<std::int64_t>(batch.tokens.size());
@@ -392,8 +413,14 @@ void Executor::State::Build(const BatchPlan& plan) {
       batch.positions.push_back(static_cast<std::int32_t>(i));
     }
     const bool samples = sequence.computed + slice.tokens == std::ssize(sequence.spec.tokens);
-    if (samples) batch.logit_rows.push_back(first_row + slice.tokens - 1);
+    if (!samples) continue;
+    batch.logit_rows.push_back(first_row + slice.tokens - 1);
+    const std::int64_t needed = CandidatesNeeded(sequence);
+    all_logits |= needed == 0;
+    highest.count = std::max(highest.count, needed);
   }
+  highest.count = std::min<std::int64_t>(highest.count, model.Config().vocabulary);
+  batch.highest = all_logits || batch.logit_rows.empty() ? nullptr : &highest;
 }
 
 void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
@@ -414,13 +441,12 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
     RunningSequence& sequence = running[slice.sequence];
     sequence.computed += slice.tokens;
     if (sequence.computed < std::ssize(sequence.spec.tokens)) continue;
-    const std::span<const float> values(logits.data + row++ * logits.stride,
-                                        static_cast<std::size_t>(logits.columns));
-    const TokenEvent event = Choose(sequence, values, sequence.spec.sample);
+    const TokenEvent event = Choose(sequence, logits, row, sequence.spec.sample);
     events.OnToken(event);
     for (std::int32_t other = 1; other < sequence.spec.samples; ++other) {
-      events.OnToken(Choose(sequence, values, other));
+      events.OnToken(Choose(sequence, logits, row, other));
     }
+    ++row;
     sequence.decoding = true;
     sequence.spec.tokens.push_back(event.token);
     if (sequence.spec.sampling.Penalizes()) sequence.history.AddAnswer(event.token);
@@ -431,21 +457,35 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
   }
 }
 
-/// The next token of the sequence, or of another answer that begins where it does.
-TokenEvent Executor::State::Choose(const RunningSequence& sequence, std::span<const float> logits,
-                                   std::int32_t sample) {
+TokenId Executor::State::SampleRow(const RunningSequence& sequence, const kernels::Rows& logits,
+                                   std::int64_t row, std::int32_t sample) {
   const SequenceSpec& spec = sequence.spec;
+  const auto position = std::ssize(spec.tokens);
+  if (!highest.tokens.empty()) {
+    const auto count = static_cast<std::size_t>(highest.count);
+    const auto first = static_cast<std::size_t>(row) * count;
+    return sampler.SampleAmong(std::span(highest.tokens).subspan(first, count),
+                               std::span(highest.logits).subspan(first, count), spec.sampling, position,
+                               sample);
+  }
   SamplingContext context{.history = &sequence.history, .sample = sample};
   if (sequence.answered < spec.stop.min_tokens) context.banned = spec.stop.stop_ids;
   if (sequence.constraint != nullptr) context.allowed = Allowed(sequence);
-  const TokenId token = sampler.Sample(logits, spec.sampling, std::ssize(spec.tokens), context);
+  return sampler.Sample(RowOf(logits, row), spec.sampling, position, context);
+}
+
+/// The next token of the sequence, or of another answer that begins where it does.
+TokenEvent Executor::State::Choose(const RunningSequence& sequence, const kernels::Rows& logits,
+                                   std::int64_t row, std::int32_t sample) {
+  const SequenceSpec& spec = sequence.spec;
+  const TokenId token = SampleRow(sequence, logits, row, sample);
   TokenEvent event{.key = spec.key,
                    .index = sequence.answered,
                    .token = token,
                    .finish = sequence.FinishAfter(sequence.answered + 1, token),
                    .at = clock.Now(),
                    .sample = sample};
-  if (spec.logprobs >= 0) event.logprobs = LogprobsOf(logits, token, spec.logprobs);
+  if (spec.logprobs >= 0) event.logprobs = LogprobsOf(RowOf(logits, row), token, spec.logprobs);
   return event;
 }
 

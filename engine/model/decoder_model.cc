@@ -111,9 +111,11 @@ class DecoderModel final : public Model {
   [[nodiscard]] const ModelConfig& Config() const override { return config_; }
   [[nodiscard]] std::uint64_t Fingerprint() const override { return fingerprint_; }
   [[nodiscard]] std::string NumericsClass() const override {
-    return fmt::format("{}/weights-{}/kv-{}/k{}t{}", backend_.Name(), kernels::Name(weights_.embedding.dtype),
-                       kernels::Name(backend_.KvType()), kernels::kReductionSegments,
-                       kernels::kAttentionTile);
+    const bool unordered = communicator_ != nullptr && !communicator_->KeepsOrder();
+    return fmt::format("{}/weights-{}/kv-{}/k{}t{}{}", backend_.Name(),
+                       kernels::Name(weights_.embedding.dtype), kernels::Name(backend_.KvType()),
+                       kernels::kReductionSegments, kernels::kAttentionTile,
+                       unordered ? fmt::format("/ranks{}", ranks_) : "");
   }
 
   void EnterThread() override { backend_.EnterThread(); }
@@ -127,8 +129,8 @@ class DecoderModel final : public Model {
     for (int layer = 0; layer < config_.layers; ++layer) {
       const LayerWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
       const bool last = layer + 1 == config_.layers;
-      const Rows qkv = ProjectQkv(weights, batch, state);
-      WriteKv(arena.Layer(layer), batch, qkv);
+      const Rows qkv = ProjectQkv(weights, state);
+      backend_.RopeAndWriteKv(arena.Layer(layer), batch.slices, batch.positions, frequencies_, qkv);
       if (layer_done) {
         backend_.Synchronize();
         layer_done(layer);
@@ -153,8 +155,8 @@ class DecoderModel final : public Model {
                 "the KV arena has another shape than the model");
   }
 
-  /// Queries, keys and values of `state`, positions rotated in.
-  Rows ProjectQkv(const LayerWeights& weights, const StepBatch& batch, const Rows& state) {
+  /// Queries, keys and values of `state`, side by side.
+  Rows ProjectQkv(const LayerWeights& weights, const Rows& state) {
     const Rows normed = Top(activations_.normed, state.rows);
     const Rows qkv = Top(activations_.qkv, state.rows);
     backend_.RmsNorm(state, weights.attention_norm, config_.rms_epsilon, normed);
@@ -167,15 +169,7 @@ class DecoderModel final : public Model {
       backend_.RmsNormHeads(Columns(qkv, queries, KeyWidth()), config_.head_dim, weights.key_norm,
                             config_.rms_epsilon);
     }
-    // Queries and keys lie side by side and turn alike: one call for both.
-    backend_.Rope(Columns(qkv, 0, queries + KeyWidth()), config_.head_dim, batch.positions, frequencies_);
     return qkv;
-  }
-
-  void WriteKv(const kernels::KvLayer& layer, const StepBatch& batch, const Rows& qkv) {
-    const std::int64_t queries = activations_.mixed.columns;
-    backend_.WriteKv(layer, batch.slices, Columns(qkv, queries, KeyWidth()),
-                     Columns(qkv, queries + KeyWidth(), KeyWidth()));
   }
 
   /// After the last attention only the rows that get logits go on.
@@ -208,9 +202,7 @@ class DecoderModel final : public Model {
 
   /// Each rank's `x` is its share of a sum.
   void AddUpRanks(const Rows& x) {
-    if (communicator_ == nullptr) return;
-    backend_.Synchronize();
-    communicator_->SumInOrder(x);
+    if (communicator_ != nullptr) communicator_->SumInOrder(x);
   }
 
   /// `out` may be `in`.
@@ -269,9 +261,13 @@ class DecoderModel final : public Model {
       backend_.RmsNorm(state, weights_.final_norm, config_.rms_epsilon, normed);
       const Rows mine = ranks_ > 1 ? Top(activations_.part, rows) : logits;
       backend_.MatMul(*weights_.head, normed, mine);
-      backend_.Synchronize();
       if (ranks_ > 1) communicator_->AllGather(mine, logits);
-      return backend_.ToHost(logits);
+      if (batch.highest == nullptr || activations_.buffer.Region().kind != MemoryKind::kDevice)
+        return backend_.ToHost(logits);
+      HighestLogits& highest = *batch.highest;
+      highest.tokens.resize(static_cast<std::size_t>(rows * highest.count));
+      highest.logits.resize(highest.tokens.size());
+      backend_.Highest(logits, highest.count, highest.tokens, highest.logits);
     } else {
       backend_.Synchronize();
     }
@@ -309,8 +305,10 @@ absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& directory, kernel
   auto weights = LoadDecoderWeights(config, checkpoint, shard, backend);
   if (!weights.ok()) return weights.status();
   BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, shard, max_rows, backend));
-  if (communicator != nullptr && activations.buffer.Region().kind == MemoryKind::kDevice) {
-    return Error(kUnimplemented, "{} ranks on a GPU: no communicator of GPUs is there yet", shard.ranks);
+  const bool on_gpu = activations.buffer.Region().kind == MemoryKind::kDevice;
+  if (communicator != nullptr && communicator->IsForGpus() != on_gpu) {
+    return Error(kInvalidArgument, "rank {} computes on {}: its communicator does not reach that memory",
+                 shard.rank, backend.Name());
   }
   const std::uint64_t fingerprint =
       Mix64(checkpoint.Fingerprint() ^ Mix64(Crc32c(std::as_bytes(std::span(config_text)))));

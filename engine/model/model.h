@@ -17,12 +17,22 @@
 
 namespace baton::engine {
 
+/// The `count` highest logits of each row, falling, of equals the lower token first.
+struct HighestLogits {
+  std::int64_t count = 0;            // asked for; no more than the vocabulary
+  std::vector<std::int32_t> tokens;  // [row][count]; empty: the rows are all there
+  std::vector<float> logits;
+};
+
 /// The work of one step: rows of several sequences, each a run of consecutive positions.
 struct StepBatch {
   std::vector<TokenId> tokens;          // one per row
   std::vector<std::int32_t> positions;  // one per row
   std::vector<kernels::SequenceSlice> slices;
   std::vector<std::int64_t> logit_rows;  // rows whose logits are wanted, ascending
+  /// Not null: these are enough. A model on a device fills them in, and the rows that it returns cannot be
+  /// read; one whose logits are on the host anyway leaves them empty.
+  HighestLogits* highest = nullptr;
 };
 
 /// Called on the engine thread when a layer's KV of the whole batch is complete in the arena.

@@ -143,6 +143,41 @@ TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& param
     if (logits[i] > kExcluded) order_.push_back(static_cast<std::int32_t>(i));
   }
   if (params.top_k > 0) KeepTopK(order_, static_cast<std::size_t>(params.top_k), likelier);
+  return DrawFromOrder(logits, params, seed, position, best);
+}
+
+std::int64_t Sampler::CandidatesNeeded(const SamplingParams& params) {
+  constexpr std::int32_t kCandidatesMax = 64;  // more are not worth finding apart
+  if (params.temperature <= 0 || params.top_k == 1) return 1;
+  return params.top_k > 1 && params.top_k <= kCandidatesMax ? params.top_k : 0;
+}
+
+TokenId Sampler::SampleAmong(std::span<const std::int32_t> tokens, std::span<const float> logits,
+                             const SamplingParams& params, std::int64_t position, std::int32_t sample) {
+  const auto needed = static_cast<std::size_t>(CandidatesNeeded(params));
+  BATON_CHECK(needed > 0 && tokens.size() >= std::min(needed, probabilities_.size()) &&
+                  tokens.size() == logits.size(),
+              "{} candidates of {}", tokens.size(), needed);
+  const auto known = [this](std::int32_t id) {
+    return id >= 0 && static_cast<std::size_t>(id) < probabilities_.size();
+  };
+  const TokenId best = known(tokens[0]) ? tokens[0] : 0;  // unknown: the logits are no numbers
+  if (needed == 1 || !std::isfinite(logits[0])) return best;
+  adjusted_.resize(probabilities_.size());  // at the candidates' places: theirs; nobody looks at the others
+  order_.clear();
+  for (std::size_t i = 0; i < std::min(needed, tokens.size()); ++i) {
+    if (!known(tokens[i]) || !(logits[i] > kExcluded)) continue;
+    adjusted_[static_cast<std::size_t>(tokens[i])] = logits[i];
+    order_.push_back(tokens[i]);
+  }
+  return DrawFromOrder(adjusted_, params, SeedOfSample(params.seed, sample), position, best);
+}
+
+/// Among those of `order_`.
+TokenId Sampler::DrawFromOrder(std::span<const float> logits, const SamplingParams& params,
+                               std::uint64_t seed, std::int64_t position, TokenId best) {
+  const Likelier likelier{logits};
+  const float highest = logits[static_cast<std::size_t>(best)];
   for (const std::int32_t id : order_) {  // weights relative to the likeliest, which has 1
     const auto i = static_cast<std::size_t>(id);
     probabilities_[i] = std::exp((static_cast<double>(logits[i]) - highest) / params.temperature);

@@ -34,11 +34,21 @@ class Sampler {
   [[nodiscard]] TokenId Sample(std::span<const float> logits, const SamplingParams& params,
                                std::int64_t position, const SamplingContext& context = {});
 
+  /// How many of the highest logits the choice depends on alone, where nothing masks or adjusts them; 0: on
+  /// all.
+  [[nodiscard]] static std::int64_t CandidatesNeeded(const SamplingParams& params);
+  /// The same token, from so many candidates or more, falling, of equals the lower id first.
+  [[nodiscard]] TokenId SampleAmong(std::span<const std::int32_t> tokens, std::span<const float> logits,
+                                    const SamplingParams& params, std::int64_t position,
+                                    std::int32_t sample = 0);
+
  private:
   std::span<const float> Adjust(std::span<const float> logits, const SamplingParams& params,
                                 const SamplingContext& context);
   TokenId Draw(std::span<const float> logits, const SamplingParams& params, std::uint64_t seed,
                std::int64_t position);
+  TokenId DrawFromOrder(std::span<const float> logits, const SamplingParams& params, std::uint64_t seed,
+                        std::int64_t position, TokenId best);
 
   std::vector<std::int32_t> order_;    // scratch
   std::vector<double> probabilities_;  // scratch

@@ -42,6 +42,37 @@ TEST_CASE("a step's report says whose tokens it computed, and how much KV they s
                      {16, 16, false}, {4, 20, false}, {1, 21, true}, {1, 22, true}});
 }
 
+TEST_CASE("sequences that the highest logits are enough for answer the same from a device's") {
+  for (const bool mixed : {false, true}) {
+    CAPTURE(mixed);
+    Rig rig(4096);
+    rig.model.on_device = true;
+    std::vector<SequenceSpec> specs;
+    RandomStream random(5);
+    for (std::uint64_t id = 1; id <= 40; ++id) {
+      SequenceSpec spec = rig.Spec(id, Prompt(random.Between(1, 60), id), random.Between(1, 30));
+      if (id % 2 == 0) {
+        spec.sampling = {
+            .temperature = 1.3, .top_p = 0.8, .top_k = 2 + static_cast<std::int32_t>(id), .seed = id};
+      }
+      if (id % 6 == 0) spec.sampling.min_p = 0.2;
+      // These need all logits, and so does every step that they are in.
+      if (mixed && id % 8 == 0) spec.sampling.top_k = 0;
+      if (mixed && id % 5 == 0) spec.sampling.bias = {{3, 5}};
+      specs.push_back(spec);
+    }
+    rig.Start({.batch_tokens = 64, .batch_sequences = 8, .prefill_chunk_tokens = 32});
+
+    for (const SequenceSpec& spec : specs) rig.executor->Submit(spec);
+    rig.events.WaitForReleases(40);
+
+    for (const SequenceSpec& spec : specs)
+      REQUIRE(rig.events.Of(spec.key).tokens == PlainAnswer(rig.model, spec));
+    rig.executor.reset();
+    CHECK(rig.model.highest_steps > 0);
+  }
+}
+
 TEST_CASE("a hundred mixed sequences each answer as if alone, and each is released once") {
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     CAPTURE(seed);

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <limits>
+#include <numeric>
 #include <vector>
 
 #include "common/base/check.h"
@@ -32,6 +35,8 @@ class FakeModel final : public engine::Model {
   }
 
   std::function<void(const engine::StepBatch&)> before_step;
+  bool on_device = false;          // where the highest logits are enough, the others are NaNs
+  std::int64_t highest_steps = 0;  // of such
 
   [[nodiscard]] const engine::ModelConfig& Config() const override { return config_; }
   [[nodiscard]] std::uint64_t Fingerprint() const override { return 1; }
@@ -46,6 +51,7 @@ class FakeModel final : public engine::Model {
     }
     logits_.clear();
     for (const std::int64_t row : batch.logit_rows) AppendLogits(batch, arena, row);
+    if (on_device && batch.highest != nullptr) KeepHighest(*batch.highest);
     return {.data = logits_.data(),
             .rows = std::ssize(batch.logit_rows),
             .columns = config_.vocabulary,
@@ -66,6 +72,23 @@ class FakeModel final : public engine::Model {
   }
 
  private:
+  void KeepHighest(engine::HighestLogits& out) {
+    ++highest_steps;
+    const auto vocabulary = static_cast<std::size_t>(config_.vocabulary);
+    for (std::size_t first = 0; first < logits_.size(); first += vocabulary) {
+      std::vector<std::int32_t> order(vocabulary);
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+        return logits_[first + static_cast<std::size_t>(a)] > logits_[first + static_cast<std::size_t>(b)];
+      });
+      order.resize(static_cast<std::size_t>(out.count));
+      for (const std::int32_t token : order) {
+        out.tokens.push_back(token);
+        out.logits.push_back(logits_[first + static_cast<std::size_t>(token)]);
+      }
+    }
+    std::ranges::fill(logits_, std::numeric_limits<float>::quiet_NaN());
+  }
   static std::uint64_t Word(TokenId token, std::int64_t position, int layer) {
     return CounterBits(static_cast<std::uint64_t>(token), static_cast<std::uint64_t>(position * 64 + layer));
   }

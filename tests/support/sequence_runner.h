@@ -73,6 +73,18 @@ class SequenceRunner {
 
   /// Logits of each of `tokens`, which begin at `position`; what is before must have been computed.
   std::vector<std::vector<float>> Append(std::span<const TokenId> tokens, std::int64_t position) {
+    const kernels::Rows rows = Step(tokens, position);
+    std::vector<std::vector<float>> logits;
+    for (std::int64_t row = 0; row < rows.rows; ++row) {
+      const float* data = rows.data + row * rows.stride;
+      logits.emplace_back(data, data + rows.columns);
+    }
+    return logits;
+  }
+
+  /// The same as the model gives it.
+  kernels::Rows Step(std::span<const TokenId> tokens, std::int64_t position,
+                     engine::HighestLogits* highest = nullptr) {
     engine::StepBatch batch;
     batch.slices.push_back(
         {.blocks = blocks_, .first_row = 0, .tokens = std::ssize(tokens), .first_position = position});
@@ -81,13 +93,8 @@ class SequenceRunner {
       batch.positions.push_back(static_cast<std::int32_t>(position + static_cast<std::int64_t>(i)));
       batch.logit_rows.push_back(static_cast<std::int64_t>(i));
     }
-    const kernels::Rows rows = model_->Forward(batch, *arena_, {});
-    std::vector<std::vector<float>> logits;
-    for (std::int64_t row = 0; row < rows.rows; ++row) {
-      const float* data = rows.data + row * rows.stride;
-      logits.emplace_back(data, data + rows.columns);
-    }
-    return logits;
+    batch.highest = highest;
+    return model_->Forward(batch, *arena_, {});
   }
 
   /// `count` tokens that follow `prompt`, each the likeliest; no token ends it.

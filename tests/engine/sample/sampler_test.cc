@@ -165,5 +165,46 @@ TEST_CASE("parameters out of range are refused by name") {
   CHECK(message({.min_p = 1.1}).find("min_p") == 0);
 }
 
+TEST_CASE("from the highest logits comes the token that comes from all, to the bit") {
+  constexpr std::size_t kVocabulary = 500;
+  Sampler sampler(kVocabulary);
+  RandomStream random(9);
+  for (std::uint64_t round = 0; round < 400; ++round) {
+    std::vector<float> logits = RandomLogits(kVocabulary, round);
+    if (round % 3 == 0) {  // many alike, and none of some
+      for (float& logit : logits) logit = std::round(logit);
+      for (std::size_t i = 0; i < kVocabulary; i += 2) logits[i] = -std::numeric_limits<float>::infinity();
+    }
+    SamplingParams params{.temperature = random.Uniform() * 2, .seed = round};
+    params.top_k = static_cast<std::int32_t>(random.Between(1, 64));
+    if (round % 4 == 0) params.temperature = 0;
+    if (round % 5 == 0) params.top_p = 0.7;
+    if (round % 7 == 0) params.min_p = 0.3;
+    const auto needed = static_cast<std::size_t>(Sampler::CandidatesNeeded(params));
+    REQUIRE(needed > 0);
+    std::vector<std::int32_t> order(kVocabulary);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+    });
+    order.resize(needed + round % 3);
+    std::vector<float> values;
+    for (const std::int32_t id : order) values.push_back(logits[static_cast<std::size_t>(id)]);
+
+    for (std::int64_t position = 0; position < 20; ++position) {
+      REQUIRE(sampler.SampleAmong(order, values, params, position, 2) ==
+              sampler.Sample(logits, params, position, {.sample = 2}));
+    }
+  }
+}
+
+TEST_CASE("what depends on all logits says so") {
+  CHECK(Sampler::CandidatesNeeded({}) == 1);
+  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_k = 1}) == 1);
+  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_k = 40}) == 40);
+  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_k = 1000}) == 0);
+  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_p = 0.9}) == 0);
+}
+
 }  // namespace
 }  // namespace baton::engine
