@@ -79,9 +79,10 @@ run() {
     nvcc --version 2>/dev/null | tail -1 || /usr/local/cuda/bin/nvcc --version | tail -1
     git log -1 --format='%H %s' 2>/dev/null || true
     step cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBATON_CUDA=ON -DBATON_CUDA_ARCHITECTURES="${GPU_ARCHITECTURES:-90}" \
-      "-DBATON_TEST_MODULES=kernels;engine" "${prefix[@]}" | tail -3
-    step cmake --build "$build" --target test_kernels test_engine_model baton-engine-bench baton-make-checkpoint | tail -3
-    step "$build/tests/kernels/test_kernels" -# "[#attention_test],[#batch_invariance_test],[#conformance_test],[#backends]"
+      "-DBATON_TEST_MODULES=common/sensors;kernels;engine" "${prefix[@]}" | tail -3
+    step cmake --build "$build" --target test_kernels test_engine_model test_common_sensors baton-engine-bench baton-make-checkpoint | tail -3
+    step "$build/tests/kernels/test_kernels" -# "[#attention_test],[#batch_invariance_test],[#conformance_test],[#backends],[#cublaslt_test],[#nccl_test]"
+    step "$build/tests/common/sensors/test_common_sensors" "this machine*"
     step "$build/tests/engine/test_engine_model" "a GPU is as close*"
     local shape
     for shape in 125m 1.1b; do

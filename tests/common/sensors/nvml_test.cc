@@ -1,5 +1,7 @@
 #include <dlfcn.h>
 
+#include <filesystem>
+
 #include <catch2/catch.hpp>
 
 #include "common/base/error.h"
@@ -133,6 +135,25 @@ TEST_CASE("a cap out of the GPU's range, or without the right to set it, changes
   sensor->reset();
   CHECK(fake->limit_mw == 700'000);
   CHECK(fake->resets == 0);
+}
+
+TEST_CASE("this machine's GPU says its energy and power, or the test says that there is none") {
+  std::error_code code;
+  const std::filesystem::directory_iterator gpus("/proc/driver/nvidia/gpus", code);
+  if (code || gpus == std::filesystem::directory_iterator()) {
+    WARN("SKIPPED: NVML of a real GPU: there is none in /proc/driver/nvidia/gpus");
+    return;
+  }
+  const auto sensor = OpenNvml({.bus_id = gpus->path().filename().string()});
+  INFO(sensor.status());
+  REQUIRE(sensor.ok());
+
+  const auto reading = (*sensor)->Read();
+
+  REQUIRE(reading.ok());
+  CHECK(reading->energy_uj >= 0);
+  CHECK(reading->watts.value_or(0) > 0);
+  CHECK(reading->cap_watts.value_or(0) > 0);
 }
 
 }  // namespace

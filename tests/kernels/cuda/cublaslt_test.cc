@@ -7,6 +7,7 @@
 #include "kernels/cuda/fast_matmul.h"
 #include "tests/kernels/cuda/emulated_device.h"
 #include "tests/kernels/cuda/fake_libraries.h"
+#include "tests/kernels/cuda/on_host_memory.h"
 #include "tests/kernels/tensors.h"
 
 namespace baton::kernels::cuda {
@@ -24,23 +25,19 @@ std::unique_ptr<Backend> FastBackend() {
   return *CreateBackendOn(std::move(device), {.invariant = false}, std::move(fast));
 }
 
-TEST_CASE("a library's product is that of the plain reference, of whole matrices and of shares") {
-  FakeCublasLt& state = State();
-  const auto backend = FastBackend();
-  CHECK(backend->Name() == "cuda/emulated/bf16/fast");
+/// Products of several shapes against the plain reference.
+void CheckProducts(Backend& backend) {
   RandomStream random(61);
   for (const std::int64_t k : {5, 64, 333}) {
     const StoredWeight weight(37, k, DType::kBF16, random);
-    const auto packed = *backend->Pack(weight.View());
+    const auto packed = *backend.Pack(weight.View());
     for (const std::int64_t rows : {1, 7, 70}) {
       INFO(k << " columns, " << rows << " rows");
       Tensor in = Tensor::Random(rows, k, random);
       Tensor out(rows, 37);
-      const int before = state.products;
 
-      backend->MatMul(*packed, in.View(), out.View());
+      backend.MatMul(*packed, in.View(), out.View());
 
-      CHECK(state.products == before + 1);
       const reference::Matrix wanted = reference::MatMul(weight.ToMatrix(true), in.ToMatrix(true));
       bool close = true;
       for (std::int64_t r = 0; r < rows; ++r) {
@@ -51,6 +48,29 @@ TEST_CASE("a library's product is that of the plain reference, of whole matrices
       CHECK(out.GapIntact());
     }
   }
+}
+
+TEST_CASE("a library's product is that of the plain reference, of whole matrices and of shares") {
+  FakeCublasLt& state = State();
+  const auto backend = FastBackend();
+  CHECK(backend->Name() == "cuda/emulated/bf16/fast");
+  const int before = state.products;
+
+  CheckProducts(*backend);
+
+  CHECK(state.products == before + 9);
+}
+
+TEST_CASE(
+    "cuBLASLt's products on a GPU are those of the plain reference, or the test says that there is none") {
+  auto backend = CreateCudaBackend({.invariant = false});
+  if (!backend.ok()) {
+    WARN("SKIPPED: cuBLASLt on a GPU: " << Message(backend.status()));
+    return;
+  }
+  const auto on_host = OnHostMemory(*std::move(backend));
+
+  CheckProducts(*on_host);
 }
 
 TEST_CASE("an algorithm is asked for once a shape, and nothing is left behind") {

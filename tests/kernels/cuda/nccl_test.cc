@@ -1,6 +1,7 @@
 // NCCL's communicator over a stand-in for the library: what the conformance suite does not single out.
 #include <catch2/catch.hpp>
 
+#include <bit>
 #include <thread>
 
 #include "common/base/error.h"
@@ -59,6 +60,53 @@ TEST_CASE("a group of GPUs wants GPUs, and a library that is there and agrees") 
   CHECK(Message(missing.status()).find("cannot load libno-such-nccl.so") != std::string::npos);
   const auto other = CreateGpuCommunicators(one, {.library = FAKE_CUBLASLT});
   CHECK(Message(other.status()).find("has no nccl") != std::string::npos);
+}
+
+TEST_CASE("NCCL adds up and gathers over this machine's GPUs, or the test says that there are none") {
+  std::vector<std::unique_ptr<Backend>> backends;
+  std::vector<Backend*> ranks;
+  absl::Status why;
+  for (int device = 0; device < 8; ++device) {
+    auto backend = CreateCudaBackend({.device = device});
+    why = backend.status();
+    if (!backend.ok()) break;
+    backends.push_back(*std::move(backend));
+    ranks.push_back(backends.back().get());
+  }
+  if (ranks.empty()) {
+    WARN("SKIPPED: NCCL on GPUs: " << Message(why));
+    return;
+  }
+  ranks.resize(std::bit_floor(ranks.size()));
+  const auto group = CreateGpuCommunicators(ranks);
+  INFO(group.status());
+  REQUIRE(group.ok());
+  const std::vector<float> mine = {1, 2, 3, 4, 5, 6};
+  std::vector<std::vector<float>> sums(ranks.size(), mine);
+  std::vector<std::vector<float>> gathered(ranks.size(), std::vector<float>(6 * ranks.size()));
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+      threads.emplace_back([&, rank] {
+        Backend& backend = *ranks[rank];
+        backend.EnterThread();
+        const Buffer part = *backend.Upload(std::as_bytes(std::span(mine)));
+        const Buffer all = *backend.Upload(std::as_bytes(std::span(gathered[rank])));
+        const auto columns = static_cast<std::int64_t>(3 * ranks.size());
+        const Rows rows{.data = part.As<float>(), .rows = 2, .columns = 3, .stride = 3};
+        (*group)[rank]->AllGather(
+            rows, {.data = all.As<float>(), .rows = 2, .columns = columns, .stride = columns});
+        (*group)[rank]->SumInOrder(rows);
+        backend.Copy(reinterpret_cast<std::byte*>(sums[rank].data()), part.Region().address, 24);
+        backend.Copy(reinterpret_cast<std::byte*>(gathered[rank].data()), all.Region().address, all.Bytes());
+      });
+    }
+  }
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    for (std::size_t i = 0; i < 6; ++i) CHECK(sums[rank][i] == mine[i] * static_cast<float>(ranks.size()));
+    for (std::size_t i = 0; i < gathered[rank].size(); ++i)
+      CHECK(gathered[rank][i] == mine[i / (3 * ranks.size()) * 3 + i % 3]);
+  }
 }
 
 }  // namespace
