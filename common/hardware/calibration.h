@@ -40,6 +40,7 @@ struct Calibration {
   std::string model;
   std::string device;
   int tensor_parallel = 8;
+  std::string engine;  // whose steps were measured, in words
   PromptFit prompt;
   TokenFit token;
   std::vector<ResidualPoint> prompt_residual;

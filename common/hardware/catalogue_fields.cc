@@ -14,6 +14,7 @@ using Need = Section::Need;
 
 constexpr std::size_t kEntriesMax = 1000;  // of each list
 constexpr std::size_t kKnotsMax = 1000;    // of a table
+constexpr std::size_t kWordsMax = 200;     // characters
 constexpr std::size_t kPointsMax = 200;    // of a calibration: a prediction takes the square of it
 constexpr std::string_view kNameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 constexpr double kGigabyte = 1e9;
@@ -203,6 +204,10 @@ void ReadCalibration(const Section& entry, Catalogue& catalogue) {
   if (!calibration.device.empty() && !catalogue.FindDevice(calibration.device).ok()) {
     entry.Problem("device", "names no device of the catalogue");
   }
+  entry.String("engine", calibration.engine);
+  if (calibration.engine.size() > kWordsMax) {
+    entry.Problem("engine", fmt::format("has more than {} characters", kWordsMax));
+  }
   const Section prompt = entry.Sub("prompt", Need::kRequired);
   prompt.Number("layer_us", calibration.prompt.layer_us, 1e-6, 1e9);
   prompt.Number("efficiency", calibration.prompt.efficiency, 1e-6, 1e3);
@@ -222,6 +227,16 @@ void ReadCalibration(const Section& entry, Catalogue& catalogue) {
   token.Number("sigma", calibration.token_sigma, 0, 10);
   calibration.token_residual = ReadPoints(token, "points");
   catalogue.Put(std::move(calibration));
+}
+
+/// As YAML between double quotes, on one line.
+std::string Quoted(const std::string& words) {
+  std::string out = "\"";
+  for (const char c : words) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  }
+  return out + "\"";
 }
 
 void FormatPoints(const std::vector<ResidualPoint>& points, std::string& out) {
@@ -257,11 +272,13 @@ std::string FormatCalibrations(const std::vector<Calibration>& calibrations) {
     const PromptFit& prompt = entry.prompt;
     const TokenFit& token = entry.token;
     fmt::format_to(std::back_inserter(out),
-                   "  - model: {}\n    device: {}\n    tensor_parallel: {}\n    prompt:\n      layer_us: {}\n"
-                   "      efficiency: {}\n      smooth: {}\n      knee_tokens: {}\n      knee_loss: {}\n"
-                   "      sigma: {}\n",
-                   entry.model, entry.device, entry.tensor_parallel, prompt.layer_us, prompt.efficiency,
-                   prompt.smooth, prompt.knee_tokens, prompt.knee_loss, entry.prompt_sigma);
+                   "  - model: {}\n    device: {}\n    tensor_parallel: {}\n    engine: {}\n", entry.model,
+                   entry.device, entry.tensor_parallel, Quoted(entry.engine));
+    fmt::format_to(std::back_inserter(out),
+                   "    prompt:\n      layer_us: {}\n      efficiency: {}\n      smooth: {}\n"
+                   "      knee_tokens: {}\n      knee_loss: {}\n      sigma: {}\n",
+                   prompt.layer_us, prompt.efficiency, prompt.smooth, prompt.knee_tokens, prompt.knee_loss,
+                   entry.prompt_sigma);
     FormatPoints(entry.prompt_residual, out);
     fmt::format_to(std::back_inserter(out),
                    "    token:\n      layer_us: {}\n      weight_efficiency: {}\n      smooth: {}\n"

@@ -1,6 +1,9 @@
 #include "common/hardware/perf_model.h"
 
+#include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "common/base/error.h"
 #include "common/hardware/calibrated_model.h"
@@ -24,14 +27,61 @@ class CappedModel final : public PerfModel {
   const double cap_w_;
 };
 
-absl::StatusOr<std::unique_ptr<PerfModel>> FromTable(const Catalogue& catalogue, const ModelShape& model,
-                                                     const Machine& machine, int degree, PerfKind kind) {
-  const TimeTable* table = catalogue.FindTable(model.name, machine.name, degree);
-  if (table == nullptr) {
-    return Error(kNotFound, "the catalogue has no table of times for {} on {} with tensor_parallel {}",
-                 model.name, machine.name, degree);
+/// A table knows times alone; what they mean for memory and arithmetic, hence power, follows from the shapes.
+class WithShares final : public PerfModel {
+ public:
+  WithShares(std::unique_ptr<PerfModel> inner, const ModelShape& model, const Device& device, int degree)
+      : inner_(std::move(inner)), model_(model), device_(device), degree_(degree) {}
+
+  StepTime Time(const StepWork& work) const override {
+    StepTime time = inner_->Time(work);
+    if (time.seconds <= 0) return time;
+    const StepCost cost = CostOf(model_, degree_, work);
+    time.bandwidth_share = std::min(1.0, cost.Bytes() / (time.seconds * device_.bandwidth));
+    time.flops_share = std::min(1.0, cost.Flops() / (time.seconds * device_.bf16_flops));
+    return time;
   }
-  return kind == PerfKind::kReference ? MakeReferenceModel(*table) : MakeTableModel(*table);
+
+ private:
+  const std::unique_ptr<PerfModel> inner_;
+  const ModelShape model_;
+  const Device device_;
+  const int degree_;
+};
+
+/// What a configuration names, found.
+struct Found {
+  const ModelShape* model = nullptr;
+  const Machine* machine = nullptr;
+  const Device* device = nullptr;
+  int degree = 0;
+  const Calibration* calibration = nullptr;  // kBest, where there is one
+  const TimeTable* table = nullptr;          // kTable and kReference
+};
+
+absl::StatusOr<Found> Find(const Catalogue& catalogue, const PerfConfiguration& configuration,
+                           PerfKind kind) {
+  Found found;
+  BATON_ASSIGN_OR_RETURN(found.model, catalogue.FindModel(configuration.model));
+  BATON_ASSIGN_OR_RETURN(found.machine, catalogue.FindMachine(configuration.machine));
+  BATON_ASSIGN_OR_RETURN(found.device, catalogue.FindDevice(found.machine->device));
+  const Machine& machine = *found.machine;
+  found.degree = configuration.tensor_parallel > 0 ? configuration.tensor_parallel : machine.devices;
+  if (found.degree > machine.devices) {
+    return Error(kInvalidArgument, "machine {} has {} devices, not {} for tensor_parallel", machine.name,
+                 machine.devices, found.degree);
+  }
+  if (kind == PerfKind::kReference || kind == PerfKind::kTable) {
+    found.table = catalogue.FindTable(found.model->name, machine.name, found.degree);
+    if (found.table == nullptr) {
+      return Error(kNotFound, "the catalogue has no table of times for {} on {} with tensor_parallel {}",
+                   found.model->name, machine.name, found.degree);
+    }
+  }
+  if (kind == PerfKind::kBest) {
+    found.calibration = catalogue.FindCalibration(found.model->name, found.device->name, found.degree);
+  }
+  return found;
 }
 
 }  // namespace
@@ -39,25 +89,38 @@ absl::StatusOr<std::unique_ptr<PerfModel>> FromTable(const Catalogue& catalogue,
 absl::StatusOr<std::unique_ptr<PerfModel>> MakePerfModel(const Catalogue& catalogue,
                                                          const PerfConfiguration& configuration,
                                                          PerfKind kind) {
-  BATON_ASSIGN_OR_RETURN(const ModelShape* model, catalogue.FindModel(configuration.model));
-  BATON_ASSIGN_OR_RETURN(const Machine* machine, catalogue.FindMachine(configuration.machine));
-  BATON_ASSIGN_OR_RETURN(const Device* device, catalogue.FindDevice(machine->device));
-  const int degree = configuration.tensor_parallel > 0 ? configuration.tensor_parallel : machine->devices;
-  if (degree > machine->devices) {
-    return Error(kInvalidArgument, "machine {} has {} devices, not {} for tensor_parallel", machine->name,
-                 machine->devices, degree);
+  BATON_ASSIGN_OR_RETURN(const Found found, Find(catalogue, configuration, kind));
+  if (kind == PerfKind::kReference) return MakeReferenceModel(*found.table);
+  if (kind == PerfKind::kTable) {
+    return std::make_unique<WithShares>(MakeTableModel(*found.table), *found.model, *found.device,
+                                        found.degree);
   }
-  if (kind == PerfKind::kReference || kind == PerfKind::kTable) {
-    return FromTable(catalogue, *model, *machine, degree, kind);
-  }
-  const Calibration* calibration =
-      kind == PerfKind::kBest ? catalogue.FindCalibration(model->name, device->name, degree) : nullptr;
-  std::unique_ptr<PerfModel> made = calibration != nullptr
-                                        ? MakeCalibratedModel(*calibration, *model, *device)
-                                        : MakeRooflineModel(*model, *device, degree);
-  const double cap_w = configuration.gpu_cap_w > 0 ? configuration.gpu_cap_w : machine->gpu_cap_w;
-  if (cap_w > 0) made = std::make_unique<CappedModel>(std::move(made), *device, cap_w);
+  std::unique_ptr<PerfModel> made = found.calibration != nullptr
+                                        ? MakeCalibratedModel(*found.calibration, *found.model, *found.device)
+                                        : MakeRooflineModel(*found.model, *found.device, found.degree);
+  const double cap_w = configuration.gpu_cap_w > 0 ? configuration.gpu_cap_w : found.machine->gpu_cap_w;
+  if (cap_w > 0) made = std::make_unique<CappedModel>(std::move(made), *found.device, cap_w);
   return made;
+}
+
+absl::StatusOr<TimesBasis> BasisOf(const Catalogue& catalogue, const PerfConfiguration& configuration,
+                                   PerfKind kind) {
+  BATON_ASSIGN_OR_RETURN(const Found found, Find(catalogue, configuration, kind));
+  if (found.table != nullptr) return TimesBasis{.kind = TimesBasis::Kind::kTable, .engine = ""};
+  if (found.calibration == nullptr) return TimesBasis{};
+  return TimesBasis{.kind = TimesBasis::Kind::kMeasured, .engine = found.calibration->engine};
+}
+
+std::string Describe(const TimesBasis& basis) {
+  switch (basis.kind) {
+    case TimesBasis::Kind::kMeasured:
+      return basis.engine.empty() ? "measured" : fmt::format("measured ({})", basis.engine);
+    case TimesBasis::Kind::kRoofline:
+      return "roofline";
+    case TimesBasis::Kind::kTable:
+      return "table";
+  }
+  return "";
 }
 
 }  // namespace baton::hardware

@@ -55,6 +55,21 @@ struct PerfConfiguration {
   double gpu_cap_w = 0;     // 0: the machine's own cap, if it has one
 };
 
+/// What the times of a configuration rest on. Two machines compare only where it is the same for both: a
+/// measured engine of 2023 spends on launches alone what a roofline has for the whole step.
+struct TimesBasis {
+  enum class Kind { kMeasured, kRoofline, kTable };
+  Kind kind = Kind::kRoofline;
+  std::string engine;  // kMeasured: of whom, in words; may be empty
+
+  friend bool operator==(const TimesBasis&, const TimesBasis&) = default;
+};
+/// "measured (eager vLLM of 2023)", "roofline", "table".
+[[nodiscard]] std::string Describe(const TimesBasis& basis);
+/// Errors are those of MakePerfModel.
+[[nodiscard]] absl::StatusOr<TimesBasis> BasisOf(const Catalogue& catalogue,
+                                                 const PerfConfiguration& configuration, PerfKind kind);
+
 /// Errors name the model, machine, table that the catalogue lacks, and a degree that does not fit. A power
 /// cap slows steps that would draw more (power.h); not those of kTable and kReference, whose tables hold it.
 /// Keeps no reference to `catalogue`.
