@@ -1,112 +1,12 @@
 #include "simulator/splitwise_world.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <limits>
 
-#include "simulator/event_heap.h"
-#include "simulator/splitwise_state.h"
+#include "simulator/splitwise_run.h"
 
 namespace baton::simulator {
-namespace {
-
-using router::MachineIndex;
-using namespace splitwise;
-
-/// The reference divides as Python does: the floor of the quotient, from the exact remainder.
-double FloorQuotient(double a, double b) {
-  const double remainder = std::fmod(a, b);
-  const double quotient = (a - remainder) / b;
-  const double whole = std::floor(quotient);
-  return quotient - whole > 0.5 ? whole + 1 : whole;
-}
-
-enum Kind : std::uint32_t { kArrival, kStep, kFlow, kRetry };
-
-class World {
- public:
-  World(const SplitwiseSetup& setup, const Workload& workload, router::Placer& placer,
-        const RunOptions& options)
-      : setup_(setup), workload_(workload), placer_(placer), options_(options) {
-    for (const StepTable& table : setup.tables) times_.emplace_back(table);
-    for (const SplitwiseMachine& machine : setup.machines) AddMachine(machine);
-    AddRequests();
-  }
-
-  RunResult Run();
-
- private:
-  void AddMachine(const SplitwiseMachine& machine);
-  void AddRequests();
-  void Arrive(std::uint32_t request);
-  void TaskArrives(std::size_t machine, Task task);
-  void BecomesHead(Machine& m, Task task);
-  void AddPending(std::size_t machine, Task task);
-  void RemovePending(std::size_t machine, Task task);
-  void StartStep(std::size_t machine);
-  void SelectBatch(Machine& m);
-  bool TryAdd(const Machine& m, Task task);
-  void SelectStarved(Machine& m);
-  void SelectPrompts(const Machine& m);
-  bool SelectBlocked(const Machine& m);
-  bool SelectRunning(const Machine& m);
-  void SelectWaiting(const Machine& m);
-  void ApplySelection(std::size_t machine);
-  void Enter(std::size_t machine, Task task);
-  bool Begin(std::size_t machine);
-  void Pause(std::size_t machine);
-  void CompleteStep(std::size_t machine);
-  void FinishPrompt(std::size_t machine, Task task);
-  void FinishAnswer(std::size_t machine, Task task);
-  void TryFlow(std::uint32_t request);
-  void FlowDone(std::uint32_t request);
-  void NoteUse(std::size_t machine, double end_s);
-  void Push(double time_s, Kind kind, std::uint32_t subject, std::uint32_t version = 0) {
-    events_.Push({time_s, kind, subject, version});
-  }
-
-  Request& Of(Task task) { return requests_[task >> 1U]; }
-  const Request& Of(Task task) const { return requests_[task >> 1U]; }
-  TaskInfo& Info(Task task) { return Of(task).tasks[task & 1U]; }
-  const TaskInfo& Info(Task task) const { return Of(task).tasks[task & 1U]; }
-  std::int64_t Bytes(Task task) const {
-    return IsPrompt(task) ? Of(task).prompt_bytes : Of(task).answer_bytes;
-  }
-  std::int64_t TokensOfStep(Task task) const { return IsPrompt(task) ? Of(task).prompt_tokens : 1; }
-  std::int64_t Preemptions(const Machine& m, Task task) const {
-    const TaskInfo& info = Info(task);
-    return info.preemptions + (info.counting ? m.starts - info.since : 0);
-  }
-  void StopCounting(const Machine& m, Task task) {
-    TaskInfo& info = Info(task);
-    info.preemptions = Preemptions(m, task);
-    info.counting = false;
-  }
-  auto Chunks() {
-    return [this](Task task) -> std::uint32_t& { return Info(task).chunk; };
-  }
-
-  const SplitwiseSetup& setup_;
-  const Workload& workload_;
-  router::Placer& placer_;
-  const RunOptions& options_;
-  std::vector<StepTimes> times_;
-  std::vector<Machine> machines_;
-  std::vector<Request> requests_;
-  EventHeap events_;
-  double now_s_ = 0;
-  RunResult result_;
-  std::int64_t pool_order_ = 0;
-  std::int64_t selections_ = 0;
-
-  // The selection that is being made.
-  std::vector<Task> new_tasks_;
-  std::size_t kept_ = 0;  // of the machine's decodes
-  std::int64_t size_ = 0;
-  std::int64_t tokens_ = 0;
-  std::int64_t memory_ = 0;
-};
+namespace splitwise {
 
 void World::AddMachine(const SplitwiseMachine& machine) {
   Machine m;
@@ -259,180 +159,6 @@ void World::TaskArrives(std::size_t machine, Task task) {
   }
 }
 
-/// A step that had begun with decodes alone ends at its next boundary.
-void World::Pause(std::size_t machine) {
-  Machine& m = machines_[machine];
-  if (m.paused || !m.prompts.empty()) return;
-  m.paused = true;
-  const double elapsed = now_s_ - (m.event_s - m.step_s * m.steps);
-  m.steps = FloorQuotient(elapsed, m.step_s) + 1;
-  const double remaining = m.step_s * m.steps - elapsed;
-  ++m.version;
-  if (remaining == 0) {
-    CompleteStep(machine);
-    return;
-  }
-  m.event_s = now_s_ + remaining;
-  Push(m.event_s, kStep, static_cast<std::uint32_t>(machine), m.version);
-}
-
-bool World::TryAdd(const Machine& m, Task task) {
-  const bool reserved = Info(task).state == TaskState::kBlocked;
-  if (!reserved && Bytes(task) + memory_ > m.memory_max) return false;
-  if (!reserved) memory_ += Bytes(task);
-  new_tasks_.push_back(task);
-  Of(task).chosen = m.selections;
-  tokens_ += TokensOfStep(task);
-  ++size_;
-  return true;
-}
-
-void World::SelectStarved(Machine& m) {
-  m.pending.ForEach([&](Task task) {
-    if (Preemptions(m, task) < setup_.preemptions_max || size_ == setup_.batch_sequences_max) return false;
-    if (size_ > 0 && tokens_ + TokensOfStep(task) > setup_.batch_tokens_max) return false;
-    if (Of(task).chosen != m.selections) (void)TryAdd(m, task);
-    return true;
-  });
-}
-
-void World::SelectPrompts(const Machine& m) {
-  for (std::uint32_t request = m.prompt_queue.first; request != kNobody;
-       request = requests_[request].prompts.after) {
-    const Task task = 2 * request;
-    if (size_ == setup_.batch_sequences_max) return;
-    if (size_ > 0 && tokens_ + TokensOfStep(task) > setup_.batch_tokens_max) return;
-    if (requests_[request].chosen == m.selections) continue;
-    if (!TryAdd(m, task)) return;
-  }
-}
-
-bool World::SelectBlocked(const Machine& m) {
-  for (const Task task : m.blocked) {
-    if (size_ == setup_.batch_sequences_max) return false;
-    if (size_ > 0 && tokens_ + 1 > setup_.batch_tokens_max) return false;
-    if (Of(task).chosen != m.selections) (void)TryAdd(m, task);
-  }
-  return true;
-}
-
-/// How many of the batch's decodes stay in it: all that follow the first that must go, go.
-bool World::SelectRunning(const Machine& m) {
-  const auto running = static_cast<std::int64_t>(m.decodes.size());
-  std::int64_t room = std::min(setup_.batch_sequences_max - size_, setup_.batch_tokens_max - tokens_);
-  if (size_ == 0) room = std::max<std::int64_t>(room, 1);
-  const std::int64_t kept = std::clamp<std::int64_t>(room, 0, running);
-  kept_ = static_cast<std::size_t>(kept);
-  size_ += kept;
-  tokens_ += kept;
-  return kept == running;
-}
-
-void World::SelectWaiting(const Machine& m) {
-  for (std::uint32_t request = m.waiting.first; request != kNobody;
-       request = requests_[request].waiting.after) {
-    if (size_ == setup_.batch_sequences_max) return;
-    const Request& r = requests_[request];
-    if (r.chosen == m.selections) continue;
-    const Task task = r.tasks[0].state == TaskState::kQueued ? 2 * request : 2 * request + 1;
-    if (size_ > 0 && tokens_ + TokensOfStep(task) > setup_.batch_tokens_max) return;
-    if (!TryAdd(m, task)) return;
-  }
-}
-
-void World::SelectBatch(Machine& m) {
-  m.selections = ++selections_;
-  new_tasks_.clear();
-  size_ = tokens_ = 0;
-  kept_ = 0;
-  memory_ = m.memory;
-  if (!m.pending.Empty()) {
-    SelectStarved(m);
-    SelectPrompts(m);
-  }
-  // What stops one of these stops the next: each of the rest costs at least the one token that had no room.
-  if (SelectBlocked(m) && SelectRunning(m) && m.waiting.first != kNobody) SelectWaiting(m);
-  m.batch_tokens = tokens_;
-}
-
-void World::Enter(std::size_t machine, Task task) {
-  Machine& m = machines_[machine];
-  TaskInfo& info = Info(task);
-  Request& r = Of(task);
-  RemovePending(machine, task);
-  StopCounting(m, task);
-  const bool first_time = info.state == TaskState::kQueued;
-  if (first_time) m.waiting.Remove(requests_, task >> 1U);
-  if (first_time) m.memory += Bytes(task);
-  info.state = TaskState::kRunning;
-  RequestOutcome& outcome = result_.requests[task >> 1U];
-  if (IsPrompt(task)) {
-    m.prompt_queue.Remove(requests_, task >> 1U);
-    m.prompts.push_back(task);
-    outcome.queue_s = now_s_ - r.arrival_s;
-  } else {
-    m.decodes.push_back({task, m.decoded + r.left});
-    if (first_time) outcome.second_token_s = now_s_ - (r.arrival_s + outcome.ttft_s);
-  }
-}
-
-/// Preempts, then lets in what was selected. The step that begins counts as a preemption for all heads that
-/// are not in it, those included that were never in one.
-void World::ApplySelection(std::size_t machine) {
-  Machine& m = machines_[machine];
-  const std::size_t blocked_before = m.blocked.size();
-  for (std::size_t i = kept_; i < m.decodes.size(); ++i) {
-    const Decode& decode = m.decodes[i];
-    TaskInfo& info = Info(decode.task);
-    info.state = TaskState::kBlocked;
-    info.counting = true;
-    info.since = m.starts;
-    Of(decode.task).left = decode.ends - m.decoded;
-    ++result_.requests[decode.task >> 1U].preemptions;
-    AddPending(machine, decode.task);
-    m.blocked.push_back(decode.task);
-  }
-  m.decodes.resize(kept_);
-  if (blocked_before > 0) {
-    const auto back = [&](Task task) { return Of(task).chosen == m.selections; };
-    m.blocked.erase(std::remove_if(m.blocked.begin(), m.blocked.end(), back), m.blocked.end());
-  }
-  for (const Task task : new_tasks_) Enter(machine, task);
-  ++m.starts;
-}
-
-/// Begins the selected step; false where it has no step to make, and has ended.
-bool World::Begin(std::size_t machine) {
-  Machine& m = machines_[machine];
-  if (m.prompts.empty()) {
-    m.step_s = m.times->Token(m.batch_tokens);
-    std::int64_t least = std::numeric_limits<std::int64_t>::max();
-    for (const Decode& decode : m.decodes) least = std::min(least, decode.ends);
-    m.steps = static_cast<double>(least - m.decoded);
-  } else {
-    m.step_s = m.times->Prompt(m.batch_tokens) * (m.decodes.empty() ? 1.0 : 1.1);
-    m.steps = 1;
-  }
-  m.start_s = now_s_;
-  ++m.version;
-  const double duration = m.step_s * m.steps;
-  m.event_s = now_s_ + duration;
-  if (duration == 0) return false;
-  Push(m.event_s, kStep, static_cast<std::uint32_t>(machine), m.version);
-  return true;
-}
-
-void World::StartStep(std::size_t machine) {
-  SelectBatch(machines_[machine]);
-  ApplySelection(machine);
-  const Machine& m = machines_[machine];
-  if (m.BatchSize() == 0) {
-    if (m.in_pool == 0) placer_.Idle(static_cast<MachineIndex>(machine));
-    return;
-  }
-  if (!Begin(machine)) CompleteStep(machine);
-}
-
 void World::NoteUse(std::size_t machine, double end_s) {
   const Machine& m = machines_[machine];
   MachineUse& use = result_.machines[machine];
@@ -533,11 +259,11 @@ void World::FlowDone(std::uint32_t request) {
   }
 }
 
-}  // namespace
+}  // namespace splitwise
 
 RunResult RunSplitwise(const SplitwiseSetup& setup, const Workload& workload, router::Placer& placer,
                        const RunOptions& options) {
-  RunResult result = World(setup, workload, placer, options).Run();
+  RunResult result = splitwise::World(setup, workload, placer, options).Run();
   if (!workload.requests.empty()) result.last_arrival_s = workload.requests.back().arrival_s;
   return result;
 }
