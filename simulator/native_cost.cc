@@ -96,11 +96,11 @@ router::MachinePair World::ChooseByCost(std::uint32_t request) {
   const router::CostRequest wanted{.prompt_tokens = r.prompt,
                                    .answer_tokens = expected,
                                    .kv_tokens = r.prompt + static_cast<std::int64_t>(expected)};
-  router::CostPlacement placed = router::PlaceByCost(wanted, prefill, decode, objectives, {});
+  router::CostPlacement placed = router::PlaceByCost(wanted, prefill, decode, objectives, native.prices);
   const bool may_wait = placed.refusal == router::CostRefusal::kMemory || !native.reject_early;
   if (placed.refusal && may_wait) {
     objectives.best_effort = true;
-    placed = router::PlaceByCost(wanted, prefill, decode, objectives, {});
+    placed = router::PlaceByCost(wanted, prefill, decode, objectives, native.prices);
   }
   // Memory that nobody has now is waited for where most of it is.
   if (placed.refusal == router::CostRefusal::kMemory && !prefill.empty() && !decode.empty()) {

@@ -69,7 +69,7 @@ router::PowerMachine World::LookAtMost(std::size_t machine) const {
     const hardware::PromptPiece prompt{.tokens = std::max<std::int64_t>(1, std::llround(mean_prompt_))};
     const hardware::StepWork work{.prompts = {&prompt, 1}};
     most.requests_per_s = kPromptBusyMost / about.perf->Time(work).seconds;
-    most.price = router::PricePerRequest(dollars, watts(work), most.requests_per_s, {});
+    most.price = router::PricePerRequest(dollars, watts(work), most.requests_per_s, options_.native.prices);
     return most;
   }
   const double context = mean_prompt_ + mean_output_ / 2;
@@ -90,7 +90,7 @@ router::PowerMachine World::LookAtMost(std::size_t machine) const {
     work.prompts = {&piece, 1};
     drawn = (1 - share) * drawn + share * watts(work);
   }
-  most.price = router::PricePerRequest(dollars, drawn, requests_per_s, {});
+  most.price = router::PricePerRequest(dollars, drawn, requests_per_s, options_.native.prices);
   return most;
 }
 

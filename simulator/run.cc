@@ -15,6 +15,10 @@
 namespace baton::simulator {
 namespace {
 
+constexpr std::string_view kPolicies =
+    "random, round-robin, jsq, token-jsq, mixed-pool, split-random, split-round-robin, split-jsq, "
+    "split-token-jsq, cost and pack";
+
 router::MachineRole RoleOf(PoolRole role) {
   switch (role) {
     case PoolRole::kPrefill:
@@ -25,18 +29,6 @@ router::MachineRole RoleOf(PoolRole role) {
       return router::MachineRole::kWhole;
   }
   return router::MachineRole::kWhole;
-}
-
-std::string_view NameOf(PoolRole role) {
-  switch (role) {
-    case PoolRole::kPrefill:
-      return "prefill";
-    case PoolRole::kDecode:
-      return "decode";
-    case PoolRole::kMixed:
-      return "mixed";
-  }
-  return "";
 }
 
 /// A pool with what the catalogue has of it.
@@ -159,7 +151,7 @@ absl::StatusOr<NativeSetup> NativeSetupOf(const hardware::Catalogue& catalogue,
                                                     .machine = pool.spec->machine,
                                                     .tensor_parallel = pool.tensor_parallel,
                                                     .gpu_cap_w = pool.spec->gpu_cap_w},
-                                                   hardware::PerfKind::kBest));
+                                                   options.step_times));
     machine.perf = std::move(perf);
     const double memory = pool.device->memory_bytes * pool.tensor_parallel * options.native.memory_share;
     const double tokens = (memory - model->WeightBytes()) / setup.kv_bytes_per_token;
@@ -206,6 +198,18 @@ absl::Status CheckWorkload(const Workload& workload) {
 
 }  // namespace
 
+std::string_view NameOf(PoolRole role) {
+  switch (role) {
+    case PoolRole::kPrefill:
+      return "prefill";
+    case PoolRole::kDecode:
+      return "decode";
+    case PoolRole::kMixed:
+      return "mixed";
+  }
+  return "";
+}
+
 absl::StatusOr<std::vector<std::string>> MachineNames(const hardware::Catalogue& catalogue,
                                                       const FleetSpec& fleet) {
   BATON_ASSIGN_OR_RETURN(const std::vector<KnownPool> pools, LookUp(catalogue, fleet));
@@ -234,7 +238,7 @@ absl::StatusOr<RunResult> Run(const hardware::Catalogue& catalogue, const FleetS
   const auto placer =
       router::MakePlacer(predicts ? "split-round-robin" : options.policy, options.seed, pool_options);
   if (placer == nullptr) {
-    return Error(kInvalidArgument, "policy {}: not known (docs/POLICY.md has the names)", options.policy);
+    return Error(kInvalidArgument, "policy {}: not known; there are {}", options.policy, kPolicies);
   }
   RunResult result;
   if (options.mode == Mode::kSplitwise) {

@@ -4,11 +4,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <absl/status/statusor.h>
 
 #include "common/hardware/catalogue.h"
+#include "common/hardware/perf_model.h"
+#include "router/policy/cost.h"
 #include "simulator/fleet.h"
 #include "simulator/workload.h"
 
@@ -50,6 +53,7 @@ struct NativeSettings {
   std::function<RequestLimits(std::int64_t)> limits;
   bool reject_early = false;
   double fill = 0.95;
+  router::CostWeights prices;  // by which "cost" and "pack" weigh a machine's time and its joules
   /// Under every policy a machine without work for so long is powered down, and one is woken before the
   /// others are full (router/policy/packing.h). 0: all stay on.
   double park_after_s = 0;
@@ -61,6 +65,7 @@ struct RunOptions {
   Mode mode = Mode::kNative;
   std::string model;                  // of the catalogue
   std::string policy = "mixed-pool";  // random, round-robin, token-jsq, mixed-pool, cost, pack, ...
+  hardware::PerfKind step_times = hardware::PerfKind::kBest;  // kNative; kSplitwise has tables of its own
   std::uint64_t seed = 0;
   double warm_up_s = 0;         // requests that arrive earlier count in no statistic
   bool keep_timelines = false;  // of machines, for plots and the Perfetto trace
@@ -125,6 +130,8 @@ struct RunResult {
   bool interrupted = false;
   double extrapolated_share = 0;  // of step times that lie outside what the model was fitted on
 };
+
+[[nodiscard]] std::string_view NameOf(PoolRole role);
 
 /// Of a run's machines, in the order of `RunResult::machines`: by role and number, pool after pool, each
 /// instance counted. The errors are those of `Run` about the fleet.

@@ -17,6 +17,7 @@ struct CalibrateOptions {
   std::string input;
   std::string catalogue;
   std::string out;
+  std::string engine;
   std::string output = "table";
 };
 
@@ -34,13 +35,33 @@ std::vector<std::string> RowOf(const char* what, const hardware::HeldOutError& e
           percent(error.within_two_sigma)};
 }
 
+/// Points of one configuration that are left aside for one reason, together.
+Table ExcludedTable(const std::vector<hardware::ExcludedPoint>& points) {
+  Table table{.header = {"not used", "device", "tp", "points", "rows", "reason"}, .rows = {}};
+  for (std::size_t i = 0; i < points.size();) {
+    const hardware::ExcludedPoint& first = points[i];
+    std::int64_t count = 0;
+    std::int64_t rows = 0;
+    for (; i < points.size() && points[i].reason == first.reason && points[i].model == first.model &&
+           points[i].device == first.device && points[i].tensor_parallel == first.tensor_parallel;
+         ++i) {
+      ++count;
+      rows += points[i].rows;
+    }
+    table.rows.push_back({first.model, first.device, fmt::format("{}", first.tensor_parallel),
+                          fmt::format("{}", count), fmt::format("{}", rows), first.reason});
+  }
+  return table;
+}
+
 int DoCalibrate(const CalibrateOptions& options) {
   const auto catalogue = LoadCatalogue(options.catalogue);
   if (!catalogue.ok()) return Fail(catalogue.status());
   const auto rows = hardware::ReadBenchmarkCsv(options.input);
   if (!rows.ok()) return Fail(rows.status());
-  const auto report = hardware::Calibrate(*rows, **catalogue);
-  if (!report.ok()) return Fail(report.status());
+  auto report = hardware::Calibrate(*rows, **catalogue);
+  if (!report.ok()) return Fail(Annotate(report.status(), options.input));
+  for (hardware::Calibration& calibration : report->calibrations) calibration.engine = options.engine;
   Table table{.header = {"left_out", "model", "device", "tp", "points", "prompt_%", "worst_%", "token_%",
                          "worst_token_%", "within_2_sigma_%"},
               .rows = {}};
@@ -53,15 +74,7 @@ int DoCalibrate(const CalibrateOptions& options) {
   add("configuration", report->unseen_configurations);
   fmt::print("{}", Render(table, options.output));
   if (options.output == "table" && !report->excluded.empty()) {
-    Table excluded{.header = {"not used", "device", "tp", "prompt", "batch", "output", "rows", "reason"},
-                   .rows = {}};
-    for (const hardware::ExcludedPoint& point : report->excluded) {
-      excluded.rows.push_back({point.model, point.device, fmt::format("{}", point.tensor_parallel),
-                               fmt::format("{}", point.prompt_tokens), fmt::format("{}", point.batch),
-                               fmt::format("{}", point.output_tokens), fmt::format("{}", point.rows),
-                               point.reason});
-    }
-    fmt::print("\n{}", excluded.AsText());
+    fmt::print("\n{}", ExcludedTable(report->excluded).AsText());
   }
   if (options.out.empty()) return kOk;
   const absl::Status written = WriteText(options.out, hardware::FormatCalibrationFile(*report));
@@ -83,6 +96,8 @@ void AddCalibrate(CLI::App& app, int& exit_code) {
   calibrate->add_option("--catalogue", options->catalogue, "YAML file with models and devices of yours");
   calibrate->add_option("--out", options->out,
                         "Catalogue file to write, for --catalogue of the other commands");
+  calibrate->add_option("--engine", options->engine,
+                        "What was measured, in words, which the other commands then say: 'baton 0.1 bf16'");
   calibrate->add_option("--output", options->output, "table, json or csv")
       ->check(CLI::IsMember({"table", "json", "csv"}))
       ->capture_default_str();

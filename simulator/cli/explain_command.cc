@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <memory>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -18,22 +21,53 @@ struct ExplainOptions {
   std::string fleet;
 };
 
-std::string WaterfallText(const Waterfall& parts) {
-  const double all =
-      parts.queue_s + parts.prefill_s + parts.transfer_s + parts.decode_wait_s + parts.decode_s;
-  std::vector<Bar> bars;
-  const auto add = [&](const char* name, double seconds) {
-    bars.push_back(
-        {.label = name,
-         .value = seconds,
-         .note = fmt::format("{:>8}  {:4.1f} %", SecondsText(seconds), all > 0 ? seconds / all * 100 : 0)});
+/// The parts that `metric` is made of; the time between tokens is what follows the first.
+std::string WaterfallText(const Waterfall& parts, Metric metric) {
+  struct Part {
+    const char* name;
+    double seconds;
+    bool until_first;  // token
   };
-  add("queue", parts.queue_s);
-  add("prefill", parts.prefill_s);
-  add("transfer", parts.transfer_s);
-  add("decode wait", parts.decode_wait_s);
-  add("decode", parts.decode_s);
+  std::vector<Part> shown;
+  double all = 0;
+  for (const Part& part :
+       {Part{"queue", parts.queue_s, true}, Part{"prefill", parts.prefill_s, true},
+        Part{"transfer", parts.transfer_s, false}, Part{"decode wait", parts.decode_wait_s, false},
+        Part{"decode", parts.decode_s, false}}) {
+    if (metric != Metric::kE2e && part.until_first != (metric == Metric::kTtft)) continue;
+    shown.push_back(part);
+    all += part.seconds;
+  }
+  std::vector<Bar> bars;
+  for (const Part& part : shown) {
+    bars.push_back({.label = part.name,
+                    .value = part.seconds,
+                    .note = fmt::format("{:>8}  {:4.1f} %", SecondsText(part.seconds),
+                                        all > 0 ? part.seconds / all * 100 : 0)});
+  }
   return BarChart(bars, 40);
+}
+
+/// Of the hundredth of requests that is slowest by `metric`, at least one.
+Waterfall SlowestBy(const RunResult& result, Metric metric) {
+  const auto of = [&](const RequestOutcome& outcome) {
+    switch (metric) {
+      case Metric::kTtft:
+        return outcome.ttft_s;
+      case Metric::kTbt:
+        return outcome.tbt_s;
+      case Metric::kE2e:
+        return outcome.response_s;
+    }
+    return 0.0;
+  };
+  RunResult slowest;
+  std::copy_if(result.requests.begin(), result.requests.end(), std::back_inserter(slowest.requests),
+               [](const RequestOutcome& outcome) { return outcome.end == RequestEnd::kDone; });
+  std::stable_sort(slowest.requests.begin(), slowest.requests.end(),
+                   [&](const RequestOutcome& a, const RequestOutcome& b) { return of(a) > of(b); });
+  slowest.requests.resize(std::min(slowest.requests.size(), slowest.requests.size() / 100 + 1));
+  return WaterfallOf(slowest);
 }
 
 struct Change {
@@ -77,6 +111,7 @@ absl::StatusOr<Table> WhatIf(const World& world, const ExplainOptions& options, 
   Table table{.header = {"change", "$/h", "ttft p99", "tbt p99", "e2e p99", "tightest", "binding", ""},
               .rows = {}};
   for (std::size_t i = 0; i < changes.size(); ++i) {
+    if (figures[i].interrupted) continue;
     const SloVerdict& verdict = figures[i].verdict;
     table.rows.push_back({changes[i].name, Number(figures[i].price.dollars_per_hour),
                           SecondsText(verdict.seconds[0][2]), SecondsText(verdict.seconds[1][2]),
@@ -92,7 +127,7 @@ absl::StatusOr<Table> WhatIf(const World& world, const ExplainOptions& options, 
 int Explain(const ExplainOptions& options) {
   const auto fleet = ReadFleet(options.fleet);
   if (!fleet.ok()) return Fail(fleet.status());
-  const auto world = MakeWorld(options.world);
+  const auto world = MakeWorld(options.world, fleet->fleet.pools);
   if (!world.ok()) return Fail(world.status());
   const auto runs = RunFleets(*world, options.world, {*fleet}, {.rate = world->rate, .keep_results = true});
   if (!runs.ok()) return Fail(runs.status());
@@ -104,14 +139,21 @@ int Explain(const ExplainOptions& options) {
     fmt::print("{}", Render(*table, options.world.output));
     return Interrupted() ? kInterrupted : kOk;
   }
-  fmt::print("{}\n\n", FormatFleet(fleet->fleet));
+  fmt::print(
+      "{}\nstep times: {}\n{}\n", FormatFleet(fleet->fleet), world->step_times,
+      run.figures[0].interrupted ? "INTERRUPTED: what follows is of the requests that had ended\n" : "");
   if (!world->experiment.slo.Empty()) {
     fmt::print("{}\n", SloTableOf(verdict, world->experiment.slo).AsText());
     fmt::print("what binds: {} at {:.0f} % of its limit\n\n", verdict.binding, verdict.tightest * 100);
   }
-  fmt::print("Where the time of a request goes, mean of all\n{}\n", WaterfallText(WaterfallOf(*run.result)));
-  fmt::print("Where the time of the slowest hundredth goes\n{}\n",
-             WaterfallText(WaterfallOf(*run.result, 0.99)));
+  fmt::print("Where the time of a request goes, mean of all\n{}\n",
+             WaterfallText(WaterfallOf(*run.result), Metric::kE2e));
+  for (const auto& [metric, what] : {std::pair{Metric::kTtft, "first token"},
+                                     {Metric::kTbt, "time between tokens: what follows the first"},
+                                     {Metric::kE2e, "response"}}) {
+    fmt::print("The hundredth with the slowest {}\n{}\n", what,
+               WaterfallText(SlowestBy(*run.result, metric), metric));
+  }
   fmt::print("What a change would do\n{}", table->AsText());
   return Interrupted() ? kInterrupted : kOk;
 }

@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -62,42 +65,104 @@ struct PaperOptions {
   std::string workload = "conversation";
 };
 
+constexpr const char* kBaseline = "mixed=40xdgx-h100";
+
 std::string Ratio(double value, double base) {
   return base > 0 ? fmt::format("{:.2f}x", value / base) : "";
 }
 
+/// "0.98x", of several seeds "0.98x ± 0.02".
+std::string Text(const std::vector<double>& values, int digits, const char* unit) {
+  const Interval interval = IntervalOf(values);
+  std::string text = fmt::format("{:.{}f}{}", interval.mean, digits, unit);
+  if (values.size() > 1) text += fmt::format(" ± {:.{}f}", interval.half_width, digits);
+  return text;
+}
+
+std::string Ratios(const std::vector<double>& values, const std::vector<double>& base) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (base[i] > 0) ratios.push_back(values[i] / base[i]);
+  }
+  return ratios.empty() ? "" : Text(ratios, 2, "x");
+}
+
+/// The one that most seeds name.
+std::string MostOften(const std::vector<std::string>& names) {
+  std::map<std::string, int> counts;
+  std::string most;
+  for (const std::string& name : names) {
+    if (++counts[name] > counts[most]) most = name;
+  }
+  return most;
+}
+
+/// An experiment of one seed; what it answers is remembered. Any thread.
+Evaluator EvaluatorOf(const World& world, std::uint64_t seed) {
+  Experiment experiment = world.experiment;
+  experiment.seeds = {seed};
+  struct Memory {
+    Mutex mutex;  // guards known
+    std::map<std::pair<std::string, double>, Probe> known;
+  };
+  return [evaluate = MakeEvaluator(experiment), memory = std::make_shared<Memory>()](
+             const FleetSpec& fleet, double rate) -> absl::StatusOr<Probe> {
+    const std::pair key(FormatFleet(fleet), rate);
+    {
+      const MutexLock lock(memory->mutex);
+      if (const auto found = memory->known.find(key); found != memory->known.end()) return found->second;
+    }
+    BATON_ASSIGN_OR_RETURN(const Probe probe, evaluate(fleet, rate));
+    const MutexLock lock(memory->mutex);
+    return memory->known.emplace(key, probe).first->second;
+  };
+}
+
+/// Of one design, seed by seed.
+struct Rates {
+  std::vector<double> rps;
+  std::vector<std::string> limited_by;
+};
+
 absl::StatusOr<Table> EqualBudget(const PaperOptions& options, const World& world) {
   const std::vector<Design>& designs = Presets().at(options.table + " " + options.workload);
-  const Evaluator evaluate = MakeEvaluator(world.experiment);
-  std::vector<HighestRate> rates(designs.size());
-  std::vector<FleetPrice> prices(designs.size());
+  const std::vector<std::uint64_t>& seeds = options.world.seeds;
+  std::vector<Rates> rates(designs.size(),
+                           {std::vector<double>(seeds.size()), std::vector<std::string>(seeds.size())});
+  std::vector<Evaluator> evaluators;
+  for (const std::uint64_t seed : seeds) evaluators.push_back(EvaluatorOf(world, seed));
+  const std::size_t jobs = designs.size() * seeds.size();
   Mutex mutex;  // guards problem, done
   absl::Status problem;
   double done = 0;
   Progress progress("designs");
-  ParallelFor(designs.size(), options.world.jobs, [&](std::size_t i) {
-    const auto fleet = ParseFleet(designs[i].fleet);
-    const auto rate = FindHighestRate(evaluate, *fleet);
-    const auto price = PriceOf(*world.catalogue, *fleet);
+  ParallelFor(jobs, options.world.jobs, [&](std::size_t job) {
+    const std::size_t design = job / seeds.size();
+    const std::size_t seed = job % seeds.size();
+    const auto fleet = ParseFleet(designs[design].fleet);
+    const auto rate = FindHighestRate(evaluators[seed], *fleet);
     const MutexLock lock(mutex);
-    progress.Show(++done / static_cast<double>(designs.size()));
-    if (!rate.ok() || !price.ok()) {
-      problem = rate.ok() ? price.status() : rate.status();
+    progress.Show(++done / static_cast<double>(jobs));
+    if (!rate.ok()) {
+      problem = rate.status();
       return;
     }
-    rates[i] = *rate;
-    prices[i] = *price;
+    rates[design].rps[seed] = rate->rate;
+    rates[design].limited_by[seed] = rate->above.binding;
   });
   BATON_RETURN_IF_ERROR(problem);
   Table table{.header = {"design", "fleet", "max_rps", "vs_A100", "vs_H100", "cost", "power", "limited_by",
                          "published"},
               .rows = {}};
+  BATON_ASSIGN_OR_RETURN(const FleetSpec h100, ParseFleet(designs[1].fleet));
+  BATON_ASSIGN_OR_RETURN(const FleetPrice base, PriceOf(*world.catalogue, h100));
   for (std::size_t i = 0; i < designs.size(); ++i) {
-    table.rows.push_back({designs[i].name, designs[i].fleet, fmt::format("{:.1f}", rates[i].rate),
-                          Ratio(rates[i].rate, rates[0].rate), Ratio(rates[i].rate, rates[1].rate),
-                          Ratio(prices[i].cost_weight, prices[1].cost_weight),
-                          Ratio(prices[i].power_weight, prices[1].power_weight), rates[i].above.binding,
-                          designs[i].published});
+    BATON_ASSIGN_OR_RETURN(const FleetSpec fleet, ParseFleet(designs[i].fleet));
+    BATON_ASSIGN_OR_RETURN(const FleetPrice price, PriceOf(*world.catalogue, fleet));
+    table.rows.push_back(
+        {designs[i].name, designs[i].fleet, Text(rates[i].rps, 1, ""), Ratios(rates[i].rps, rates[0].rps),
+         Ratios(rates[i].rps, rates[1].rps), Ratio(price.cost_weight, base.cost_weight),
+         Ratio(price.power_weight, base.power_weight), MostOften(rates[i].limited_by), designs[i].published});
   }
   return table;
 }
@@ -119,50 +184,118 @@ absl::StatusOr<std::vector<Column>> DesignColumns(const World& world, const std:
   return columns;
 }
 
-absl::StatusOr<Table> EqualThroughput(const PaperOptions& options, const World& world) {
-  const Evaluator evaluate = MakeEvaluator(world.experiment);
-  const auto baseline = ParseFleet("mixed=40xdgx-h100");
-  BATON_ASSIGN_OR_RETURN(const HighestRate target, FindHighestRate(evaluate, *baseline));
+struct TypePair {
+  const char* name;
+  const char* prefill;
+  const char* decode;  // empty: mixed
+  const char* published_cost;
+  const char* published_power;
+};
+constexpr std::array kPairs{TypePair{"Baseline-A100", "dgx-a100", "", "", ""},
+                            TypePair{"AA", "dgx-a100", "dgx-a100", "-25 % cost", ""},
+                            TypePair{"HH", "dgx-h100", "dgx-h100", "", ""},
+                            TypePair{"HA", "dgx-h100", "dgx-a100", "", ""},
+                            TypePair{"HHcap", "dgx-h100", "dgx-h100-pcap", "", "-25 % power"}};
+constexpr std::array kGoals{Objective::kCheapest, Objective::kLowestPower};
+/// What each pair needs for one goal: nothing where it reaches the rate with no fleet.
+using Needs = std::array<std::array<std::optional<Candidate>, kGoals.size()>, kPairs.size()>;
+
+/// The load that Baseline-H100 just carries under one seed, and what carries it instead.
+struct Throughput {
+  double rate = 0;
+  Needs needs;
+};
+
+absl::StatusOr<Throughput> ThroughputOf(const World& world, std::uint64_t seed) {
+  const Evaluator evaluate = EvaluatorOf(world, seed);
+  BATON_ASSIGN_OR_RETURN(const FleetSpec baseline, ParseFleet(kBaseline));
+  BATON_ASSIGN_OR_RETURN(const HighestRate target, FindHighestRate(evaluate, baseline));
+  Throughput found{.rate = target.rate, .needs = {}};
+  if (Interrupted()) return found;
   if (target.rate <= 0) return Error(kFailedPrecondition, "Baseline-H100 meets the objectives at no rate");
-  BATON_ASSIGN_OR_RETURN(const FleetPrice base, PriceOf(*world.catalogue, *baseline));
-  BATON_ASSIGN_OR_RETURN(const Workload sample, world.experiment.load(target.rate, options.world.seeds[0]));
+  BATON_ASSIGN_OR_RETURN(const Workload sample, world.experiment.load(target.rate, seed));
   std::vector<std::string> skipped;
   BATON_ASSIGN_OR_RETURN(const std::vector<Column> all,
                          AnalyseColumns(world.experiment, {"dgx-a100", "dgx-h100", "dgx-h100-pcap"}, sample,
                                         target.rate, skipped));
-  struct Pair {
-    const char* name;
-    const char* prefill;
-    const char* decode;
-    const char* published_cost;
-    const char* published_power;
+  for (std::size_t pair = 0; pair < kPairs.size(); ++pair) {
+    BATON_ASSIGN_OR_RETURN(const std::vector<Column> columns,
+                           DesignColumns(world, all, kPairs[pair].prefill, kPairs[pair].decode));
+    for (std::size_t goal = 0; goal < kGoals.size(); ++goal) {
+      const SearchOptions search{
+          .objective = kGoals[goal], .rate = target.rate, .budget = {}, .jobs = 1, .progress = [](int) {
+            return !Interrupted();
+          }};
+      BATON_ASSIGN_OR_RETURN(const Recommendation recommended, Recommend(columns, evaluate, search));
+      if (!recommended.interrupted) found.needs[pair][goal] = recommended.best;
+    }
+  }
+  return found;
+}
+
+/// One row: cost and power against the baseline's, seed by seed; the fleet is that of the middle cost.
+std::vector<std::string> ThroughputRow(const std::vector<Throughput>& seeds, std::size_t pair,
+                                       std::size_t goal, const FleetPrice& base) {
+  std::vector<const Candidate*> found;
+  std::vector<double> rates;
+  for (const Throughput& seed : seeds) {
+    if (!seed.needs[pair][goal]) continue;
+    found.push_back(&*seed.needs[pair][goal]);
+    rates.push_back(seed.rate);
+  }
+  const TypePair& types = kPairs[pair];
+  const std::string published =
+      kGoals[goal] == Objective::kCheapest ? types.published_cost : types.published_power;
+  const std::string objective(NameOf(kGoals[goal]));
+  if (found.empty()) return {types.name, objective, "none", "", "", "", "", published};
+  const auto text = [&](int digits, const char* unit, const auto& of) {
+    std::vector<double> values;
+    for (const Candidate* candidate : found) values.push_back(of(*candidate));
+    return Text(values, digits, unit);
   };
+  const std::string cost =
+      text(2, "x", [&](const Candidate& c) { return c.dollars_per_hour / base.cost_weight; });
+  const std::string power = text(2, "x", [&](const Candidate& c) { return c.watts / base.power_weight; });
+  const std::string machines =
+      text(seeds.size() > 1 ? 1 : 0, "", [](const Candidate& c) { return double{1} * c.machines; });
+  std::stable_sort(found.begin(), found.end(), [](const Candidate* a, const Candidate* b) {
+    return a->dollars_per_hour < b->dollars_per_hour;
+  });
+  return {types.name,         objective, FormatFleet(found[(found.size() - 1) / 2]->fleet),
+          Text(rates, 1, ""), cost,      power,
+          machines,           published};
+}
+
+absl::StatusOr<Table> EqualThroughput(const PaperOptions& options, const World& world) {
+  BATON_ASSIGN_OR_RETURN(const FleetSpec baseline, ParseFleet(kBaseline));
+  BATON_ASSIGN_OR_RETURN(const FleetPrice base, PriceOf(*world.catalogue, baseline));
+  std::vector<Throughput> seeds(options.world.seeds.size());
+  Mutex mutex;  // guards problem, done
+  absl::Status problem;
+  double done = 0;
+  {
+    Progress progress("seeds");
+    ParallelFor(seeds.size(), options.world.jobs, [&](std::size_t i) {
+      auto found = ThroughputOf(world, options.world.seeds[i]);
+      const MutexLock lock(mutex);
+      progress.Show(++done / static_cast<double>(seeds.size()));
+      if (found.ok()) {
+        seeds[i] = *std::move(found);
+      } else {
+        problem = found.status();
+      }
+    });
+  }
+  BATON_RETURN_IF_ERROR(problem);
+  std::vector<double> rates;
+  for (const Throughput& seed : seeds) rates.push_back(seed.rate);
   Table table{.header = {"design", "objective", "fleet", "rps", "cost", "power", "machines", "published"},
               .rows = {}};
-  table.rows.push_back({"Baseline-H100", "", FormatFleet(*baseline), fmt::format("{:.1f}", target.rate),
-                        "1.00x", "1.00x", "40", ""});
-  for (const Pair& pair :
-       {Pair{"Baseline-A100", "dgx-a100", "", "", ""}, Pair{"AA", "dgx-a100", "dgx-a100", "-25 % cost", ""},
-        Pair{"HH", "dgx-h100", "dgx-h100", "", ""}, Pair{"HA", "dgx-h100", "dgx-a100", "", ""},
-        Pair{"HHcap", "dgx-h100", "dgx-h100-pcap", "", "-25 % power"}}) {
-    BATON_ASSIGN_OR_RETURN(const std::vector<Column> columns,
-                           DesignColumns(world, all, pair.prefill, pair.decode));
-    for (const Objective objective : {Objective::kCheapest, Objective::kLowestPower}) {
-      const SearchOptions search{.objective = objective,
-                                 .rate = target.rate,
-                                 .budget = {},
-                                 .jobs = options.world.jobs,
-                                 .progress = [](int) { return !Interrupted(); }};
-      BATON_ASSIGN_OR_RETURN(const Recommendation found, Recommend(columns, evaluate, search));
-      const char* published = objective == Objective::kCheapest ? pair.published_cost : pair.published_power;
-      if (!found.best) {
-        table.rows.push_back({pair.name, std::string(NameOf(objective)), "none", "", "", "", "", published});
-        continue;
-      }
-      table.rows.push_back(
-          {pair.name, std::string(NameOf(objective)), FormatFleet(found.best->fleet),
-           fmt::format("{:.1f}", target.rate), Ratio(found.best->dollars_per_hour, base.cost_weight),
-           Ratio(found.best->watts, base.power_weight), fmt::format("{}", found.best->machines), published});
+  table.rows.push_back({"Baseline-H100", "", kBaseline, Text(rates, 1, ""), "1.00x", "1.00x",
+                        fmt::format("{}", base.machines), ""});
+  for (std::size_t pair = 0; pair < kPairs.size(); ++pair) {
+    for (std::size_t goal = 0; goal < kGoals.size(); ++goal) {
+      table.rows.push_back(ThroughputRow(seeds, pair, goal, base));
     }
   }
   return table;
@@ -173,14 +306,16 @@ int Paper(const PaperOptions& options) {
   // The search asks for rates of its own; the load only has to be able to make them.
   if (used.world.rate <= 0) used.world.rate = 70;
   if (used.world.arrivals.empty()) used.world.arrivals = "poisson";
-  const auto world = MakeWorld(used.world);
+  const auto world = MakeWorld(used.world, {{.machine = "dgx-a100"}, {.machine = "dgx-h100"}});
   if (!world.ok()) return Fail(world.status());
   const auto table =
       used.table == "iso-throughput" ? EqualThroughput(used, *world) : EqualBudget(used, *world);
   if (!table.ok()) return Fail(table.status());
   if (used.world.output == "table") {
-    fmt::print("{}, {}, {}, mode {}: nine objectives of the paper, Poisson arrivals\n\n", used.table,
-               used.workload, used.world.model, used.world.mode);
+    fmt::print("{}, {}, {}, mode {}: nine objectives of the paper, Poisson arrivals, {} seed{}\n", used.table,
+               used.workload, used.world.model, used.world.mode, used.world.seeds.size(),
+               used.world.seeds.size() == 1 ? "" : "s, 95 % intervals");
+    fmt::print("step times: {}\n\n", world->step_times);
   }
   fmt::print("{}", Render(*table, used.world.output));
   return Interrupted() ? kInterrupted : kOk;
@@ -203,7 +338,10 @@ void AddPaper(CLI::App& app, int& exit_code) {
   paper->footer(
       "--trace takes the Azure trace that the lengths are drawn from:\n"
       "  https://github.com/Azure/AzurePublicDataset, AzureLLMInferenceTrace_conv.csv and _code.csv\n"
-      "Example: baton-sim paper iso-power --trace AzureLLMInferenceTrace_conv.csv --mode splitwise");
+      "Examples:\n"
+      "  baton-sim paper iso-power --trace AzureLLMInferenceTrace_conv.csv --mode splitwise\n"
+      "  baton-sim paper iso-throughput --workload coding --trace AzureLLMInferenceTrace_code.csv --seeds "
+      "1,2,3");
   RunsAs(*paper, exit_code, [=] { return Paper(*options); });
 }
 

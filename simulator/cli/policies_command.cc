@@ -211,7 +211,7 @@ int Policies(const PoliciesOptions& options) {
   PoliciesOptions used = options;
   if (used.world.arrivals.empty()) used.world.arrivals = "poisson";
   if (used.world.rate <= 0) used.world.rate = 1;  // each load has its own
-  const auto world = MakeWorld(used.world);
+  const auto world = MakeWorld(used.world, fleet->fleet.pools);
   if (!world.ok()) return Fail(world.status());
   if (world->experiment.slo.Empty()) {
     return Fail(Error(kInvalidArgument, "--slo none: without objectives no policy has a capacity to load"));
@@ -224,6 +224,7 @@ int Policies(const PoliciesOptions& options) {
   if (output == "table") {
     fmt::print("{}, model {}, {} arrivals, {} seeds, 95 % intervals\n", fleet->name, used.world.model,
                used.world.arrivals, used.world.seeds.size());
+    fmt::print("step times: {}\n", world->step_times);
     fmt::print("100 % = {:.1f} requests/s{}; powered: machines, mean over time\n\n", *capacity,
                used.capacity > 0
                    ? ""

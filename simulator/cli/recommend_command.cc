@@ -53,7 +53,13 @@ absl::StatusOr<std::vector<Column>> ColumnsOf(const RecommendOptions& options, c
 int DoRecommend(const RecommendOptions& options) {
   const auto objective = ObjectiveOf(options.objective);
   if (!objective.ok()) return Fail(objective.status());
-  const auto world = MakeWorld(options.world);
+  std::vector<PoolSpec> pools;
+  for (const std::string& machine : options.machines) {
+    const auto one = ParseFleet("mixed=1x" + machine);
+    if (!one.ok()) return Fail(Error(kInvalidArgument, "--machines: {}", Message(one.status())));
+    pools.push_back(one->pools[0]);
+  }
+  const auto world = MakeWorld(options.world, pools);
   if (!world.ok()) return Fail(world.status());
   if (world->experiment.slo.Empty())
     return Fail(Error(kInvalidArgument, "recommend needs objectives: --slo"));
@@ -78,11 +84,12 @@ int DoRecommend(const RecommendOptions& options) {
   }
   if (!found.ok()) return Fail(found.status());
   if (options.world.output == "json") {
-    fmt::print("{}", RecommendationJson(*found, search));
+    fmt::print("{}", RecommendationJson(*found, search, world->step_times));
   } else if (options.world.output == "csv") {
     fmt::print("{}", DesignsTable(found->designs).AsCsv());
   } else {
-    fmt::print("{}\n{}", RecommendationText(*found, search), DesignsTable(found->designs).AsText());
+    fmt::print("{}", RecommendationText(*found, search, world->step_times));
+    if (!found->designs.empty()) fmt::print("\n{}", DesignsTable(found->designs).AsText());
   }
   if (!options.html.empty()) {
     const absl::Status written = WriteText(options.html, SearchPage("Recommended fleet", *found, *objective));
@@ -102,7 +109,11 @@ void AddRecommend(CLI::App& app, int& exit_code) {
                    "cheapest, lowest-power, fewest-machines, fastest, max-rate")
       ->check(CLI::IsMember({"cheapest", "lowest-power", "fewest-machines", "fastest", "max-rate"}))
       ->capture_default_str();
-  recommend->add_option("--machines", options->machines, "Types that may be bought, of the catalogue")
+  recommend
+      ->add_option(
+          "--machines", options->machines,
+          "Types that may be bought, of the catalogue; GPUs of an instance: dgx-h100/4; cap of each: "
+          "dgx-h100@350w")
       ->delimiter(',')
       ->capture_default_str();
   recommend->add_option("--roles", options->roles, "split (prefill and decode apart), mixed, or both")

@@ -28,7 +28,13 @@ NamedRun AsNamed(const FleetRun& run) {
   return {.name = run.fleet.name, .fleet = run.fleet.fleet, .figures = run.figures};
 }
 
-void PrintNotes(const FleetRun& run) {
+void PrintNotes(const FleetRun& run, const World& world) {
+  for (const Figures& figures : run.figures) {
+    if (!figures.interrupted) continue;
+    fmt::print("{}: INTERRUPTED: these are the figures of {} requests that had ended\n", run.fleet.name,
+               figures.done);
+    return;
+  }
   for (const Figures& figures : run.figures) {
     if (figures.backlog_grows) {
       fmt::print("{}: UNSTABLE: the backlog grows; latencies would grow with a longer load\n",
@@ -36,10 +42,23 @@ void PrintNotes(const FleetRun& run) {
       break;
     }
   }
-  if (run.figures[0].extrapolated_share > 0.1) {
+  // A roofline was fitted on no step at all: the line of step times says so.
+  const bool fitted = world.experiment.step_times != hardware::PerfKind::kRoofline;
+  if (fitted && run.figures[0].extrapolated_share > 0.1) {
     fmt::print("{}: {:.0f} % of step times lie outside what the performance model was fitted on\n",
                run.fleet.name, run.figures[0].extrapolated_share * 100);
   }
+}
+
+/// "8,219 requests, 68.5/s, model llama2-70b, mode native, seed 0"
+std::string LoadText(const SimulateOptions& options, const std::vector<FleetRun>& runs) {
+  const Figures& figures = runs[0].figures[0];
+  const std::vector<std::uint64_t>& seeds = options.world.seeds;
+  return fmt::format("{} request{}, {:.3g}/s, model {}, mode {}, {}",
+                     Grouped(static_cast<double>(figures.requests)), figures.requests == 1 ? "" : "s",
+                     figures.offered_rate, options.world.model, options.world.mode,
+                     seeds.size() == 1 ? fmt::format("seed {}", seeds[0])
+                                       : fmt::format("{} seeds, 95 % intervals", seeds.size()));
 }
 
 absl::Status WriteFiles(const SimulateOptions& options, const World& world,
@@ -55,7 +74,9 @@ absl::Status WriteFiles(const SimulateOptions& options, const World& world,
     for (const FleetRun& run : runs) {
       pages.push_back({.named = AsNamed(run), .workload = run.workload.get(), .result = run.result.get()});
     }
-    BATON_RETURN_IF_ERROR(WriteText(options.html, RunsPage("baton-sim", pages, world.experiment.slo)));
+    BATON_RETURN_IF_ERROR(
+        WriteText(options.html, RunsPage(LoadText(options, runs) + "; step times: " + world.step_times, pages,
+                                         world.experiment.slo)));
   }
   return absl::OkStatus();
 }
@@ -65,7 +86,7 @@ void Print(const SimulateOptions& options, const World& world, const std::vector
   for (const FleetRun& run : runs) named.push_back(AsNamed(run));
   const std::string& output = options.world.output;
   if (output == "json") {
-    fmt::print("{}", RunsAsJson(named, options.world.seeds, world.experiment.slo));
+    fmt::print("{}", RunsAsJson(named, options.world.seeds, world.experiment.slo, world.step_times));
     return;
   }
   const Table summary = SummaryTable(named, named.size() > 1);
@@ -73,17 +94,12 @@ void Print(const SimulateOptions& options, const World& world, const std::vector
     fmt::print("{}", Render(summary, output));
     return;
   }
-  const std::size_t requests = static_cast<std::size_t>(runs[0].figures[0].requests);
-  fmt::print("{} requests, {:.3g}/s, model {}, mode {}, {}\n\n", Grouped(static_cast<double>(requests)),
-             runs[0].figures[0].offered_rate, options.world.model, options.world.mode,
-             options.world.seeds.size() == 1
-                 ? fmt::format("seed {}", options.world.seeds[0])
-                 : fmt::format("{} seeds, 95 % intervals", options.world.seeds.size()));
+  fmt::print("{}\nstep times: {}\n\n", LoadText(options, runs), world.step_times);
   if (runs.size() == 1 && !world.experiment.slo.Empty()) {
     fmt::print("{}\n", SloTableOf(runs[0].figures[0].verdict, world.experiment.slo).AsText());
   }
   fmt::print("{}", summary.AsText());
-  for (const FleetRun& run : runs) PrintNotes(run);
+  for (const FleetRun& run : runs) PrintNotes(run, world);
 }
 
 int Simulate(const SimulateOptions& options) {
@@ -93,7 +109,7 @@ int Simulate(const SimulateOptions& options) {
     if (!fleet.ok()) return Fail(fleet.status());
     fleets.push_back(*std::move(fleet));
   }
-  auto world = MakeWorld(options.world);
+  auto world = MakeWorld(options.world, PoolsOf(fleets));
   if (!world.ok()) return Fail(world.status());
   if (!options.events.empty()) {
     if (world->experiment.mode == Mode::kSplitwise)

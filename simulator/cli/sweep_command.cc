@@ -89,13 +89,62 @@ struct Point {
   std::uint64_t seed = 0;
 };
 
-absl::StatusOr<std::vector<Point>> PointsOf(const SweepOptions& options, double own_rate) {
+absl::StatusOr<double> Rate(std::string_view text, std::string_view of) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0 && value < 1e9)) {
+    return Error(kInvalidArgument, "--rates: '{}': '{}' is no number above 0", of, text);
+  }
+  return value;
+}
+
+/// "30..160:10", "0.5,1,2.5", or both together.
+absl::StatusOr<std::vector<double>> Rates(std::string_view text) {
   std::vector<double> rates;
-  if (options.rates.empty()) {
-    rates.push_back(own_rate);
-  } else {
-    BATON_ASSIGN_OR_RETURN(const std::vector<std::int64_t> range, Range(options.rates, "--rates"));
-    rates.assign(range.begin(), range.end());
+  while (true) {
+    const std::size_t comma = text.find(',');
+    const std::string_view part = text.substr(0, comma);
+    const std::size_t dots = part.find("..");
+    if (dots == std::string_view::npos) {
+      BATON_ASSIGN_OR_RETURN(const double only, Rate(part, part));
+      rates.push_back(only);
+    } else {
+      const std::size_t colon = std::min(part.find(':'), part.size());
+      BATON_ASSIGN_OR_RETURN(const double from, Rate(part.substr(0, dots), part));
+      BATON_ASSIGN_OR_RETURN(const double to, Rate(part.substr(dots + 2, colon - dots - 2), part));
+      double step = 1;
+      if (colon < part.size()) {
+        BATON_ASSIGN_OR_RETURN(step, Rate(part.substr(colon + 1), part));
+      }
+      if (to < from || (to - from) / step > 100'000) {
+        return Error(kInvalidArgument, "--rates: '{}' is no range such as 30..160:10", part);
+      }
+      // Not by adding up: the last one is to be there.
+      const auto steps = static_cast<int>((to - from) / step + 1e-9);
+      for (int i = 0; i <= steps; ++i) rates.push_back(from + i * step);
+    }
+    if (comma == std::string_view::npos) return rates;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+absl::StatusOr<std::vector<NamedFleet>> FleetsOf(const std::vector<std::string>& texts) {
+  std::vector<NamedFleet> fleets;
+  for (const std::string& text : texts) {
+    BATON_ASSIGN_OR_RETURN(const std::vector<std::string> all, Expand(text));
+    for (const std::string& each : all) {
+      BATON_ASSIGN_OR_RETURN(NamedFleet fleet, ReadFleet(each));
+      fleets.push_back(std::move(fleet));
+    }
+  }
+  return fleets;
+}
+
+absl::StatusOr<std::vector<Point>> PointsOf(const SweepOptions& options,
+                                            const std::vector<NamedFleet>& fleets, double own_rate) {
+  std::vector<double> rates{own_rate};
+  if (!options.rates.empty()) {
+    BATON_ASSIGN_OR_RETURN(rates, Rates(options.rates));
   }
   const std::size_t slash = options.shard.find('/');
   BATON_ASSIGN_OR_RETURN(const std::int64_t shard,
@@ -108,16 +157,12 @@ absl::StatusOr<std::vector<Point>> PointsOf(const SweepOptions& options, double 
     return Error(kInvalidArgument, "--shard: '{}': want i/n with i from 0 to n-1", options.shard);
   std::vector<Point> points;
   std::size_t index = 0;
-  for (const std::string& text : options.fleets) {
-    BATON_ASSIGN_OR_RETURN(const std::vector<std::string> fleets, Expand(text));
-    for (const std::string& each : fleets) {
-      BATON_ASSIGN_OR_RETURN(const NamedFleet fleet, ReadFleet(each));
-      for (const double rate : rates) {
-        for (const std::uint64_t seed : options.world.seeds) {
-          const std::size_t at = index++;
-          if (static_cast<std::int64_t>(at % static_cast<std::size_t>(shards)) != shard) continue;
-          points.push_back({.index = at, .fleet = fleet, .rate = rate, .seed = seed});
-        }
+  for (const NamedFleet& fleet : fleets) {
+    for (const double rate : rates) {
+      for (const std::uint64_t seed : options.world.seeds) {
+        const std::size_t at = index++;
+        if (static_cast<std::int64_t>(at % static_cast<std::size_t>(shards)) != shard) continue;
+        points.push_back({.index = at, .fleet = fleet, .rate = rate, .seed = seed});
       }
     }
   }
@@ -143,9 +188,14 @@ std::vector<std::string> RowOf(const Point& point, const Figures& figures) {
 }
 
 int Sweep(const SweepOptions& options) {
-  const auto world = MakeWorld(options.world);
+  const auto fleets = FleetsOf(options.fleets);
+  if (!fleets.ok()) return Fail(fleets.status());
+  WorldOptions load = options.world;
+  if (load.rate <= 0 && !options.rates.empty()) load.rate = 1;  // each point has its own
+  const auto world = MakeWorld(load, PoolsOf(*fleets));
   if (!world.ok()) return Fail(world.status());
-  const auto points = PointsOf(options, world->rate);
+  std::fprintf(stderr, "step times: %s\n", world->step_times.c_str());
+  const auto points = PointsOf(options, *fleets, world->rate);
   if (!points.ok()) return Fail(points.status());
   std::vector<std::vector<std::string>> rows(points->size());
   Mutex mutex;  // guards problem, done
@@ -205,15 +255,23 @@ int Merge(const std::vector<std::string>& paths, const std::string& out) {
     }
   }
   std::string text = header + "\n";
+  std::vector<std::int64_t> missing;
   std::int64_t expected = 0;
   for (const auto& [point, line] : lines) {
-    if (point != expected)
-      std::fprintf(stderr, "baton-sim: points %ld to %ld are missing\n", expected, point - 1);
+    for (; expected < point; ++expected) missing.push_back(expected);
     expected = point + 1;
     text += line + "\n";
   }
   const absl::Status written = WriteText(out, text);
-  return written.ok() ? kOk : Fail(written);
+  if (!written.ok()) return Fail(written);
+  if (missing.empty()) return kOk;
+  constexpr std::size_t kNamed = 10;
+  const std::string all = fmt::format("{}", fmt::join(missing, ", "));
+  missing.resize(std::min(missing.size(), kNamed));
+  const std::string first = fmt::format("{}", fmt::join(missing, ", "));
+  return Fail(Error(kInvalidArgument, "of {} points {} are missing: {}{}; the others are in {}", expected,
+                    expected - static_cast<std::int64_t>(lines.size()), first, first == all ? "" : ", ...",
+                    out == "-" ? "the output" : out));
 }
 
 }  // namespace
@@ -227,7 +285,7 @@ void AddSweep(CLI::App& app, int& exit_code) {
       ->add_option("FLEETS", options->fleets,
                    "Counts may be ranges: prefill=20..30xdgx-h100,decode=5..15:5xdgx-h100")
       ->required();
-  sweep->add_option("--rates", options->rates, "Requests a second: 30..160:10");
+  sweep->add_option("--rates", options->rates, "Requests a second: 30..160:10 or 0.5,1,2.5");
   sweep->add_option("--shard", options->shard, "i/n: every n-th point from i on")->capture_default_str();
   sweep->add_option("--out", options->out, "File; - is the standard output")->capture_default_str();
   AddWorldOptions(*sweep, options->world);
@@ -243,7 +301,9 @@ void AddSweep(CLI::App& app, int& exit_code) {
   auto out = std::make_shared<std::string>("-");
   merge->add_option("FILES", *paths, "CSV files of baton-sim sweep")->required();
   merge->add_option("--out", *out, "File; - is the standard output")->capture_default_str();
-  merge->footer("Example: baton-sim merge 0.csv 1.csv 2.csv --out all.csv");
+  merge->footer(
+      "Example: baton-sim merge 0.csv 1.csv 2.csv --out all.csv\n"
+      "Exits with 2 where points before the last are missing; what there is has been written.");
   RunsAs(*merge, exit_code, [=] { return Merge(*paths, *out); });
 }
 

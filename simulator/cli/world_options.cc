@@ -9,7 +9,10 @@
 #include "common/base/mutex.h"
 #include "common/base/units.h"
 #include "common/config/reader.h"
+#include "common/hardware/power.h"
+#include "common/hardware/step_tables.h"
 #include "simulator/cli/command.h"
+#include "simulator/cli/step_times.h"
 #include "simulator/plan/parallel.h"
 #include "simulator/trace/trace_file.h"
 
@@ -81,10 +84,26 @@ void AddNativeOptions(CLI::App& world, WorldOptions& options) {
       ->capture_default_str();
   world.add_flag("--reject-early", options.reject_early,
                  "Policies cost, pack: refuse a request that is predicted to miss its limits");
+  world.add_option("--energy-price", options.dollars_per_kwh, "Dollars a kWh")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
+  world.add_option("--pue", options.pue, "What the site draws over what its machines draw")
+      ->check(CLI::Range(1.0, 10.0))
+      ->capture_default_str();
   world
       .add_option("--park-after", options.park_after_s,
                   "Seconds without work after which a machine is powered down (mode native); default: never")
       ->check(CLI::PositiveNumber);
+}
+
+absl::StatusOr<std::shared_ptr<const hardware::Catalogue>> WithTables(const hardware::Catalogue& base,
+                                                                      const std::string& path) {
+  BATON_ASSIGN_OR_RETURN(const std::vector<hardware::BenchmarkRow> rows, hardware::ReadBenchmarkCsv(path));
+  auto tables = hardware::TablesFrom(rows, base);
+  if (!tables.ok()) return Annotate(tables.status(), path);
+  auto catalogue = std::make_shared<hardware::Catalogue>(base);
+  for (hardware::TimeTable& table : *tables) catalogue->Put(std::move(table));
+  return catalogue;
 }
 
 absl::StatusOr<NativeSettings> NativeOf(const WorldOptions& options) {
@@ -92,6 +111,8 @@ absl::StatusOr<NativeSettings> NativeOf(const WorldOptions& options) {
   native.fill = options.fill;
   native.reject_early = options.reject_early;
   native.park_after_s = options.park_after_s;
+  native.prices.per_joule =
+      hardware::EnergyDollars(1, {.pue = options.pue, .dollars_per_kwh = options.dollars_per_kwh});
   RequestLimits limits;
   for (const auto& [name, text, limit] : {std::tuple("--limit-ttft", &options.limit_ttft, &limits.ttft_s),
                                           std::tuple("--limit-tbt", &options.limit_tbt, &limits.tbt_s)}) {
@@ -131,13 +152,23 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
       ->capture_default_str();
   world->add_option(
       "--policy", options.policy,
-      "random, round-robin, token-jsq, mixed-pool, cost, pack...; default: token-jsq for mixed pools alone, "
-      "mixed-pool for others");
+      "random, round-robin, jsq, token-jsq, mixed-pool, cost, pack, or split-random, ... (docs/POLICY.md); "
+      "default: token-jsq for mixed pools alone, mixed-pool for others");
   world
       ->add_option("--repurpose-after", options.repurpose_after_s,
                    "Seconds: a machine that policy mixed-pool has lent for so long stays; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  world
+      ->add_option("--step-times", options.step_times,
+                   "auto: measured where all machines are, else roofline for all; best: measured or roofline "
+                   "by machine; roofline; table (mode native)")
+      ->check(CLI::IsMember({"auto", "best", "roofline", "table"}))
+      ->capture_default_str();
+  world->add_option(
+      "--perf-table", options.perf_table,
+      "CSV as of calibrate: its medians are the tables of --step-times table, then the default, "
+      "and of mode splitwise");
   world->add_option("--catalogue", options.catalogue, "YAML file with machines, devices and models of yours");
   world->add_option("--slo", options.slo, "paper, or limits: ttft_p99=500ms,tbt_p50=40ms,e2e_p90=3x; none")
       ->capture_default_str();
@@ -161,10 +192,22 @@ absl::StatusOr<std::shared_ptr<const hardware::Catalogue>> LoadCatalogue(const s
   return std::make_shared<const hardware::Catalogue>(std::move(catalogue));
 }
 
-absl::StatusOr<World> MakeWorld(const WorldOptions& given) {
+std::vector<PoolSpec> PoolsOf(const std::vector<NamedFleet>& fleets) {
+  std::vector<PoolSpec> pools;
+  for (const NamedFleet& named : fleets) {
+    pools.insert(pools.end(), named.fleet.pools.begin(), named.fleet.pools.end());
+  }
+  return pools;
+}
+
+absl::StatusOr<World> MakeWorld(const WorldOptions& given, const std::vector<PoolSpec>& pools) {
   WorldOptions options = given;
   World world;
   BATON_ASSIGN_OR_RETURN(world.catalogue, LoadCatalogue(options.catalogue));
+  if (!options.perf_table.empty()) {
+    BATON_ASSIGN_OR_RETURN(world.catalogue, WithTables(*world.catalogue, options.perf_table));
+    if (options.step_times == "auto") options.step_times = "table";
+  }
   BATON_RETURN_IF_ERROR(world.catalogue->FindModel(options.model).status());
   Workload trace;
   if (!options.trace.empty()) {
@@ -186,14 +229,24 @@ absl::StatusOr<World> MakeWorld(const WorldOptions& given) {
   experiment.seeds = options.seeds;
   experiment.warm_up_s = options.warm_up_s;
   experiment.repurpose_after_s = options.repurpose_after_s;
+  experiment.tariff = {.pue = options.pue, .dollars_per_kwh = options.dollars_per_kwh};
   BATON_ASSIGN_OR_RETURN(experiment.native, NativeOf(options));
   experiment.keep_going = [] { return !Interrupted(); };
   if (options.slo != "none") {
     BATON_ASSIGN_OR_RETURN(experiment.slo, ParseSlo(options.slo));
   }
-  if (experiment.slo.slowdown != SloTable{}) {
-    BATON_ASSIGN_OR_RETURN(experiment.alone,
-                           MakeAloneModel(*world.catalogue, experiment.mode, options.model));
+  const bool slowdowns = experiment.slo.slowdown != SloTable{};
+  const StepTimes times =
+      ChooseStepTimes(*world.catalogue, options.step_times, options.model, pools, slowdowns);
+  experiment.step_times = times.kind;
+  world.step_times = experiment.mode == Mode::kSplitwise ? "the paper's tables" : times.text;
+  if (!options.perf_table.empty() &&
+      (experiment.mode == Mode::kSplitwise || times.kind == hardware::PerfKind::kTable)) {
+    world.step_times = "table of " + options.perf_table;
+  }
+  if (slowdowns) {
+    BATON_ASSIGN_OR_RETURN(experiment.alone, MakeAloneModel(*world.catalogue, experiment.mode, options.model,
+                                                            experiment.step_times));
   }
   BATON_ASSIGN_OR_RETURN(experiment.load, MakeLoad(options, trace));
   return world;

@@ -38,6 +38,10 @@ struct WorldOptions {
   double fill = 0.95;
   bool reject_early = false;
   double park_after_s = 0;
+  std::string step_times = "auto";
+  std::string perf_table;
+  double dollars_per_kwh = 0.10;
+  double pue = 1.2;
   int jobs = 0;
   std::string output = "table";
 };
@@ -46,11 +50,13 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options);
 
 struct World {
   std::shared_ptr<const hardware::Catalogue> catalogue;
-  Experiment experiment;  // of this catalogue and load
-  double rate = 0;        // that the options ask for
+  Experiment experiment;   // of this catalogue and load
+  double rate = 0;         // that the options ask for
+  std::string step_times;  // on what the times of steps rest, in words
 };
-/// Reads trace and catalogue; errors name file, line and field.
-[[nodiscard]] absl::StatusOr<World> MakeWorld(const WorldOptions& options);
+/// Reads trace and catalogue; errors name file, line and field. `pools` are all that are to be compared.
+[[nodiscard]] absl::StatusOr<World> MakeWorld(const WorldOptions& options,
+                                              const std::vector<PoolSpec>& pools);
 [[nodiscard]] absl::StatusOr<std::shared_ptr<const hardware::Catalogue>> LoadCatalogue(
     const std::string& path);
 
@@ -62,8 +68,10 @@ struct NamedFleet {
 };
 [[nodiscard]] absl::StatusOr<NamedFleet> ReadFleet(const std::string& text);
 
-/// Every fleet under every seed, on all cores. In order of `fleets`; on interruption only those that were
-/// simulated to their end under every seed.
+[[nodiscard]] std::vector<PoolSpec> PoolsOf(const std::vector<NamedFleet>& fleets);
+
+/// Every fleet under every seed, on all cores, in order of `fleets`. On interruption all are there, and the
+/// figures of those that had not ended say so.
 struct FleetRun {
   NamedFleet fleet;
   std::vector<Figures> figures;        // of each seed

@@ -161,27 +161,37 @@ absl::StatusOr<std::vector<Column>> AnalyseColumns(const Experiment& experiment,
   if (demand.prompts.empty()) return Error(kInvalidArgument, "the load has no requests");
   std::vector<Column> columns;
   for (const std::string& name : machines) {
-    BATON_ASSIGN_OR_RETURN(const hardware::Machine* machine, catalogue.FindMachine(name));
+    BATON_ASSIGN_OR_RETURN(const FleetSpec one, ParseFleet("mixed=1x" + name));
+    if (one.pools.size() != 1) return Error(kInvalidArgument, "machine '{}': one type each", name);
+    const PoolSpec& pool = one.pools[0];
+    BATON_ASSIGN_OR_RETURN(const hardware::Machine* machine, catalogue.FindMachine(pool.machine));
     BATON_ASSIGN_OR_RETURN(const hardware::Device* device, catalogue.FindDevice(machine->device));
-    BATON_ASSIGN_OR_RETURN(const FleetPrice price,
-                           PriceOf(catalogue, {.pools = {{.role = PoolRole::kMixed, .machine = name}}}));
-    const auto kv_tokens = KvTokens(*model, *device, machine->devices, experiment.mode);
+    BATON_ASSIGN_OR_RETURN(const FleetPrice price, PriceOf(catalogue, one));
+    const int degree = pool.tensor_parallel > 0 ? pool.tensor_parallel : machine->devices;
+    const auto kv_tokens = KvTokens(*model, *device, degree, experiment.mode);
     if (!kv_tokens) {
       skipped.push_back(fmt::format("{}: {} does not fit into its memory", name, experiment.model));
       continue;
     }
-    const auto kind =
-        experiment.mode == Mode::kSplitwise ? hardware::PerfKind::kReference : hardware::PerfKind::kBest;
-    const auto perf = hardware::MakePerfModel(catalogue, {.model = experiment.model, .machine = name}, kind);
+    const auto perf = hardware::MakePerfModel(
+        catalogue,
+        {.model = experiment.model,
+         .machine = pool.machine,
+         .tensor_parallel = degree,
+         .gpu_cap_w = pool.gpu_cap_w},
+        experiment.mode == Mode::kSplitwise ? hardware::PerfKind::kReference : experiment.step_times);
     if (!perf.ok()) {
       skipped.push_back(fmt::format("{}: {}", name, Message(perf.status())));
       continue;
     }
-    const double prefill = PrefillCapacity(**perf, demand, rate);
-    const double decode = DecodeCapacity(**perf, demand, *kv_tokens);
+    const int instances = machine->devices / degree;
+    const double prefill = instances * PrefillCapacity(**perf, demand, rate);
+    const double decode = instances * DecodeCapacity(**perf, demand, *kv_tokens);
     const auto add = [&](PoolRole role, double capacity) {
       columns.push_back({.role = role,
-                         .machine = name,
+                         .machine = pool.machine,
+                         .tensor_parallel = pool.tensor_parallel,
+                         .gpu_cap_w = pool.gpu_cap_w,
                          .capacity = capacity,
                          .dollars_per_hour = price.dollars_per_hour,
                          .watts = price.watts});

@@ -12,7 +12,6 @@
 namespace baton::simulator {
 namespace {
 
-constexpr const char* kAloneMachine = "dgx-a100";
 // The first part of a load, by which a hopeless fleet is known: it has less backlog than the whole, so what
 // it misses by this factor the whole misses too.
 constexpr double kShortShare = 0.25;
@@ -89,7 +88,7 @@ absl::StatusOr<Probe> Ask(const Experiment& experiment, Loads& loads, const Flee
 }  // namespace
 
 absl::StatusOr<AloneModel> MakeAloneModel(const hardware::Catalogue& catalogue, Mode mode,
-                                          const std::string& model) {
+                                          const std::string& model, hardware::PerfKind kind) {
   if (mode == Mode::kSplitwise) {
     const hardware::TimeTable* table = catalogue.FindTable(model, kAloneMachine, 8);
     if (table == nullptr) {
@@ -103,9 +102,9 @@ absl::StatusOr<AloneModel> MakeAloneModel(const hardware::Catalogue& catalogue, 
       return alone;
     });
   }
-  BATON_ASSIGN_OR_RETURN(std::shared_ptr<const hardware::PerfModel> perf,
-                         hardware::MakePerfModel(catalogue, {.model = model, .machine = kAloneMachine},
-                                                 hardware::PerfKind::kBest));
+  BATON_ASSIGN_OR_RETURN(
+      std::shared_ptr<const hardware::PerfModel> perf,
+      hardware::MakePerfModel(catalogue, {.model = model, .machine = kAloneMachine}, kind));
   return AloneModel([perf](const WorkloadRequest& request) {
     const hardware::PromptPiece prompt{.tokens = request.prompt_tokens};
     AloneTimes alone;
@@ -148,6 +147,7 @@ absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& f
   RunOptions options{.mode = experiment.mode,
                      .model = experiment.model,
                      .policy = experiment.policy.empty() ? DefaultPolicy(fleet) : experiment.policy,
+                     .step_times = experiment.step_times,
                      .seed = wanted.seed,
                      .warm_up_s = experiment.warm_up_s,
                      .keep_timelines = wanted.timelines,
@@ -165,6 +165,7 @@ absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& f
   BATON_ASSIGN_OR_RETURN(RunResult result, Run(*experiment.catalogue, fleet, workload, options));
   Figures figures =
       FiguresOf(price, workload, result, experiment.slo, experiment.alone, experiment.warm_up_s);
+  figures.energy_dollars_per_hour = hardware::EnergyDollars(figures.mean_watts * 3600, experiment.tariff);
   if (wanted.result != nullptr) *wanted.result = std::move(result);
   return figures;
 }

@@ -9,6 +9,8 @@
 #include <absl/status/statusor.h>
 
 #include "common/hardware/catalogue.h"
+#include "common/hardware/perf_model.h"
+#include "common/hardware/power.h"
 #include "simulator/plan/figures.h"
 #include "simulator/plan/search.h"
 #include "simulator/run.h"
@@ -25,6 +27,8 @@ struct Experiment {
   Mode mode = Mode::kNative;
   std::string model;
   std::string policy;  // empty: token-jsq for fleets of mixed pools alone, mixed-pool for others
+  hardware::PerfKind step_times = hardware::PerfKind::kBest;  // of mode kNative
+  hardware::Tariff tariff;
   Slo slo;
   AloneModel alone;
   double warm_up_s = 0;
@@ -41,9 +45,11 @@ struct Experiment {
 [[nodiscard]] std::function<RequestLimits(std::int64_t)> LimitsOf(const Slo& slo, const AloneModel& alone);
 
 /// The request alone on a DGX-A100, by the mode's own step times: what slowdowns are against. An error where
-/// the catalogue has no such machine, or, in mode kSplitwise, no table for the model.
+/// the catalogue has no such machine, or, in mode kSplitwise or with kind kTable, no table for the model.
+inline constexpr const char* kAloneMachine = "dgx-a100";
 [[nodiscard]] absl::StatusOr<AloneModel> MakeAloneModel(const hardware::Catalogue& catalogue, Mode mode,
-                                                        const std::string& model);
+                                                        const std::string& model,
+                                                        hardware::PerfKind kind = hardware::PerfKind::kBest);
 
 /// One run. `result`, where given, gets its outcomes; with `timelines`, those of machines as well.
 struct RunWanted {
@@ -66,7 +72,8 @@ struct HighestRate {
 };
 [[nodiscard]] absl::StatusOr<HighestRate> FindHighestRate(const Evaluator& evaluate, const FleetSpec& fleet);
 
-/// Columns for the search, by analysis: prefill as a queue of many servers (Allen-Cunneen), decode as the
+/// Columns for the search, by analysis, of machines such as "dgx-h100", "dgx-h100/4" (GPUs of an instance) or
+/// "dgx-h100@350w" (cap of each): prefill as a queue of many servers (Allen-Cunneen), decode as the
 /// largest batch whose step keeps the time between tokens and whose KV state fits. Types on which the model
 /// does not fit, or that the mode has no step times for, are left out; `skipped` says why.
 [[nodiscard]] absl::StatusOr<std::vector<Column>> AnalyseColumns(const Experiment& experiment,

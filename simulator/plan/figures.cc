@@ -11,7 +11,7 @@
 namespace baton::simulator {
 namespace {
 
-constexpr std::array<std::string_view, 3> kRoleNames{"prefill", "decode", "mixed"};
+constexpr std::array kRoles{PoolRole::kPrefill, PoolRole::kDecode, PoolRole::kMixed};
 constexpr int kMachinesMost = 100'000;
 
 std::optional<double> AsNumber(std::string_view text) {
@@ -29,9 +29,10 @@ absl::StatusOr<PoolSpec> ParsePool(std::string_view part) {
   const std::size_t equals = part.find('=');
   if (equals == std::string_view::npos) return wrong("no '='");
   PoolSpec pool;
-  const auto role = std::find(kRoleNames.begin(), kRoleNames.end(), part.substr(0, equals));
-  if (role == kRoleNames.end()) return wrong("the role is none of prefill, decode, mixed");
-  pool.role = static_cast<PoolRole>(role - kRoleNames.begin());
+  const auto* const role = std::find_if(
+      kRoles.begin(), kRoles.end(), [&](PoolRole each) { return NameOf(each) == part.substr(0, equals); });
+  if (role == kRoles.end()) return wrong("the role is none of prefill, decode, mixed");
+  pool.role = *role;
   std::string_view rest = part.substr(equals + 1);
   const std::size_t times = rest.find('x');
   const auto count = AsNumber(rest.substr(0, times));
@@ -80,6 +81,8 @@ struct Sums {
 void AddRequest(const WorkloadRequest& request, const RequestOutcome& outcome, Figures& figures, Sums& sums) {
   ++figures.requests;
   figures.preemptions += outcome.preemptions;
+  figures.migrations += outcome.migrations;
+  figures.restarts += outcome.restarts;
   sums.prompt += static_cast<double>(request.prompt_tokens);
   sums.reused += static_cast<double>(outcome.reused_tokens);
   switch (outcome.end) {
@@ -112,19 +115,20 @@ void AddMachines(const RunResult& result, Figures& figures) {
   double output = 0;
   double powered = 0;
   double dollars = 0;
-  // Dollars of powered time, where the fleet has a price.
-  const std::vector<double>& pool_dollars = figures.price.pool_dollars;
-  std::vector<double> instances(pool_dollars.size(), 0);
-  const auto priced = [&](std::size_t pool) { return pool < pool_dollars.size(); };
+  const FleetPrice& price = figures.price;
+  std::vector<double> instances;
   for (const MachineUse& machine : result.machines) {
     const auto pool = static_cast<std::size_t>(machine.pool);
-    if (priced(pool)) ++instances[pool];
+    instances.resize(std::max(instances.size(), pool + 1), 0);
+    ++instances[pool];
   }
   for (const MachineUse& machine : result.machines) {
     const auto pool = static_cast<std::size_t>(machine.pool);
+    // Of a pool's machines and price each instance has an equal share.
+    const double share = machine.powered_s / instances[pool];
     busy += machine.busy_s;
-    powered += machine.powered_s;
-    if (priced(pool)) dollars += machine.powered_s / 3600 * pool_dollars[pool] / instances[pool];
+    powered += pool < price.pool_machines.size() ? share * price.pool_machines[pool] : machine.powered_s;
+    if (pool < price.pool_dollars.size()) dollars += share / 3600 * price.pool_dollars[pool];
     figures.wakes += machine.wakes;
     figures.energy_j += machine.energy_j;
     output += static_cast<double>(machine.output_tokens);
@@ -161,10 +165,6 @@ std::string FormatFleet(const FleetSpec& fleet) {
   return out;
 }
 
-std::string_view NameOf(PoolRole role) {
-  return kRoleNames[static_cast<std::size_t>(role)];
-}
-
 Figures FiguresOf(const FleetPrice& price, const Workload& workload, const RunResult& result, const Slo& slo,
                   const AloneModel& alone, double warm_up_s) {
   Figures figures;
@@ -172,6 +172,8 @@ Figures FiguresOf(const FleetPrice& price, const Workload& workload, const RunRe
   Sums sums;
   for (const RequestOutcome& outcome : result.requests) {
     const WorkloadRequest& request = workload.requests[static_cast<std::size_t>(outcome.request)];
+    // What an interrupted run has not ended is not known.
+    if (result.interrupted && outcome.end == RequestEnd::kUnfinished) continue;
     if (request.arrival_s >= warm_up_s) AddRequest(request, outcome, figures, sums);
   }
   const auto done = static_cast<double>(figures.done);

@@ -23,6 +23,7 @@ struct FleetPrice {
   double cost_weight = 0;            // of the paper's tables
   double power_weight = 0;           // of the paper's tables
   std::vector<double> pool_dollars;  // an hour, of all machines of each pool
+  std::vector<int> pool_machines;
 };
 /// Errors name a machine or device that the catalogue lacks, and a machine without a price.
 [[nodiscard]] absl::StatusOr<FleetPrice> PriceOf(const hardware::Catalogue& catalogue,
@@ -32,7 +33,6 @@ struct FleetPrice {
 /// "decode=3xdgx-h100/4@350w". Several pools of one role are allowed.
 [[nodiscard]] absl::StatusOr<FleetSpec> ParseFleet(std::string_view text);
 [[nodiscard]] std::string FormatFleet(const FleetSpec& fleet);
-[[nodiscard]] std::string_view NameOf(PoolRole role);
 
 struct Figures {
   std::int64_t requests = 0;
@@ -52,10 +52,13 @@ struct Figures {
   double mean_watts = 0;
   double joules_per_token = 0;     // of output
   double dollars_per_million = 0;  // output tokens, for the time that machines were powered
-  double machines_powered = 0;     // mean over the run
+  double energy_dollars_per_hour = 0;
+  double machines_powered = 0;  // mean over the run
   std::int64_t wakes = 0;
   double reused_share = 0;  // of prompt tokens
   std::int64_t preemptions = 0;
+  std::int64_t migrations = 0;
+  std::int64_t restarts = 0;
   double extrapolated_share = 0;
   bool backlog_grows = false;
   bool interrupted = false;

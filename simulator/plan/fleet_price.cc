@@ -11,6 +11,7 @@ absl::StatusOr<FleetPrice> PriceOf(const hardware::Catalogue& catalogue, const F
     BATON_ASSIGN_OR_RETURN(const hardware::Device* device, catalogue.FindDevice(machine->device));
     price.pool_dollars.push_back(pool.machines * hardware::DollarsPerHour(*machine, *device));
     price.dollars_per_hour += price.pool_dollars.back();
+    price.pool_machines.push_back(pool.machines);
     price.watts += pool.machines * hardware::ReservedWatts(*machine, *device, pool.gpu_cap_w);
     price.machines += pool.machines;
     price.cost_weight += pool.machines * machine->cost_weight;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -17,10 +18,15 @@ constexpr double kRateStep = 1.01;
 std::string KeyOf(const FleetSpec& fleet, double rate) {
   std::string key = fmt::format("{}", rate);
   for (const PoolSpec& pool : fleet.pools) {
-    fmt::format_to(std::back_inserter(key), "|{}x{}x{}x{}", static_cast<int>(pool.role), pool.machines,
-                   pool.machine, pool.gpu_cap_w);
+    fmt::format_to(std::back_inserter(key), "|{}x{}x{}/{}x{}", static_cast<int>(pool.role), pool.machines,
+                   pool.machine, pool.tensor_parallel, pool.gpu_cap_w);
   }
   return key;
+}
+
+/// Equal prices are equal in whatever order they were added up.
+double Rounded(double value) {
+  return std::round(value * 1e6) / 1e6;
 }
 
 /// The least n in [low, high] that holds, `high` being known to hold, beginning at `guess`.
@@ -122,6 +128,15 @@ double PriceOf(const Candidate& candidate, Objective objective) {
   return 0;
 }
 
+bool Better(const Candidate& a, const Candidate& b, Objective objective) {
+  const auto key = [&](const Candidate& candidate) {
+    return std::tuple(Rounded(PriceOf(candidate, objective)), candidate.machines,
+                      Rounded(candidate.dollars_per_hour), Rounded(candidate.watts),
+                      candidate.probe.tightest);
+  };
+  return key(a) < key(b);
+}
+
 bool Within(const Candidate& candidate, const Budget& budget) {
   constexpr double kRound = 1 + 1e-9;  // sums of prices
   return candidate.dollars_per_hour <= budget.dollars_per_hour * kRound &&
@@ -145,6 +160,7 @@ Candidate MakeCandidate(const std::vector<const Column*>& columns, const std::ve
     candidate.fleet.pools.push_back({.role = column.role,
                                      .machine = column.machine,
                                      .machines = counts[i],
+                                     .tensor_parallel = column.tensor_parallel,
                                      .gpu_cap_w = column.gpu_cap_w});
     candidate.dollars_per_hour += counts[i] * column.dollars_per_hour;
     candidate.watts += counts[i] * column.watts;
@@ -231,10 +247,7 @@ std::optional<Candidate> PairSearch::Walk(int prefill_least, int decode_least, i
     const int least =
         LeastThatHolds(decode_least, affordable, affordable, [&](int n) { return Holds(prefill, n); });
     const Candidate found = Try({prefill, least}, options_.rate);
-    const bool better = !best || PriceOf(found, options_.objective) < PriceOf(*best, options_.objective) ||
-                        (PriceOf(found, options_.objective) == PriceOf(*best, options_.objective) &&
-                         found.machines < best->machines);
-    if (better) best = found;
+    if (!best || Better(found, *best, options_.objective)) best = found;
     decode = least - 1;
   }
   return best;

@@ -43,6 +43,8 @@ struct Pair {
 /// What an objective minimises of one machine.
 [[nodiscard]] double PriceOf(const Column& column, Objective objective);
 [[nodiscard]] double PriceOf(const Candidate& candidate, Objective objective);
+/// Of two that cost the same, the one with more room under the objectives.
+[[nodiscard]] bool Better(const Candidate& a, const Candidate& b, Objective objective);
 [[nodiscard]] bool Within(const Candidate& candidate, const Budget& budget);
 [[nodiscard]] int MostWithin(const Column& column, const Budget& budget);
 /// `counts[i]` machines of `columns[i]`; nothing probed yet.

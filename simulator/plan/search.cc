@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <tuple>
 
 #include "common/base/error.h"
 #include "simulator/plan/cover.h"
 #include "simulator/plan/pair_search.h"
 #include "simulator/plan/parallel.h"
+#include "simulator/run.h"
 
 namespace baton::simulator {
 namespace {
@@ -43,25 +43,21 @@ double ExpectedPrice(const Pair& pair, const SearchOptions& options) {
   return price;
 }
 
-bool Better(const Candidate& a, const Candidate& b, Objective objective) {
-  const double price_a = PriceOf(a, objective);
-  const double price_b = PriceOf(b, objective);
-  return std::tie(price_a, a.machines, a.dollars_per_hour, a.watts) <
-         std::tie(price_b, b.machines, b.dollars_per_hour, b.watts);
-}
-
 /// The types of a fleet, role by role: candidates of one design differ in counts alone.
 std::vector<std::string> DesignOf(const Candidate& candidate) {
   std::vector<std::string> design;
   for (const PoolSpec& pool : candidate.fleet.pools) {
-    design.push_back(fmt::format("{} {} {}", static_cast<int>(pool.role), pool.machine, pool.gpu_cap_w));
+    design.push_back(fmt::format("{} {}/{} {}", static_cast<int>(pool.role), pool.machine,
+                                 pool.tensor_parallel, pool.gpu_cap_w));
   }
   return design;
 }
 
-std::string NameOf(const PoolSpec& pool) {
-  constexpr std::array<std::string_view, 3> kRoles{"prefill", "decode", "mixed"};
-  return fmt::format("{} x {} {}", pool.machines, pool.machine, kRoles[static_cast<std::size_t>(pool.role)]);
+std::string TextOf(const PoolSpec& pool) {
+  std::string name = fmt::format("{} x {}", pool.machines, pool.machine);
+  if (pool.tensor_parallel > 0) name += fmt::format("/{}", pool.tensor_parallel);
+  if (pool.gpu_cap_w > 0) name += fmt::format("@{:g}w", pool.gpu_cap_w);
+  return fmt::format("{} {}", name, NameOf(pool.role));
 }
 
 class Session {
@@ -187,7 +183,8 @@ class Session {
 
   [[nodiscard]] const Column* ColumnOf(const PoolSpec& pool) const {
     const auto found = std::find_if(columns_.begin(), columns_.end(), [&](const Column& column) {
-      return column.role == pool.role && column.machine == pool.machine && column.gpu_cap_w == pool.gpu_cap_w;
+      return column.role == pool.role && column.machine == pool.machine &&
+             column.tensor_parallel == pool.tensor_parallel && column.gpu_cap_w == pool.gpu_cap_w;
     });
     return &*found;
   }
@@ -226,7 +223,7 @@ class Session {
         less.probe = {.feasible = false, .tightest = INFINITY, .binding = "no machine"};
       }
       if (evaluations_.Ended()) return;
-      result_.one_less.push_back({NameOf(best_->fleet.pools[i]), less});
+      result_.one_less.push_back({TextOf(best_->fleet.pools[i]), less});
     }
     // Each pool may or may not get one more; all of them surely suffices.
     std::vector<Candidate> richer;

@@ -32,6 +32,7 @@ struct Budget {
 struct Column {
   PoolRole role = PoolRole::kMixed;
   std::string machine;
+  int tensor_parallel = 0;  // of an instance; 0: all GPUs of the machine
   double gpu_cap_w = 0;
   double capacity = 1;  // requests/s of one under the objectives: a guess, where the search begins
   double dollars_per_hour = 0;

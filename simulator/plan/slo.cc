@@ -134,6 +134,7 @@ SloVerdict Judge(const Workload& workload, const RunResult& result, const Slo& s
   for (const RequestOutcome& outcome : result.requests) {
     const WorkloadRequest& request = workload.requests[static_cast<std::size_t>(outcome.request)];
     if (request.arrival_s < warm_up_s) continue;
+    if (result.interrupted && outcome.end == RequestEnd::kUnfinished) continue;
     AddRequest(request, outcome, slo, alone, values, verdict);
   }
   for (std::size_t metric = 0; metric < 3; ++metric) {

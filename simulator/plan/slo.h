@@ -53,7 +53,8 @@ struct SloVerdict {
   std::int64_t lost = 0;  // refused, failed or unfinished: above every limit
 };
 
-/// Quantiles by linear interpolation, each metric by itself, over requests that arrive from `warm_up_s` on.
+/// Quantiles by linear interpolation, each metric by itself, over requests that arrive from `warm_up_s` on;
+/// of a run that was interrupted, over those that had ended.
 /// `alone` may be empty where `slo` has no slowdowns.
 [[nodiscard]] SloVerdict Judge(const Workload& workload, const RunResult& result, const Slo& slo,
                                const AloneModel& alone, double warm_up_s = 0);

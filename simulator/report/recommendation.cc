@@ -44,47 +44,56 @@ Table DesignsTable(const std::vector<Candidate>& designs) {
   return table;
 }
 
-std::string RecommendationText(const Recommendation& found, const SearchOptions& options) {
+std::string RecommendationText(const Recommendation& found, const SearchOptions& options,
+                               const std::string& step_times) {
   std::string out;
   const auto line = std::back_inserter(out);
+  if (!found.best && found.interrupted) {
+    fmt::format_to(line, "Interrupted after {} simulations, before any fleet was found.\n",
+                   found.evaluations);
+    return out;
+  }
   if (!found.best) {
     fmt::format_to(
-        line, "No fleet of the allowed machines {} ({} simulations{}).\n",
+        line, "No fleet of the allowed machines {} ({} simulations).\n",
         options.budget.Unlimited() ? "meets the objectives" : "meets the objectives within the budget",
-        found.evaluations, found.interrupted ? ", interrupted" : "");
+        found.evaluations);
     return out;
   }
   const Candidate& best = *found.best;
-  fmt::format_to(line, "{:<12}{}\n{:<12}{} requests/s: {}\n", NameOf(options.objective),
+  fmt::format_to(line, "{:<16}{}\n{:<16}{} requests/s: {}\n", NameOf(options.objective),
                  FormatFleet(best.fleet), "", Number(best.rate), PriceText(best));
-  fmt::format_to(line, "{:<12}{}\n", "binding", ProbeText(best.probe));
+  fmt::format_to(line, "{:<16}{}\n", "binding", ProbeText(best.probe));
   if (found.headroom > 0.98) {
-    fmt::format_to(line, "{:<12}the rate may double\n", "headroom");
+    fmt::format_to(line, "{:<16}the rate may double\n", "headroom");
   } else {
-    fmt::format_to(line, "{:<12}the rate may grow by {:.0f} %\n", "headroom", found.headroom * 100);
+    fmt::format_to(line, "{:<16}the rate may grow by {:.0f} %\n", "headroom", found.headroom * 100);
   }
   for (const Neighbour& neighbour : found.one_less) {
-    fmt::format_to(line, "{:<12}of {}: {}{}\n", "one less", neighbour.pool,
+    fmt::format_to(line, "{:<16}of {}: {}{}\n", "one less", neighbour.pool,
                    ProbeText(neighbour.candidate.probe),
                    neighbour.candidate.probe.feasible ? " (still holds, yet serves the objective less)" : "");
   }
   if (found.spare) {
-    fmt::format_to(line, "{:<12}{}: {}\n", "N+1", FormatFleet(found.spare->fleet), PriceText(*found.spare));
+    fmt::format_to(line, "{:<16}{}: {}\n", "N+1", FormatFleet(found.spare->fleet), PriceText(*found.spare));
   }
   if (found.runner_up) {
-    fmt::format_to(line, "{:<12}{}: {}\n", "runner-up", FormatFleet(found.runner_up->fleet),
+    fmt::format_to(line, "{:<16}{}: {}\n", "runner-up", FormatFleet(found.runner_up->fleet),
                    PriceText(*found.runner_up));
   } else {
-    fmt::format_to(line, "{:<12}no other pair of types within 15 %\n", "runner-up");
+    fmt::format_to(line, "{:<16}no other pair of types within 15 %\n", "runner-up");
   }
-  fmt::format_to(line, "{:<12}{} simulations{}\n", "searched", found.evaluations,
+  fmt::format_to(line, "{:<16}{}\n", "step times", step_times);
+  fmt::format_to(line, "{:<16}{} simulations{}\n", "searched", found.evaluations,
                  found.interrupted ? ", interrupted: this is the best so far" : "");
   return out;
 }
 
-std::string RecommendationJson(const Recommendation& found, const SearchOptions& options) {
+std::string RecommendationJson(const Recommendation& found, const SearchOptions& options,
+                               const std::string& step_times) {
   json::Object object{{"schema_version", 1},
                       {"objective", std::string(NameOf(options.objective))},
+                      {"step_times", step_times},
                       {"evaluations", found.evaluations},
                       {"interrupted", found.interrupted},
                       {"headroom", found.headroom}};

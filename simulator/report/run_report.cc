@@ -29,7 +29,9 @@ std::vector<double> ValuesOf(const NamedRun& run, const FigureKind& kind) {
 
 std::string WithInterval(const Interval& interval, bool several) {
   if (!several || !std::isfinite(interval.mean)) return Number(interval.mean);
-  return fmt::format("{} ± {}", Number(interval.mean), Number(interval.half_width));
+  // Seeds that agree but for the last bits agree.
+  const bool equal = interval.half_width < 1e-12 * std::abs(interval.mean);
+  return fmt::format("{} ± {}", Number(interval.mean), Number(equal ? 0 : interval.half_width));
 }
 
 /// The change of `run` against `base` in percent, paired by seed.
@@ -106,7 +108,10 @@ const std::vector<FigureKind>& FigureKinds() {
       {"rated_kw", [](const Figures& f) { return f.price.watts / 1e3; }},
       {"mean_kw", [](const Figures& f) { return KnownPower(f, f.mean_watts / 1e3); }},
       {"joules_per_token", [](const Figures& f) { return KnownPower(f, f.joules_per_token); }},
+      {"energy_dollars_per_hour", [](const Figures& f) { return KnownPower(f, f.energy_dollars_per_hour); }},
       {"preemptions", [](const Figures& f) { return static_cast<double>(f.preemptions); }},
+      {"migrations", [](const Figures& f) { return static_cast<double>(f.migrations); }},
+      {"restarts", [](const Figures& f) { return static_cast<double>(f.restarts); }},
       {"not_done", [](const Figures& f) { return static_cast<double>(f.requests - f.done); }},
       {"extrapolated_share", [](const Figures& f) { return f.extrapolated_share; }}};
   return kKinds;
@@ -152,7 +157,7 @@ Table SloTableOf(const SloVerdict& verdict, const Slo& slo) {
 }
 
 std::string RunsAsJson(const std::vector<NamedRun>& runs, const std::vector<std::uint64_t>& seeds,
-                       const Slo& slo) {
+                       const Slo& slo, const std::string& step_times) {
   json::Array array;
   for (const NamedRun& run : runs) {
     json::Array each;
@@ -170,7 +175,9 @@ std::string RunsAsJson(const std::vector<NamedRun>& runs, const std::vector<std:
     array.push_back(
         json::Object{{"name", run.name}, {"fleet", FormatFleet(run.fleet)}, {"seeds", std::move(each)}});
   }
-  return json::Serialize(json::Object{{"schema_version", 1}, {"runs", std::move(array)}}) + "\n";
+  return json::Serialize(
+             json::Object{{"schema_version", 1}, {"step_times", step_times}, {"runs", std::move(array)}}) +
+         "\n";
 }
 
 std::string RequestsAsCsv(const Workload& workload, const RunResult& result) {

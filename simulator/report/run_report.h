@@ -33,9 +33,11 @@ struct FigureKind {
 [[nodiscard]] Table SummaryTable(const std::vector<NamedRun>& runs, bool differences);
 /// Measured against each limit of `slo`, one row a limit.
 [[nodiscard]] Table SloTableOf(const SloVerdict& verdict, const Slo& slo);
-/// One object with "schema_version": runs, seeds, figures and verdicts.
+/// One object with "schema_version": runs, seeds, figures and verdicts; on what step times they rest, in
+/// words.
 [[nodiscard]] std::string RunsAsJson(const std::vector<NamedRun>& runs,
-                                     const std::vector<std::uint64_t>& seeds, const Slo& slo);
+                                     const std::vector<std::uint64_t>& seeds, const Slo& slo,
+                                     const std::string& step_times);
 
 /// The columns of the reference's results: request_ids, response_times, queue_times, ttft_times, tbt_times,
 /// nth_token_overheads, prompt_sizes, token_sizes; in order of completion, done ones only.
@@ -59,7 +61,9 @@ struct PageRun {
                                      Objective objective);
 
 [[nodiscard]] Table DesignsTable(const std::vector<Candidate>& designs);
-[[nodiscard]] std::string RecommendationText(const Recommendation& found, const SearchOptions& options);
-[[nodiscard]] std::string RecommendationJson(const Recommendation& found, const SearchOptions& options);
+[[nodiscard]] std::string RecommendationText(const Recommendation& found, const SearchOptions& options,
+                                             const std::string& step_times);
+[[nodiscard]] std::string RecommendationJson(const Recommendation& found, const SearchOptions& options,
+                                             const std::string& step_times);
 
 }  // namespace baton::simulator

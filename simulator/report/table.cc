@@ -199,7 +199,7 @@ std::string Number(double value) {
   if (std::isnan(value)) return "-";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   if (value == 0) return "0";
-  if (std::abs(value) >= 1e6) return fmt::format("{:.3g}", value);
+  if (std::abs(value) >= 1e6 || std::abs(value) < 1e-6) return fmt::format("{:.3g}", value);
   const int magnitude = static_cast<int>(std::floor(std::log10(std::abs(value))));
   return fmt::format("{:.{}f}", value, std::clamp(2 - magnitude, 0, 9));
 }

@@ -199,8 +199,10 @@ class RowReader {
   absl::Status Arrival(std::string_view field, std::optional<double> value, std::string_view text,
                        double& out) const {
     if (!value || *value < 0 || *value > kArrivalMax) {
-      return Error(kInvalidArgument, "{}:{}: {}: '{}' is no time in seconds between 0 and {:.0f}", name_,
-                   line_, field, Quoted(text), kArrivalMax);
+      const std::string wanted = field == "TIMESTAMP"
+                                     ? std::string("no time such as 2023-11-16 18:15:46.68")
+                                     : fmt::format("no time in seconds between 0 and {:.0f}", kArrivalMax);
+      return Error(kInvalidArgument, "{}:{}: {}: '{}' is {}", name_, line_, field, Quoted(text), wanted);
     }
     out = *value;
     return absl::OkStatus();
@@ -273,7 +275,7 @@ absl::Status ReadObject(std::string_view line, const RowReader& reader, Workload
   }
   const auto number = [&](std::string_view key, std::string& text) -> std::optional<double> {
     const json::Value* member = value->Find(key);
-    text = member == nullptr ? "(missing)" : json::Serialize(*member);
+    text = member == nullptr ? "nothing" : json::Serialize(*member);
     if (member == nullptr || !member->IsNumber()) return std::nullopt;
     return member->Number();
   };

@@ -194,7 +194,94 @@ TEST_CASE("shards of a sweep merge into what one sweep gives") {
 
   CHECK(merged.exit == 0);
   CHECK(merged.output == ReadFile(folder.Path() + "/all.csv"));
-  CHECK(Contains(BatonSim({"merge", folder.Path() + "/1.csv"}).output, "points 0 to 0 are missing"));
+  const RunResult part = BatonSim({"merge", folder.Path() + "/1.csv", "--out", folder.Path() + "/part.csv"});
+  CHECK(part.exit == 2);
+  CHECK(Contains(part.output, "of 8 points 4 are missing: 0, 2, 4, 6"));
+  CHECK(ReadFile(folder.Path() + "/part.csv") == ReadFile(folder.Path() + "/1.csv"));
+}
+
+TEST_CASE("rates of a sweep are ranges, lists and fractions") {
+  const RunResult sweep =
+      BatonSim(Small({"sweep", "mixed=1xdgx-h100", "--rates", "0.5,1..2:0.5", "--output", "json"}));
+
+  CHECK(sweep.exit == 0);
+  const auto rows = json::Parse(sweep.output.substr(sweep.output.find('[')));
+  REQUIRE(rows.ok());
+  std::vector<double> rates;
+  for (const json::Value& row : *rows->AsArray()) rates.push_back(row.Find("rate")->Number());
+  CHECK(rates == std::vector<double>{0.5, 1, 1.5, 2});
+  CHECK(BatonSim(Small({"sweep", "mixed=1xdgx-h100", "--rates", "3..1"})).exit == 2);
+  CHECK(BatonSim(Small({"sweep", "mixed=1xdgx-h100", "--rates", "1,,2"})).exit == 2);
+}
+
+TEST_CASE("machines are compared on times of one kind, and which is said") {
+  const auto times = [](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--rate", "2", "--duration", "20", "--seeds", "1"});
+    const RunResult result = BatonSim(arguments);
+    CHECK(result.exit == 0);
+    const std::size_t at = result.output.find("step times: ");
+    REQUIRE(at != std::string::npos);
+    return result.output.substr(at, result.output.find('\n', at) - at);
+  };
+
+  CHECK(times({"simulate", "--fleet", "mixed=2xdgx-h100"}) == "step times: measured (eager vLLM of 2023)");
+  CHECK(Contains(times({"compare", "mixed=2xdgx-h100", "mixed=2xhgx-h200"}),
+                 "roofline for all, for there are no measurements of llama2-70b on hgx-h200"));
+  CHECK(Contains(times({"compare", "mixed=2xdgx-h100", "mixed=2xhgx-h200", "--step-times", "best"}),
+                 "hgx-h200 roofline; this compares engines as well as machines"));
+  CHECK(times({"simulate", "--fleet", "mixed=2xdgx-h100", "--step-times", "table"}) == "step times: table");
+}
+
+TEST_CASE("a table of step times may come from a file") {
+  const TemporaryFolder folder;
+  const std::string path = folder.Path() + "/times.csv";
+  std::string text =
+      "model,hardware,tensor_parallel,prompt_size,batch_size,token_size,prompt_time,token_time\n";
+  for (const char* machine : {"dgx-h100", "dgx-a100"}) {
+    for (const int prompt : {1, 100'000}) {
+      text += fmt::format("llama2-70b,{},8,{},1,128,{},7\n", machine, prompt, prompt * 0.1);
+    }
+  }
+  WriteFile(path, text);
+
+  const RunResult result = BatonSim({"simulate", "--fleet", "mixed=1xdgx-h100", "--rate", "1", "--duration",
+                                     "20", "--perf-table", path, "--output", "json"});
+
+  CHECK(result.exit == 0);
+  const auto value = json::Parse(result.output);
+  REQUIRE(value.ok());
+  CHECK(*value->Find("step_times")->AsString() == "table of " + path);
+  const json::Value& figures =
+      *(*(*value->Find("runs")->AsArray())[0].Find("seeds")->AsArray())[0].Find("figures");
+  CHECK(figures.Find("tbt_p50_ms")->Number() >= 7);
+  CHECK(figures.Find("tbt_p50_ms")->Number() < 100);
+  WriteFile(path, text + "gpt-9,dgx-h100,8,1,1,1,1,1\n");
+  const RunResult bad = BatonSim(
+      {"simulate", "--fleet", "mixed=1xdgx-h100", "--rate", "1", "--duration", "20", "--perf-table", path});
+  CHECK(bad.exit == 2);
+  CHECK(Contains(bad.output, "times.csv: line 6: model \"gpt-9\""));
+}
+
+TEST_CASE("instances of a few GPUs can be bought") {
+  const RunResult found = BatonSim({"recommend", "--machines", "dgx-h100/4,dgx-h100", "--rate", "3",
+                                    "--duration", "20", "--roles", "mixed", "--output", "json"});
+
+  CHECK(found.exit == 0);
+  const auto value = json::Parse(found.output);
+  REQUIRE(value.ok());
+  bool halves = false;
+  for (const json::Value& design : *value->Find("designs")->AsArray()) {
+    halves = halves || Contains(*design.Find("fleet")->AsString(), "xdgx-h100/4");
+  }
+  CHECK(halves);
+  CHECK(BatonSim({"recommend", "--machines", "dgx-h100/0", "--rate", "3"}).exit == 2);
+}
+
+TEST_CASE("an unknown policy is answered with the names of those there are") {
+  const RunResult result = BatonSim(Small({"simulate", "--fleet", "mixed=1xdgx-h100", "--policy", "best"}));
+
+  CHECK(result.exit == 2);
+  CHECK(Contains(result.output, "token-jsq"));
 }
 
 TEST_CASE("explain shows what binds and what a change would do") {
@@ -203,6 +290,9 @@ TEST_CASE("explain shows what binds and what a change would do") {
   CHECK(result.exit == 0);
   CHECK(Contains(result.output, "what binds:"));
   CHECK(Contains(result.output, "decode wait"));
+  for (const char* slowest : {"slowest first token", "slowest time between tokens", "slowest response"}) {
+    CHECK(Contains(result.output, slowest));
+  }
   CHECK(Contains(result.output, "load +20 %"));
   CHECK(Contains(result.output, "+1 dgx-h100 prefill"));
 }

@@ -126,6 +126,25 @@ TEST_CASE("the fleet found is at least as cheap as the cheapest that brute force
   }
 }
 
+TEST_CASE("of two fleets that cost the same the one with more room is recommended") {
+  const auto column = [](PoolRole role, double capacity) {
+    return Column{.role = role, .machine = "a", .capacity = capacity, .dollars_per_hour = 0.1, .watts = 7};
+  };
+  // Two machines carry 9 either way: apart with a tenth to spare, and the search looks there first; mixed
+  // with a quarter.
+  const World world{
+      .columns = {column(PoolRole::kPrefill, 10), column(PoolRole::kDecode, 10), column(PoolRole::kMixed, 4)},
+      .truth = {10, 10, 6}};
+
+  const Recommendation found = Ask(world, {.objective = Objective::kCheapest, .rate = 9, .jobs = 1});
+
+  REQUIRE(found.best);
+  CHECK(found.best->machines == 2);
+  CHECK(found.best->probe.tightest == Approx(0.75));
+  REQUIRE(found.runner_up);
+  CHECK(found.runner_up->probe.tightest == Approx(0.9));
+}
+
 TEST_CASE("the search evaluates a small part of the grid") {
   const World world = RandomWorld(4, 4);
 

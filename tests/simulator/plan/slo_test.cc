@@ -89,6 +89,22 @@ TEST_CASE("a lost request is above every limit") {
   CHECK(verdict.attainment == Approx(0.9));
 }
 
+TEST_CASE("what an interrupted run has not ended does not count") {
+  RunResult result;
+  for (int i = 0; i < 10; ++i) result.requests.push_back(Done(i, 1, 0.1, 10));
+  result.requests[3].end = RequestEnd::kUnfinished;
+  Slo slo;
+  slo.seconds[0] = {2, 2, 2};
+
+  CHECK_FALSE(Judge(Load(10), result, slo, {}).met);
+  result.interrupted = true;
+  const SloVerdict verdict = Judge(Load(10), result, slo, {});
+
+  CHECK(verdict.met);
+  CHECK(verdict.counted == 9);
+  CHECK(verdict.lost == 0);
+}
+
 TEST_CASE("requests of the warm-up do not count") {
   RunResult result;
   for (int i = 0; i < 4; ++i) result.requests.push_back(Done(i, i < 2 ? 100 : 1, 0.1, 10));

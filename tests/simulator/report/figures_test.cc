@@ -89,6 +89,24 @@ TEST_CASE("money, power and tokens are put in proportion") {
   CHECK(figures.offered_rate == Approx(0.2));
 }
 
+TEST_CASE("instances that share a machine are a share of it") {
+  const Workload workload{.name = "w", .requests = {{.prompt_tokens = 1, .output_tokens = 2}}};
+  RunResult result;
+  result.requests = {Done(0, 0, 0.1, 0, 0, 0.2)};
+  result.requests[0].restarts = 2;
+  result.requests[0].migrations = 1;
+  result.span_s = 10;
+  result.machines.resize(4);
+  for (MachineUse& machine : result.machines) machine.powered_s = 10;
+
+  const Figures figures =
+      FiguresOf({.machines = 2, .pool_dollars = {20}, .pool_machines = {2}}, workload, result, {}, {});
+
+  CHECK(figures.machines_powered == Approx(2));
+  CHECK(figures.restarts == 2);
+  CHECK(figures.migrations == 1);
+}
+
 TEST_CASE("a backlog that grows misses every objective") {
   const Workload workload{.name = "w", .requests = {{.prompt_tokens = 1, .output_tokens = 2}}};
   RunResult result;

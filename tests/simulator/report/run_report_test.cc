@@ -61,7 +61,7 @@ TEST_CASE("what is not known of power is a dash, never a 0") {
 
   CHECK(cell("mean_kw") == "-");
   CHECK(cell("joules_per_token") == "-");
-  const std::string json = RunsAsJson({Named(made, "a")}, {0}, PaperSlo());
+  const std::string json = RunsAsJson({Named(made, "a")}, {0}, PaperSlo(), "roofline");
   CHECK(json.find("\"mean_kw\":null") != std::string::npos);
 
   made.result.machines[0].energy_j = 5000;
@@ -116,7 +116,7 @@ TEST_CASE("a trace shows no more requests than allowed") {
 TEST_CASE("runs as JSON hold each seed's figures and every limit") {
   const Made made = MadeRun();
 
-  const auto value = json::Parse(RunsAsJson({Named(made, "a")}, {7}, PaperSlo()));
+  const auto value = json::Parse(RunsAsJson({Named(made, "a")}, {7}, PaperSlo(), "roofline"));
 
   REQUIRE(value.ok());
   CHECK(*value->Find("schema_version")->AsInt() == 1);
@@ -186,23 +186,29 @@ TEST_CASE("a recommendation says what binds, what is spare and what came second"
   found.one_less[0].candidate.probe = {.feasible = false, .tightest = 1.3, .binding = "ttft_p90"};
   found.evaluations = 12;
 
-  const std::string text = RecommendationText(found, {.objective = Objective::kCheapest});
+  const std::string text = RecommendationText(found, {.objective = Objective::kCheapest}, "roofline");
 
   CHECK(text ==
-        "cheapest    mixed=2xbox\n"
-        "            70.0 requests/s: 2 machines, 20.0 $/h, 1.00 kW rated\n"
-        "binding     tbt_p99 at 80 % of its limit\n"
-        "headroom    the rate may grow by 25 %\n"
-        "one less    of 2 x box mixed: ttft_p90 at 130 % of its limit\n"
-        "runner-up   no other pair of types within 15 %\n"
-        "searched    12 simulations\n");
-  CHECK(json::Parse(RecommendationJson(found, {.objective = Objective::kCheapest})).ok());
+        "cheapest        mixed=2xbox\n"
+        "                70.0 requests/s: 2 machines, 20.0 $/h, 1.00 kW rated\n"
+        "binding         tbt_p99 at 80 % of its limit\n"
+        "headroom        the rate may grow by 25 %\n"
+        "one less        of 2 x box mixed: ttft_p90 at 130 % of its limit\n"
+        "runner-up       no other pair of types within 15 %\n"
+        "step times      roofline\n"
+        "searched        12 simulations\n");
+  CHECK(json::Parse(RecommendationJson(found, {.objective = Objective::kCheapest}, "roofline")).ok());
   CHECK(SearchPage("t", found, Objective::kCheapest).find("mixed=2xbox") != std::string::npos);
 }
 
 TEST_CASE("that nothing was found is said") {
-  CHECK(RecommendationText({}, {}) ==
+  CHECK(RecommendationText({}, {}, "") ==
         "No fleet of the allowed machines meets the objectives (0 simulations).\n");
+  Recommendation interrupted;
+  interrupted.interrupted = true;
+  interrupted.evaluations = 2;
+  CHECK(RecommendationText(interrupted, {}, "") ==
+        "Interrupted after 2 simulations, before any fleet was found.\n");
 }
 
 }  // namespace
