@@ -2,9 +2,11 @@
 #include <cstdio>
 #include <ctime>
 #include <string>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/random.h"
+#include "router/policy/packing.h"
 #include "router/policy/pools.h"
 #include "simulator/run.h"
 #include "simulator/trace/trace_file.h"
@@ -81,6 +83,34 @@ void MeasurePlacement(int machines) {
   std::printf("place among %d machines: %.3f us\n", machines, (Seconds() - begin) / kRounds * 1e6);
 }
 
+/// Packing looks at every machine: which are spare, then first fit.
+void MeasurePacking(int machines) {
+  RandomStream chance(1);
+  std::vector<router::PowerMachine> power;
+  std::vector<router::PackCandidate> candidates;
+  for (int i = 0; i < machines; ++i) {
+    const double price = 1 + i % 4;
+    power.push_back({.machine = i, .price = price, .answers = 50, .requests_per_s = 2});
+    candidates.push_back({.machine = i,
+                          .price = price,
+                          .ttft_s = 0.1 + chance.Uniform(),
+                          .tbt_s = 0.03 + 0.03 * chance.Uniform(),
+                          .free_tokens = 100'000});
+  }
+  const router::FleetDemand demand{.answers = machines * 20.0, .requests_per_s = machines * 0.8};
+  const int rounds = std::max(10, 2'000'000 / machines);
+  std::int64_t sum = 0;  // keeps the work
+  double begin = Seconds();
+  for (int i = 0; i < rounds; ++i) sum += static_cast<std::int64_t>(SpareMachines(power, demand, {}).size());
+  const double spare_s = (Seconds() - begin) / rounds;
+  begin = Seconds();
+  for (int i = 0; i < rounds; ++i) {
+    sum += router::PlaceByPacking(1000 + i, candidates, {.ttft_s = 1, .tbt_s = 0.05}).pair.token;
+  }
+  std::printf("pack among %d machines: %.2f us which are spare, %.2f us first fit (%lld)\n", machines,
+              spare_s * 1e6, (Seconds() - begin) / rounds * 1e6, static_cast<long long>(sum));
+}
+
 int Main(int count, char** arguments) {
   for (int i = 1; i < count; ++i) {
     const auto trace = simulator::ReadTrace(arguments[i]);
@@ -99,10 +129,13 @@ int Main(int count, char** arguments) {
       Measure(name + " native AA 45+25", Fleet(45, 25), load, Mode::kNative, "mixed-pool");
       Measure(name + " native mixed 70", Mixed(70), load, Mode::kNative, "token-jsq");
       Measure(name + " native overload AA 15+8", Fleet(15, 8), load, Mode::kNative, "mixed-pool");
+      Measure(name + " native mixed 120, pack", Mixed(120), load, Mode::kNative, "pack");
     }
   }
   MeasurePlacement(70);
   MeasurePlacement(10'000);
+  MeasurePacking(70);
+  MeasurePacking(10'000);
   return 0;
 }
 

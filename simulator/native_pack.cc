@@ -71,14 +71,22 @@ router::PackCandidate World::PackChoice(std::size_t machine, std::int64_t prompt
 /// up.
 router::MachinePair World::ChooseByPacking(std::uint32_t request) {
   const Request& r = requests_[request];
+  std::vector<bool> spare(machines_.size(), false);
+  for (const MachineIndex each : router::SpareMachines(PowerMachines(), demand_, {})) spare[At(each)] = true;
   std::vector<router::PackCandidate> candidates;
+  // Of the machines of a pool that have nothing, all are as good as the first: most are, in a large fleet.
+  std::vector<router::PackCandidate> empty;
   for (std::size_t i = 0; i < machines_.size(); ++i) {
-    if (machines_[i].Takes()) candidates.push_back(PackChoice(i, r.prompt));
-  }
-  for (const MachineIndex spare : router::SpareMachines(PowerMachines(), demand_, {})) {
-    for (router::PackCandidate& candidate : candidates) {
-      if (candidate.machine == spare) candidate.spare = true;
-    }
+    const Machine& m = machines_[i];
+    if (!m.Takes()) continue;
+    const auto pool = static_cast<std::size_t>(setup_.machines[i].pool);
+    empty.resize(std::max(empty.size(), pool + 1));
+    router::PackCandidate& known = empty[pool];
+    const bool nothing = m.HasNothing();
+    if (nothing && known.machine == router::kNoMachine) known = PackChoice(i, r.prompt);
+    candidates.push_back(nothing ? known : PackChoice(i, r.prompt));
+    candidates.back().machine = static_cast<MachineIndex>(i);
+    candidates.back().spare = spare[i];
   }
   router::PackLimits limits{.fill = options_.native.fill, .best_effort = !options_.native.reject_early};
   const RequestLimits objectives = LimitsOf(r.prompt);
