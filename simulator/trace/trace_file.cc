@@ -275,7 +275,7 @@ absl::Status ReadObject(std::string_view line, const RowReader& reader, Workload
   }
   const auto number = [&](std::string_view key, std::string& text) -> std::optional<double> {
     const json::Value* member = value->Find(key);
-    text = member == nullptr ? "nothing" : json::Serialize(*member);
+    text = member == nullptr ? "(missing)" : json::Serialize(*member);
     if (member == nullptr || !member->IsNumber()) return std::nullopt;
     return member->Number();
   };

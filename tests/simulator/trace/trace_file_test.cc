@@ -97,7 +97,7 @@ TEST_CASE("an error of a trace names file, line and field") {
         "load.csv:2: arrival_timestamp: 'nan' is no time in seconds between 0 and 3200000000");
   CHECK(Problem("arrival_s,prompt_tokens\n1,2\n") == "load.csv:1: column output_tokens is missing");
   CHECK(Problem("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-13-16 18:17:03,1,2\n") ==
-        "load.csv:2: TIMESTAMP: '2023-13-16 18:17:03' is no time in seconds between 0 and 3200000000");
+        "load.csv:2: TIMESTAMP: '2023-13-16 18:17:03' is no time such as 2023-11-16 18:15:46.68");
   CHECK(Problem("arrival_s,prompt_tokens,output_tokens,prefix_id,prefix_tokens\n1,10,2,1,11\n") ==
         "load.csv:2: prefix_tokens: 11 is more than the prompt's 10");
   CHECK(Problem("{\"arrival_s\":1,\"prompt_tokens\":5,\"output_tokens\":2}\n{\"arrival_s\":1}\n") ==
