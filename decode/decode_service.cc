@@ -54,6 +54,7 @@ struct Job {
   TimePoint arrived{};
   TimePoint begun{};
   TimePoint committed{};
+  std::optional<kvtransfer::CommitInfo> handed_over;  // until the first step
   net::Timer deadline;
 };
 
@@ -122,6 +123,7 @@ class DecodeService final : public engine::PhaseService {
   void OnTransferFailed(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status);
   void OnTransferReleased(RequestKey key);
   void SendToken(const engine::TokenEvent& event, std::int64_t cached_tokens = 0);
+  void CountHandoff(Job& job, TimePoint step_begun);
   void End(Job& job, Outcome outcome);
   void FinishIfFree(Job& job);
   void SendReleased(const Job& job, const Outcome& outcome);
@@ -245,6 +247,7 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
   Job* job = Find(key);
   if (job == nullptr || job->outcome) return;
   job->committed = context_.loop.Now();
+  job->handed_over = info;
   if (job->positions_max > 0) return OnArrived(*job, info);
   std::vector<TokenId> first = {info.first_token};
   first.insert(first.end(), info.more_first_tokens.begin(), info.more_first_tokens.end());
@@ -473,6 +476,7 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
   Job* job = Find(event.key);
   if (job == nullptr || job->outcome) return;
   SendToken(event);
+  CountHandoff(*job, event.step_begun);
   if (job->samples == 1) job->answer.push_back(event.token);
   if (job->move != nullptr) event.finish ? job->move->Abort("it has ended") : job->move->OnToken();
   const engine::SequenceKey sequence{event.key, event.sample};
@@ -484,6 +488,16 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
   memory_.OnEnded(sequence);
   if (--job->writing == 0) job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
   Advance();
+}
+
+/// With the first token of the first step after KV has come.
+void DecodeService::CountHandoff(Job& job, TimePoint step_begun) {
+  if (!job.handed_over) return;
+  const kvtransfer::CommitInfo& info = *job.handed_over;
+  engine::HandoffTimes times{.start = step_begun - info.arrived_at, .moved = job.positions_max > 0};
+  if (info.computed_at) times.whole = step_begun - *info.computed_at;
+  context_.probe.HandedOver(times);
+  job.handed_over.reset();
 }
 
 void DecodeService::OnPaused(engine::SequenceKey sequence) {

@@ -78,8 +78,10 @@ void OutgoingMove::OnPaused() {
   paused_at_ = context_.loop.Now();
   if (!SendRound()) return;
   state_ = State::kCommitted;
-  context_.handoff.Commit(
-      target_.key, {.first_token = source_.answer.back(), .prompt_tokens = ready_, .answer = source_.answer});
+  context_.handoff.Commit(target_.key, {.first_token = source_.answer.back(),
+                                        .prompt_tokens = ready_,
+                                        .answer = source_.answer,
+                                        .computed_at = paused_at_});
 }
 
 void OutgoingMove::Abort(std::string why) {

@@ -120,6 +120,7 @@ struct Executor::State {
   std::vector<RunningSequence> parked;   // preempted; without blocks
   QueueView queue;
   std::vector<std::size_t> runnable;  // scratch: of `queue`, in `running`
+  TimePoint step_begun;
   StepBatch batch;
   HighestLogits highest;  // of the step under way, where they are enough
   StepReport report;      // of the step under way
@@ -357,7 +358,7 @@ BatchPlan Executor::State::PlanStep() {
 }
 
 void Executor::State::Step() {
-  const TimePoint begin = clock.Now();
+  step_begun = clock.Now();
   const BatchPlan plan = PlanStep();
   Build(plan);
   report.prompt_tokens = report.decode_tokens = 0;
@@ -375,7 +376,7 @@ void Executor::State::Step() {
   const LayerDone layer_done = [&](int layer) { ReportLayer(plan, layer); };
   const kernels::Rows logits = model.Forward(batch, arena, report_layers ? layer_done : LayerDone());
   Publish(plan, logits);
-  report.duration = clock.Now() - begin;
+  report.duration = clock.Now() - step_begun;
   for (const PlannedSlice& slice : plan.slices) {
     const Duration share = report.duration * slice.tokens / (report.prompt_tokens + report.decode_tokens);
     const auto resumed = running[slice.sequence].CountRecomputed(slice.tokens, share);
@@ -484,6 +485,7 @@ TokenEvent Executor::State::Choose(const RunningSequence& sequence, const kernel
                    .token = token,
                    .finish = sequence.FinishAfter(sequence.answered + 1, token),
                    .at = clock.Now(),
+                   .step_begun = step_begun,
                    .sample = sample};
   if (spec.logprobs >= 0) event.logprobs = LogprobsOf(RowOf(logits, row), token, spec.logprobs);
   return event;

@@ -76,6 +76,7 @@ struct TokenEvent {
   TokenId token = 0;
   std::optional<FinishReason> finish;  // set on the last one
   TimePoint at;
+  TimePoint step_begun = {};         // of the step that made it
   std::int32_t sample = 0;           // which of the request's answers
   std::optional<Logprobs> logprobs;  // where asked for
 };

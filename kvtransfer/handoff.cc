@@ -53,6 +53,7 @@ class LoopHost final : public SideHost {
     if (device_ != nullptr) return device_;
     return CreateHostStager(slots, slot_bytes, /*own_thread=*/true);
   }
+  double Speed(WorkerId peer) const override { return links_.Speed(peer); }
   void Measured(WorkerId peer, double bytes_per_second) override { links_.Measured(peer, bytes_per_second); }
 
  private:
@@ -125,9 +126,9 @@ class HandoffImpl final : public Handoff,
   void OnDrained(TransferId transfer) override {
     ToLoop([transfer](HandoffImpl& self) { self.receive_.OnDrained(transfer); });
   }
-  void OnSent(SendHandle send, const absl::Status& status) override {
-    ToLoop([send, status](HandoffImpl& self) {
-      if (!self.send_.OnSent(send, status)) self.links_.OnSent(send, status);
+  void OnSent(const Sent& sent) override {
+    ToLoop([sent](HandoffImpl& self) {
+      if (!self.send_.OnSent(sent)) self.links_.OnSent(sent);
     });
   }
   void OnPeerDown(PeerHandle peer, const absl::Status& why) override {

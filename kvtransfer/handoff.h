@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,9 +61,10 @@ struct HandoffOptions {
   std::string net_device;        // UCX: the interface of the data plane, "" = all
   std::string tls = "tcp,self";  // UCX transports; shared memory is opt-in
   bool checksum = true;          // crc32c over every message
-  std::uint64_t layer_wise_bytes_min = 512U << 10;  // per layer and chunk; below, one shot after the prompt
-  std::size_t transfers_max = 1024;                 // live, either direction
-  bool wire_int8 = false;                           // what this worker receives comes as 8-bit integers
+  /// Per layer and chunk; below, one shot after the prompt. 0: fitted to the peer's speed and a layer's time.
+  std::uint64_t layer_wise_bytes_min = 0;
+  std::size_t transfers_max = 1024;  // live, either direction
+  bool wire_int8 = false;            // what this worker receives comes as 8-bit integers
   /// Of slots where messages are put together; with KV in a device's memory, and as much again where they
   /// land.
   std::uint64_t staging_bytes = 16U << 20;
@@ -104,14 +106,21 @@ struct CommitInfo {
   /// Of an answer that moves: its tokens so far. All else that it depends on (chance, penalties, grammar) is
   /// a function of them.
   std::vector<TokenId> answer = {};
+  /// When the step ended that made the last of it. The receiver has it of a sender on its own host: there
+  /// both read one clock.
+  std::optional<TimePoint> computed_at = std::nullopt;
+  /// On the receiver: since when all was here; not before `computed_at`, or else before COMMIT came.
+  TimePoint arrived_at = {};
 };
 
 struct TransferStats {
   std::string transport;
   std::uint64_t bytes = 0;
   std::uint64_t messages = 0;
-  Duration wire{};     // first send posted to ACK
-  Duration exposed{};  // Commit called to ACK
+  Duration wire{};     // something of it was on the wire
+  Duration exposed{};  // of that, after the last step
+  Duration begin{};    // from the last step's end to the first byte on the wire, where that came later
+  Duration whole{};    // from the last step's end to ACK
   bool layer_wise = false;
 };
 
@@ -129,7 +138,7 @@ struct ReceiverEvents {
 struct SenderEvents {
   /// The receiver's grant has come: data may flow. At most once.
   std::function<void()> on_granted;
-  /// Of a send that grows: what was made ready has gone, and nothing is under way.
+  /// Of a send that grows: what was made ready is on the receiver, in place and verified.
   std::function<void()> on_idle = {};
   /// The transport reads the blocks no more. Last, exactly once.
   std::function<void(TransferEnd, const absl::Status&, const TransferStats&)> on_ended;

@@ -10,7 +10,9 @@
 namespace baton::kvtransfer {
 namespace {
 
-constexpr unsigned kProtocolVersion = 3;  // 2: equal layouts only; 1: no CREDIT, no checksum over headers
+// 3: rounds of an answer that is still written are not confirmed; 2: equal layouts only; 1: no CREDIT, no
+// checksum over headers.
+constexpr unsigned kProtocolVersion = 4;
 constexpr std::uint64_t kCanaryBytes =
     8U << 20;  // 8 messages of 1 MiB: a few ms on loopback, enough to see a rate
 constexpr std::uint64_t kWarmBytes = 1U << 20;
@@ -281,12 +283,12 @@ void PeerLinks::OnHello(Link& link, const peer::Hello& hello) {
   link.canary = transport_.SendCanary(link.data, kWarmBytes);
 }
 
-bool PeerLinks::OnSent(SendHandle send, const absl::Status& status) {
+bool PeerLinks::OnSent(const Sent& sent) {
   for (const auto& [id, link] : links_) {
-    if (link->canary != send) continue;
+    if (link->canary != sent.send) continue;
     link->canary = SendHandle();
-    if (!status.ok()) {
-      Reset(id, Annotate(status, fmt::format("worker {}: canary", id)));
+    if (!sent.status.ok()) {
+      Reset(id, Annotate(sent.status, fmt::format("worker {}: canary", id)));
       return true;
     }
     if (!link->warmed) {
@@ -383,6 +385,11 @@ absl::StatusOr<KvLayout> PeerLinks::LayoutOf(WorkerId peer) const {
   if (found == links_.end() || !found->second->ready)
     return Error(kUnavailable, "worker {}: not ready", peer);
   return found->second->layout;
+}
+
+double PeerLinks::Speed(WorkerId peer) const {
+  const auto found = links_.find(peer);
+  return found == links_.end() ? 0 : found->second->bytes_per_second;
 }
 
 void PeerLinks::Measured(WorkerId peer, double bytes_per_second) {

@@ -58,10 +58,11 @@ class PeerLinks {
   /// The same from inside a transfer's own event, once that has returned.
   void ResetLater(WorkerId peer, const absl::Status& why);
   /// The measured speed changes with real transfers.
+  [[nodiscard]] double Speed(WorkerId peer) const;
   void Measured(WorkerId peer, double bytes_per_second);
 
   /// The transport's events that belong to links. False where they are not theirs.
-  bool OnSent(SendHandle send, const absl::Status& status);
+  bool OnSent(const Sent& sent);
   void OnPeerDown(PeerHandle handle, const absl::Status& why);
 
  private:

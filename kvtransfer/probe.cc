@@ -27,12 +27,15 @@ Probe::Probe(metrics::Registry& registry) {
                         "Data messages dropped since the start: malformed, stale or outside their grant");
   live_ = registry.AddGauge("baton_kv_grants", "Live transfers, either direction, aborting ones included");
   peers_ready_ = registry.AddGauge("baton_kvtransfer_peers_ready", "Peers connected, warmed and measured");
-  wire_seconds_ = registry.AddHistogram("baton_kvtransfer_duration_seconds",
-                                        "From the first send posted to the acknowledgement", {},
-                                        metrics::LatencyBuckets());
-  exposed_seconds_ = registry.AddHistogram("baton_kvtransfer_exposed_seconds",
-                                           "From the last layer computed to the acknowledgement", {},
-                                           metrics::LatencyBuckets());
+  layer_wise_bytes_ = registry.AddGauge(
+      "baton_kvtransfer_layer_wise_bytes_min",
+      "From so many bytes of a layer on they are sent while the next one is computed; as last fitted");
+  wire_seconds_ =
+      registry.AddHistogram("baton_kvtransfer_duration_seconds", "Something of a transfer was on the wire",
+                            {}, metrics::LatencyBuckets());
+  exposed_seconds_ =
+      registry.AddHistogram("baton_kvtransfer_exposed_seconds", "Of that, after the last step had ended", {},
+                            metrics::LatencyBuckets());
 }
 
 void Probe::Sent(TransferEnd end, const TransferStats& stats) const {

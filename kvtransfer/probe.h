@@ -19,6 +19,7 @@ class Probe {
   void Dropped(double total) const { dropped_.Set(total); }
   void LiveTransfers(double count) const { live_.Set(count); }
   void StaleMessage() const { stale_.Increment(); }
+  void LayerWiseBytesMin(double bytes) const { layer_wise_bytes_.Set(bytes); }
   void PeersReady(double count) const { peers_ready_.Set(count); }
 
  private:
@@ -31,6 +32,7 @@ class Probe {
   metrics::Gauge dropped_;
   metrics::Gauge live_;
   metrics::Gauge peers_ready_;
+  metrics::Gauge layer_wise_bytes_;
   metrics::Histogram wire_seconds_;
   metrics::Histogram exposed_seconds_;
 };

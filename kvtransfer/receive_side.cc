@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "kvtransfer/clock_id.h"
 #include "kvtransfer/peer.pb.h"
 #include "kvtransfer/peer_messages.h"
 
@@ -56,6 +57,7 @@ struct ReceiveSide::Transfer {
   std::shared_ptr<ReceiverEvents> events;
   ReceiverMachine machine;
   std::uint64_t block_bytes = 0;  // that come for one block, over all layers
+  TimePoint landed{};             // the last message so far
 };
 
 ReceiveSide::ReceiveSide(SideHost& host, const HandoffOptions& options, const ArenaView& arena,
@@ -131,6 +133,7 @@ void ReceiveSide::Abort(RequestKey key) {
 void ReceiveSide::OnPlaced(const Received& received) {
   const auto found = transfers_.find(received.transfer);
   if (found == transfers_.end()) return;
+  found->second->landed = std::max(found->second->landed, received.landed);
   if (received.status.code() == kDataLoss) probe_.ChecksumFailed();
   probe_.Received(received.bytes);
   if (received.status.ok() && found->second->machine.Live()) {
@@ -138,6 +141,16 @@ void ReceiveSide::OnPlaced(const Received& received) {
     SendCredit(sender, CreditOf(sender).Placed(received.transfer, received.bytes));
   }
   Run(*found->second, found->second->machine.Placed(host_.Now(), received.runs, received.status));
+  if (found->second->request.least_tokens > 0 && found->second->machine.Live()) Confirm(*found->second);
+}
+
+/// The sender of an answer that is still written learns when a round is here: that its sends have ended says
+/// only that the kernels have them, megabytes perhaps, for which the answer would then stand still.
+void ReceiveSide::Confirm(const Transfer& transfer) {
+  peer::Envelope envelope;
+  ToWire(transfer.id, *envelope.mutable_credit()->mutable_transfer());
+  envelope.mutable_credit()->set_messages(transfer.machine.Messages());
+  static_cast<void>(host_.Send(transfer.request.sender, envelope));
 }
 
 void ReceiveSide::OnDrained(TransferId transfer) {
@@ -171,14 +184,17 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
             /*tell_peer=*/true));
     return;
   }
-  Run(*transfer, transfer->machine.Committed(host_.Now(),
-                                             {.first_token = commit.first_token(),
-                                              .prompt_tokens = commit.prompt_tokens(),
-                                              .cached_tokens = commit.cached_tokens(),
-                                              .more_first_tokens = {commit.more_first_tokens().begin(),
-                                                                    commit.more_first_tokens().end()},
-                                              .answer = {commit.answer().begin(), commit.answer().end()}},
-                                             commit.messages(), blocks));
+  const TimePoint now = host_.Now();
+  CommitInfo info{.first_token = commit.first_token(),
+                  .prompt_tokens = commit.prompt_tokens(),
+                  .cached_tokens = commit.cached_tokens(),
+                  .more_first_tokens = {commit.more_first_tokens().begin(), commit.more_first_tokens().end()},
+                  .answer = {commit.answer().begin(), commit.answer().end()},
+                  .arrived_at = now};
+  const TimePoint computed{Duration(commit.computed_ns())};
+  if (commit.clock() != 0 && commit.clock() == ClockId() && computed <= now)
+    info.computed_at = info.arrived_at = computed;
+  Run(*transfer, transfer->machine.Committed(now, info, commit.messages(), blocks));
 }
 
 void ReceiveSide::OnAbort(WorkerId from, const peer::Abort& abort) {
@@ -247,6 +263,12 @@ void ReceiveSide::EndCredit(WorkerId peer, TransferId transfer) {
   if (credit.Empty()) credit_.erase(peer);
 }
 
+CommitInfo ReceiveSide::CommitOf(const Transfer& transfer) {
+  CommitInfo info = *transfer.machine.Commit();
+  info.arrived_at = std::max(info.arrived_at, transfer.landed);
+  return info;
+}
+
 void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& actions) {
   using Kind = ReceiverMachine::Action::Kind;
   for (const ReceiverMachine::Action& action : actions) {
@@ -273,9 +295,8 @@ void ReceiveSide::Run(Transfer& transfer, const ReceiverMachine::Actions& action
         break;
       case Kind::kReportCommitted:
         probe_.ReceiveEnded(TransferEnd::kAcked);
-        Report(transfer.events, [info = *transfer.machine.Commit()](const ReceiverEvents& events) {
-          events.on_committed(info);
-        });
+        Report(transfer.events,
+               [info = CommitOf(transfer)](const ReceiverEvents& events) { events.on_committed(info); });
         break;
       case Kind::kReportFailed:
         probe_.ReceiveEnded(action.end);

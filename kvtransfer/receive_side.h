@@ -45,8 +45,10 @@ class ReceiveSide {
  private:
   struct Transfer;
   Transfer* Find(WorkerId from, TransferId transfer);
+  [[nodiscard]] static CommitInfo CommitOf(const Transfer& transfer);
   void Run(Transfer& transfer, const ReceiverMachine::Actions& actions);
   CreditWindow& CreditOf(WorkerId peer);
+  void Confirm(const Transfer& transfer);
   void SendCredit(WorkerId peer, const CreditWindow::Grants& grants);
   void EndCredit(WorkerId peer, TransferId transfer);
   void Report(const std::shared_ptr<ReceiverEvents>& events,

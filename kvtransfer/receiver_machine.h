@@ -63,6 +63,8 @@ class ReceiverMachine {
   [[nodiscard]] State GetState() const { return state_; }
   [[nodiscard]] bool Live() const { return state_ == State::kReserved || state_ == State::kReceiving; }
   [[nodiscard]] const std::optional<CommitInfo>& Commit() const { return commit_; }
+  /// That are in place and verified; repeated ones count once.
+  [[nodiscard]] std::uint64_t Messages() const { return messages_; }
 
  private:
   void Mark(const DataRun& run);

@@ -44,6 +44,8 @@ class SendPlan {
   void SetTarget(std::vector<BlockIndex> target);
   /// The same where they do not: from here on the plan is made of the receiver's blocks.
   void SetTarget(std::vector<BlockIndex> target, const Shape& shape);
+  /// From here on a layer is sent before Finish once so much of it waits.
+  void SetLayerWiseBytesMin(std::uint64_t bytes) { shape_.layer_wise_bytes_min = bytes; }
   /// Source blocks that follow those known so far.
   void AddSource(const std::vector<BlockIndex>& blocks);
   /// Positions [first, first + tokens) of `layer` are final. In order of position for each layer.

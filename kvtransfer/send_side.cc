@@ -2,17 +2,23 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "kvtransfer/clock_id.h"
 #include "kvtransfer/conversion.h"
+#include "kvtransfer/layer_wise.h"
 #include "kvtransfer/memory_path.h"
 #include "kvtransfer/peer.pb.h"
+#include "kvtransfer/wire_time.h"
 
 namespace baton::kvtransfer {
 namespace {
 
 constexpr std::size_t kRememberedRequests = 16384;
+/// Shorter transfers say more of latencies than of the wire.
+constexpr std::uint64_t kMeasuredBytesMin = 1U << 20;
 
 void ToWire(const CommitInfo& info, peer::Commit& out) {
   out.set_first_token(info.first_token);
@@ -20,6 +26,8 @@ void ToWire(const CommitInfo& info, peer::Commit& out) {
   out.set_cached_tokens(info.cached_tokens);
   out.mutable_more_first_tokens()->Add(info.more_first_tokens.begin(), info.more_first_tokens.end());
   out.mutable_answer()->Add(info.answer.begin(), info.answer.end());
+  out.set_clock(ClockId());
+  out.set_computed_ns(info.computed_at->time_since_epoch().count());
 }
 
 }  // namespace
@@ -38,8 +46,12 @@ struct SendSide::Transfer {
   CommitInfo commit{};
   std::uint32_t sequence = 0;
   TransferStats stats{};
+  TimePoint last_layer{};  // when it was ready
+  Duration layer_time{};
+  std::uint64_t placed = 0;  // messages that the receiver has confirmed, of one that grows
   TimePoint first_post{};
-  TimePoint committed{};
+  TimePoint acked{};
+  WireTime on_wire{};
 };
 
 SendSide::SendSide(SideHost& host, const HandoffOptions& options, const ArenaView& arena,
@@ -80,7 +92,7 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
   const SendPlan::Shape shape{.layers = arena_.layout.layers,
                               .block_tokens = arena_.layout.block_tokens,
                               .block_bytes = arena_.layout.BlockBytes(),
-                              .layer_wise_bytes_min = request.grows ? 1 : options_.layer_wise_bytes_min,
+                              .layer_wise_bytes_min = FirstLayerWiseMin(request.grows),
                               .ranks = arena_.layout.ranks};
   auto made = std::make_unique<Transfer>(
       Transfer{.request = request,
@@ -160,8 +172,7 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
                                          /*tell_peer=*/true));
     return;
   }
-  const SendPlan::Shape shape =
-      conversion->TargetShape(transfer.request.grows ? 1 : options_.layer_wise_bytes_min);
+  const SendPlan::Shape shape = conversion->TargetShape(FirstLayerWiseMin(transfer.request.grows));
   transfer.block_bytes = shape.block_bytes;
   const bool alike = conversion->Trivial();
   if (alike) {
@@ -187,7 +198,26 @@ void SendSide::LayerReady(RequestKey key, int layer, std::int64_t first_position
   const auto found = transfers_.find(key);
   if (found == transfers_.end() || !found->second->machine.Live()) return;
   found->second->plan.LayerReady(layer, first_position, tokens);
+  FitLayerWise(*found->second, layer);
   Pump(*found->second);
+}
+
+/// Before the time of a layer is known nothing goes early, unless the threshold is a given one.
+std::uint64_t SendSide::FirstLayerWiseMin(bool grows) const {
+  if (grows) return 1;
+  return options_.layer_wise_bytes_min > 0 ? options_.layer_wise_bytes_min
+                                           : std::numeric_limits<std::uint64_t>::max();
+}
+
+/// By the longest layer of the prompt so far: several that are reported at once say nothing.
+void SendSide::FitLayerWise(Transfer& transfer, int layer) {
+  if (options_.layer_wise_bytes_min > 0) return;
+  const TimePoint now = host_.Now();
+  if (layer > 0) transfer.layer_time = std::max(transfer.layer_time, now - transfer.last_layer);
+  transfer.last_layer = now;
+  const std::uint64_t bytes = LayerWiseBytesMin(host_.Speed(transfer.request.receiver), transfer.layer_time);
+  transfer.plan.SetLayerWiseBytesMin(bytes);
+  if (layer > 0) probe_.LayerWiseBytesMin(static_cast<double>(bytes));
 }
 
 void SendSide::PositionsReady(RequestKey key, std::int64_t first_position, std::int64_t tokens,
@@ -208,8 +238,8 @@ void SendSide::PositionsReady(RequestKey key, std::int64_t first_position, std::
 void SendSide::ReportIfIdle(const Transfer& transfer) {
   const auto state = transfer.machine.GetState();
   const bool open = state == SenderMachine::State::kGranted || state == SenderMachine::State::kSending;
-  if (!transfer.request.grows || !open || !transfer.ready.empty() || transfer.machine.Outstanding() > 0)
-    return;
+  const bool there = transfer.placed == transfer.stats.messages && transfer.machine.Outstanding() == 0;
+  if (!transfer.request.grows || !open || !transfer.ready.empty() || !there) return;
   host_.Post([events = transfer.events] {
     if (events->on_idle) events->on_idle();
   });
@@ -222,7 +252,7 @@ void SendSide::Commit(RequestKey key, const CommitInfo& info) {
   BATON_CHECK(transfer.plan.AllReady(info.prompt_tokens), "request {} committed before its layers are ready",
               key);
   transfer.commit = info;
-  transfer.committed = host_.Now();
+  if (!info.computed_at) transfer.commit.computed_at = host_.Now();
   transfer.plan.Finish(info.prompt_tokens);
   Pump(transfer);
 }
@@ -314,14 +344,15 @@ void SendSide::OnStaged(RequestKey key, SlotIndex slot, DataMessage data, const 
   PumpThoseThatWait();
 }
 
-bool SendSide::OnSent(SendHandle send, const absl::Status& status) {
-  const auto found = posted_.find(send);
+bool SendSide::OnSent(const Sent& sent) {
+  const auto found = posted_.find(sent.send);
   if (found == posted_.end()) return false;
   const Posted posted = found->second;
   posted_.erase(found);
   if (posted.slot) staging_.Give(*posted.slot);
   Transfer& transfer = *transfers_.at(posted.key);
-  Run(transfer, transfer.machine.Sent(host_.Now(), status));
+  if (sent.begun != TimePoint{}) transfer.on_wire.Add(sent.begun, sent.ended);
+  Run(transfer, transfer.machine.Sent(host_.Now(), sent.status));
   if (posted.slot) PumpThoseThatWait();
   if (const auto live = transfers_.find(posted.key); live != transfers_.end()) ReportIfIdle(*live->second);
   return true;
@@ -342,6 +373,9 @@ void SendSide::OnCredit(WorkerId from, const peer::Credit& credit) {
   }
   transfer->credit = std::max(transfer->credit, credit.bytes());  // repeated or late: nothing
   Pump(*transfer);
+  if (credit.messages() <= transfer->placed) return;
+  transfer->placed = credit.messages();
+  ReportIfIdle(*transfer);
 }
 
 void SendSide::OnAck(WorkerId from, TransferId id) {
@@ -351,9 +385,9 @@ void SendSide::OnAck(WorkerId from, TransferId id) {
     return;
   }
   const TimePoint now = host_.Now();
-  transfer->stats.wire = transfer->stats.messages > 0 ? now - transfer->first_post : Duration{};
-  transfer->stats.exposed = now - transfer->committed;
   transfer->stats.layer_wise = transfer->plan.LayerWise();
+  if (transfer->commit.computed_at) transfer->stats.whole = now - *transfer->commit.computed_at;
+  transfer->acked = now;
   Run(*transfer, transfer->machine.Acked(now));
 }
 
@@ -423,6 +457,24 @@ void SendSide::Refuse(WorkerId peer, TransferId transfer, const std::string& rea
   static_cast<void>(host_.Send(peer, envelope));
 }
 
+void SendSide::CountTimes(Transfer& transfer) {
+  TransferStats& stats = transfer.stats;
+  if (transfer.on_wire.Empty() || !transfer.commit.computed_at) return;
+  const TimePoint computed = *transfer.commit.computed_at;
+  stats.wire = transfer.on_wire.Whole();
+  stats.exposed = transfer.on_wire.Since(computed);
+  stats.begin = std::max(Duration::zero(), transfer.on_wire.Begin() - computed);
+}
+
+/// Where it was sent at one go the acknowledgement says when it was there, and a send's end only that the
+/// kernel has it; where it was sent while it was computed, the times between do not count.
+void SendSide::Measure(const Transfer& transfer) {
+  const TransferStats& stats = transfer.stats;
+  const Duration took = stats.layer_wise ? stats.wire : transfer.acked - transfer.first_post;
+  if (stats.bytes < kMeasuredBytesMin || took <= Duration{}) return;
+  host_.Measured(transfer.request.receiver, static_cast<double>(stats.bytes) / Seconds(took));
+}
+
 void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
   using Kind = SenderMachine::Action::Kind;
   const WorkerId peer = transfer.request.receiver;
@@ -459,11 +511,9 @@ void SendSide::Run(Transfer& transfer, const SenderMachine::Actions& actions) {
                            Error(kAborted, "worker {}: sends of an ended transfer did not drain", peer));
         break;
       case Kind::kReportEnded:
+        CountTimes(transfer);
         probe_.Sent(action.end, transfer.stats);
-        if (action.end == TransferEnd::kAcked && transfer.stats.wire > Duration{} &&
-            transfer.stats.bytes >= 1U << 20) {
-          host_.Measured(peer, static_cast<double>(transfer.stats.bytes) / Seconds(transfer.stats.wire));
-        }
+        if (action.end == TransferEnd::kAcked) Measure(transfer);
         host_.Post([events = transfer.events, end = action.end, status = action.status,
                     stats = transfer.stats] { events->on_ended(end, status, stats); });
         attempts_.Abort(transfer.request.key);

@@ -47,7 +47,7 @@ class SendSide {
   void OnAck(WorkerId from, TransferId transfer);
   void OnAbort(WorkerId from, const peer::Abort& abort);
   /// False where the send is none of these transfers'.
-  bool OnSent(SendHandle send, const absl::Status& status);
+  bool OnSent(const Sent& sent);
   void OnPeerLost(WorkerId peer, const absl::Status& why);
   void Tick();
   [[nodiscard]] std::size_t Live() const { return transfers_.size(); }
@@ -70,12 +70,16 @@ class SendSide {
   void Apply(Transfer& transfer, const Grant& grant);
   void Pump(Transfer& transfer);
   void PumpThoseThatWait();
+  [[nodiscard]] std::uint64_t FirstLayerWiseMin(bool grows) const;
+  void FitLayerWise(Transfer& transfer, int layer);
   void ReportIfIdle(const Transfer& transfer);
   [[nodiscard]] absl::Status CheckBlocks(const SendRequest& request) const;
   [[nodiscard]] static bool MayPost(const Transfer& transfer, const PlannedMessage& message);
   [[nodiscard]] bool Post(Transfer& transfer, const PlannedMessage& message);
   void PostStaged(Transfer& transfer, const PlannedMessage& message, DataMessage data, SlotIndex slot);
   void OnStaged(RequestKey key, SlotIndex slot, DataMessage data, const absl::Status& status);
+  static void CountTimes(Transfer& transfer);
+  void Measure(const Transfer& transfer);
   void Run(Transfer& transfer, const SenderMachine::Actions& actions);
   void Refuse(WorkerId peer, TransferId transfer, const std::string& reason);
 

@@ -45,6 +45,8 @@ class SideHost {
   }
   /// Slots for messages that cannot be sent from where the KV lies; asked for once, when the first one is.
   [[nodiscard]] virtual std::shared_ptr<Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) = 0;
+  /// As last measured; 0 where it is not known.
+  [[nodiscard]] virtual double Speed(WorkerId peer) const = 0;
   /// A real transfer's speed.
   virtual void Measured(WorkerId peer, double bytes_per_second) = 0;
 };

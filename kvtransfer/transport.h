@@ -49,7 +49,16 @@ struct Received {
   std::uint32_t sequence = 0;
   std::uint64_t bytes = 0;
   std::vector<DataRun> runs;
-  absl::Status status;  // DataLoss: checksum; else the transport's own error
+  absl::Status status;    // DataLoss: checksum; else the transport's own error
+  TimePoint landed = {};  // when its last byte was in place, before it was verified
+};
+
+/// What became of a send.
+struct Sent {
+  SendHandle send;
+  absl::Status status;
+  TimePoint begun = {};  // when it went to the wire; never, where it waited to its end
+  TimePoint ended = {};
 };
 
 /// What a transport reports; called on its own thread, so implementers post.
@@ -61,7 +70,7 @@ class TransportEvents {
   /// After CloseWindow: no write of this transfer can land any more.
   virtual void OnDrained(TransferId transfer) = 0;
   /// The pieces of a send are not read any more. Exactly once for each Send.
-  virtual void OnSent(SendHandle send, const absl::Status& status) = 0;
+  virtual void OnSent(const Sent& sent) = 0;
   /// The peer is gone, or the endpoint was force-closed; its sends have been reported. Once.
   virtual void OnPeerDown(PeerHandle peer, const absl::Status& why) = 0;
 };

@@ -24,7 +24,7 @@ constexpr const char* kExamples = R"(Examples:
   baton-bench --url http://127.0.0.1:8080 --prompt-tokens 200 --requests 64 --concurrency 8 --max-tokens 64
   baton-bench --url http://127.0.0.1:8080 --prompt "In the beginning" --rate 4 --requests 100 --output json
   baton-bench chat --url http://127.0.0.1:8080 --prompt "Who made the sea?"
-  baton-bench handoff --url http://127.0.0.1:8080 --repeat 5
+  baton-bench handoff --prefill http://127.0.0.1:9101 --decode http://127.0.0.1:9102 --repeat 20
 
 Times are in milliseconds.
 Exit codes: 0 every request was answered, 1 some failed, 2 usage, 4 no server, 130 interrupted.)";
@@ -36,6 +36,8 @@ extern "C" void OnInterrupt(int) {
 
 struct Arguments {
   std::string url = "http://127.0.0.1:8080";
+  std::string prefill_url;
+  std::string decode_url;
   std::string output = "table";
   std::string timeout = "120s";
   LoadOptions load;
@@ -137,6 +139,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   auto* handoff = app.add_subcommand(
       "handoff", "One request at a time, prompts of growing length: the hand-off's time, split");
+  handoff->add_option("--prefill", arguments.prefill_url, "The prefill worker's metrics")->required();
+  handoff->add_option("--decode", arguments.decode_url, "The decode worker's metrics; on the same host")
+      ->required();
   handoff->add_option("--lengths", arguments.handoff.lengths, "Prompt tokens")->capture_default_str();
   handoff->add_option("--repeat", arguments.handoff.repeat, "Requests of each length")
       ->check(CLI::PositiveNumber)
@@ -160,6 +165,14 @@ int main(int argc, char** argv) {
     return RunChat(arguments.chat);
   }
   if (handoff->parsed()) {
+    const auto prefill = ParseUrl(arguments.prefill_url);
+    const auto decode = ParseUrl(arguments.decode_url);
+    if (!prefill.ok() || !decode.ok()) {
+      fmt::print(stderr, "baton-bench: {}\n", Message(prefill.ok() ? decode.status() : prefill.status()));
+      return 2;
+    }
+    arguments.handoff.prefill = *prefill;
+    arguments.handoff.decode = *decode;
     arguments.handoff.server = *server;
     arguments.handoff.timeout = *timeout;
     return RunHandoffSweep(arguments.handoff);

@@ -22,7 +22,9 @@ await() {
     read -rt 0.1 <> <(:) || true
   done
 }
-port_of() { grep -oE "\"$1\": ?[0-9]+" "$run/router.ports.json" | grep -oE '[0-9]+$'; }
+# The port of a listener of the router's, or of another process that has said its ports.
+port_of() { grep -oE "\"$1\": ?[0-9]+" "$run/${2:-router}.ports.json" | grep -oE '[0-9]+$'; }
+metrics_of() { echo "http://127.0.0.1:$(port_of metrics "$1")"; }
 machine() {
   echo "$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(nproc) cores, commit $(git rev-parse --short HEAD)"
 }
@@ -49,6 +51,7 @@ metrics: {listen: "127.0.0.1:0"}
 compute: {class: $compute, threads: 1}
 kv: {$kv}
 transfer: {transport: ucx, net_device: lo}
+ports_file: $run/$phase.ports.json
 YAML
   "$build/bin/baton-$phase" --config "$run/$phase.yaml" 2>"$run/$phase.log" &
   pids+=($!)

@@ -18,9 +18,9 @@ struct HandoffTotals {
   double count = 0;
   double bytes = 0;
   double messages = 0;
-  double wire_seconds = 0;     // first send posted to last acknowledgement
-  double exposed_seconds = 0;  // of it, what came after the last layer was computed
-  double handoff_seconds = 0;  // last prefill step done to acknowledgement
+  double wire_seconds = 0;     // something was on the wire
+  double exposed_seconds = 0;  // of it, what came after the prompt's last step
+  double handoff_seconds = 0;  // from the end of that step to the acknowledgement
 };
 [[nodiscard]] HandoffTotals ReadHandoffs(const MetricsText& metrics);
 /// `later` less `earlier`.

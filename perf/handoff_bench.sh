@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The KV hand-off between three processes on loopback: one request at a time, prompts of growing length, the time split
-# into wire and other. Prints a Markdown table.
+# The KV hand-off between three processes on loopback: one request at a time, prompts of growing length: from the end
+# of the prompt's last step to the answer's first one, split into wire and other. Prints a Markdown table.
 #
 #   perf/handoff_bench.sh                               the perf build, shape 15m, class bf16
 #   perf/handoff_bench.sh --build build/release --shape 125m --compute f32 --repeat 10
@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=build/perf shape=15m compute=bf16 repeat=5
+build=build/perf shape=15m compute=bf16 repeat=20
 while [ $# -gt 0 ]; do
   case "$1" in
     --build) build=${2:?}; shift 2 ;;
@@ -25,7 +25,8 @@ done
 kv="memory: 512MiB, prefix_cache: false"
 . perf/bench_cluster.sh
 
-"$build/bin/baton-bench" handoff --url "$url" --lengths 128 --repeat 2 >/dev/null || fail "no answer"  # warms up
-echo "shape $shape, class $compute, $repeat requests of each length, means; $(machine)"
+sweep=("$build/bin/baton-bench" handoff --url "$url" --prefill "$(metrics_of prefill)" --decode "$(metrics_of decode)")
+"${sweep[@]}" --lengths 128 --repeat 2 >/dev/null || fail "no answer"  # warms up
+echo "shape $shape, class $compute, $repeat requests of each length; $(machine), load $(cut -d' ' -f1 /proc/loadavg)"
 echo
-"$build/bin/baton-bench" handoff --url "$url" --repeat "$repeat" || fail "no answer"
+"${sweep[@]}" --repeat "$repeat" || fail "no answer"

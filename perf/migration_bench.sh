@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How long a client waits while its answer moves: one stream with a long prompt, moved back and forth between two decode
-# workers by draining the one that writes it. Prints a Markdown table: each move's wait, beside the time of a step.
+# workers by draining the one that writes it, to one that has just started. Prints a Markdown table: each move's wait,
+# beside the time of a step.
 #
 #   perf/migration_bench.sh                               the perf build, shape 15m, class bf16, 2,000 tokens of prompt
 #   perf/migration_bench.sh --build build/release --shape 125m --tokens 1000 --repeat 5
@@ -30,20 +31,23 @@ declare -A worker
 start() {
   local name=decode-$1
   rm -f "$run/$name.ports.json"
-  sed -e "s/^name: .*/name: $name/" "$run/decode.yaml" >"$run/$name.yaml"
-  echo "ports_file: $run/$name.ports.json" >>"$run/$name.yaml"
+  sed -e "s/^name: .*/name: $name/; s|^ports_file: .*|ports_file: $run/$name.ports.json|" "$run/decode.yaml" >"$run/$name.yaml"
   "$build/bin/baton-decode" --config "$run/$name.yaml" 2>>"$run/$name.log" &
   worker[$1]=$!
   pids+=($!)
   await test -s "$run/$name.ports.json"
 }
 metric() { curl -s "$1/metrics" | awk -v name="$2" 'index($0, name) == 1 {sum += $NF} END {printf "%.9f", sum}'; }
-of_worker() { metric "http://127.0.0.1:$(grep -oE '"metrics": ?[0-9]+' "$run/decode-$1.ports.json" | grep -oE '[0-9]+$')" "$2"; }
+of_worker() { metric "$(metrics_of "decode-$1")" "$2"; }
+# By how many ms the sum of a worker's has grown since it was `$3`.
+more() { echo "$(of_worker "$1" "$2") $3" | awk '{printf "%.3f", ($1 - $2) * 1000}'; }
+# The last pause that a worker's log tells.
+paused() { grep answer_moved "$run/decode-$1.log" | grep -oE 'pause_ms"?[:=] ?"?[0-9.]+' | tail -n 1 | grep -oE '[0-9.]+$'; }
 decodes_ready() { [ "$(metric "$url" 'baton_workers{phase="decode",state="ready"}')" = 2.000000000 ]; }
 has_moved() { [ "$(metric "$url" baton_migration_gap_seconds_count)" = "$1.000000000" ]; }
 writes() { [ "$(of_worker "$1" baton_requests_in_flight)" = 1.000000000 ]; }
 
-kill -TERM "${pids[2]}"  # the decode worker that bench_cluster.sh began has no ports file
+kill -TERM "${pids[2]}"  # the decode worker that bench_cluster.sh began has another name
 wait "${pids[2]}" || true
 unset 'pids[2]'
 start 0
@@ -59,8 +63,8 @@ from=0
 writes 0 || from=1
 echo "shape $shape, class $compute, a prompt of $tokens tokens, $repeat moves; $(machine)"
 echo
-echo "| move | step before ms | client waits ms | longer by ms |"
-echo "|---|---|---|---|"
+echo "| move | step before ms | client waits ms | longer by ms | of it stood still to first step begun ms | of it KV there to first step begun ms | source's pause ms |"
+echo "|---|---|---|---|---|---|---|"
 waits=()
 for ((i = 1; i <= repeat; ++i)); do
   await decodes_ready
@@ -71,11 +75,14 @@ for ((i = 1; i <= repeat; ++i)); do
   read -rt 0.3 <> <(:) || true
   step=$(echo "$(of_worker "$from" baton_step_duration_seconds_sum) $busy $(of_worker "$from" baton_step_duration_seconds_count) $steps" |
     awk '{printf "%.3f", ($1 - $2) / ($3 - $4) * 1000}')
+  whole=$(of_worker $((1 - from)) 'baton_handoff_seconds_sum{of="move"}') begun=$(of_worker $((1 - from)) 'baton_handoff_start_seconds_sum{of="move"}')
   kill -TERM "${worker[$from]}"
+  read -rt 1 <> <(:) || true  # two cores: whoever asks meanwhile is in the move's way
   await has_moved "$i"
   wait=$(echo "$(metric "$url" baton_migration_gap_seconds_sum) $gap" | awk '{printf "%.3f", ($1 - $2) * 1000}')
-  echo "| $i | $step | $wait | $(echo "$wait $step" | awk '{printf "%.3f", $1 - $2}') |"
-  waits+=("$(echo "$wait $step" | awk '{printf "%.3f", $1 - $2}')")
+  longer=$(echo "$wait $step" | awk '{printf "%.3f", $1 - $2}')
+  echo "| $i | $step | $wait | $longer | $(more $((1 - from)) 'baton_handoff_seconds_sum{of="move"}' "$whole") | $(more $((1 - from)) 'baton_handoff_start_seconds_sum{of="move"}' "$begun") | $(paused "$from") |"
+  waits+=("$longer")
   wait "${worker[$from]}" 2>/dev/null || true
   start "$from"
   from=$((1 - from))

@@ -50,7 +50,6 @@ struct Job {
   TimePoint arrived{};
   TimePoint begun{};
   TimePoint last_step{};  // of the prompt
-  TimePoint handed_over{};
   net::Timer deadline;
 };
 
@@ -266,7 +265,8 @@ void PrefillService::OnToken(const engine::TokenEvent& event) {
                           {.first_token = job->first_tokens.front(),
                            .prompt_tokens = std::ssize(job->tokens),
                            .cached_tokens = job->cached,
-                           .more_first_tokens = {job->first_tokens.begin() + 1, job->first_tokens.end()}});
+                           .more_first_tokens = {job->first_tokens.begin() + 1, job->first_tokens.end()},
+                           .computed_at = event.at});
 }
 
 void PrefillService::OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,
@@ -274,8 +274,10 @@ void PrefillService::OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end
   Job* job = Find(key);
   if (job == nullptr) return;
   job->handoff_holds = false;
-  job->handed_over = context_.loop.Now();
-  if (end == kvtransfer::TransferEnd::kAcked) job->transfer = stats;
+  if (end == kvtransfer::TransferEnd::kAcked) {
+    job->transfer = stats;
+    context_.probe.HandoffBegun(stats.begin);
+  }
   if (!job->outcome) {
     if (end == kvtransfer::TransferEnd::kAcked) {
       job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
@@ -329,7 +331,7 @@ void PrefillService::SendReleased(const Job& job, const Outcome& outcome) {
     report.set_messages(job.transfer->messages);
     report.set_wire_ns(static_cast<std::uint64_t>(job.transfer->wire.count()));
     report.set_exposed_ns(static_cast<std::uint64_t>(job.transfer->exposed.count()));
-    report.set_handoff_ns(static_cast<std::uint64_t>((job.handed_over - job.last_step).count()));
+    report.set_handoff_ns(static_cast<std::uint64_t>(job.transfer->whole.count()));
     report.set_layer_wise(job.transfer->layer_wise);
   }
   context_.probe.Ended(outcome.name);

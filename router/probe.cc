@@ -140,12 +140,12 @@ void Probe::AddHandoffMetrics(metrics::Registry& registry) {
                                                {{"transport", std::string(transport)}}));
   }
   handoff_messages_ = registry.AddCounter("baton_kv_handoff_messages_total", "Messages of KV handed off.");
-  handoff_wire_ = registry.AddCounter("baton_kv_handoff_wire_seconds_total",
-                                      "First send posted to last acknowledgement.");
+  handoff_wire_ =
+      registry.AddCounter("baton_kv_handoff_wire_seconds_total", "Something of a hand-off was on the wire.");
   handoff_exposed_ = registry.AddCounter("baton_kv_handoff_exposed_seconds_total",
-                                         "Of the wire time, what came after the last layer was computed.");
-  handoff_seconds_ =
-      registry.AddCounter("baton_kv_handoff_seconds_total", "Last prefill step done to acknowledgement.");
+                                         "Of the wire time, what came after the prompt's last step.");
+  handoff_seconds_ = registry.AddCounter("baton_kv_handoff_seconds_total",
+                                         "From the end of a prompt's last step to the acknowledgement.");
 }
 
 void Probe::Responded(std::string_view endpoint, int status) {

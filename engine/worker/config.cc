@@ -79,7 +79,7 @@ void ReadTransfer(const Section& transfer, kvtransfer::HandoffOptions& out) {
   std::string wire = "auto";
   transfer.Choice("wire", wire, {"auto", "int8"});
   out.wire_int8 = wire == "int8";
-  transfer.Bytes("layer_wise_min", out.layer_wise_bytes_min, 1, std::uint64_t{1} << 40);
+  transfer.Bytes("layer_wise_min", out.layer_wise_bytes_min, 0, std::uint64_t{1} << 40);
   std::int64_t live = static_cast<std::int64_t>(out.transfers_max);
   transfer.Integer("live_max", live, 1, 1'000'000);
   out.transfers_max = static_cast<std::size_t>(live);

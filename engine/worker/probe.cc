@@ -44,6 +44,7 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
     sequences_swapped_ = registry.AddGauge("baton_preempted_sequences", out, {{"kv", "swapped"}});
     AddMoves(registry);
   }
+  AddHandoffs(registry, prefill);
   const std::string_view ended = "Requests that this worker has released, by outcome";
   done_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "done"));
   cancelled_ = registry.AddCounter("baton_worker_requests_total", ended, with("outcome", "cancelled"));
@@ -92,6 +93,37 @@ void WorkerProbe::Answers(const AnswerMemoryCounts& counts) {
   sequences_out_.Set(static_cast<double>(counts.preempted - counts.swapped_out));
   sequences_swapped_.Set(static_cast<double>(counts.swapped_out));
   answers_ = counts;
+}
+
+void WorkerProbe::AddHandoffs(metrics::Registry& registry, bool prefill) {
+  const std::vector<double> bounds = {0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005,
+                                      0.01,   0.025,   0.05,   0.1,   0.25,  1};
+  if (prefill) {
+    handoff_begin_ = registry.AddHistogram(
+        "baton_handoff_begin_seconds",
+        "From the end of a prompt's last step to the first of its KV on the wire; 0 where some went before",
+        {}, bounds);
+    return;
+  }
+  const auto add = [&](const std::string& kind) {
+    return Handoffs{
+        .whole =
+            registry.AddHistogram("baton_handoff_seconds",
+                                  "From the end of the sender's last step to the answer's first step here; "
+                                  "of senders on the same host",
+                                  {{"of", kind}}, bounds),
+        .start = registry.AddHistogram(
+            "baton_handoff_start_seconds",
+            "Of that, since KV was here: verified, committed, taken into the batch", {{"of", kind}}, bounds)};
+  };
+  prompts_ = add("prompt");
+  moves_ = add("move");
+}
+
+void WorkerProbe::HandedOver(const HandoffTimes& times) const {
+  const Handoffs& handoffs = times.moved ? moves_ : prompts_;
+  handoffs.start.Observe(Seconds(times.start));
+  if (times.whole) handoffs.whole.Observe(Seconds(*times.whole));
 }
 
 void WorkerProbe::AddMoves(metrics::Registry& registry) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "common/metrics/registry.h"
@@ -9,6 +10,13 @@
 #include "engine/kv/prefix_cache.h"
 
 namespace baton::engine {
+
+/// What a decode worker knows of a hand-off when the answer's first step here has begun.
+struct HandoffTimes {
+  Duration start{};                 // since KV was here
+  std::optional<Duration> whole{};  // since the sender's last step had ended; of a sender on the same host
+  bool moved = false;               // an answer that came from another decode worker
+};
 
 /// What a worker tells Prometheus; only probe.cc knows names, labels and units.
 class WorkerProbe {
@@ -28,8 +36,17 @@ class WorkerProbe {
   void Ended(const std::string& outcome) const;
   /// Of a worker that writes answers: one was to move to another. `pause` of one that did.
   void MoveEnded(bool moved, Duration pause, int rounds) const;
+  /// Of a worker that computes prompts: see baton_handoff_begin_seconds.
+  void HandoffBegun(Duration begin) const { handoff_begin_.Observe(Seconds(begin)); }
+  void HandedOver(const HandoffTimes& times) const;
 
  private:
+  /// Of prompts, or of answers that have moved.
+  struct Handoffs {
+    metrics::Histogram whole;
+    metrics::Histogram start;
+  };
+  void AddHandoffs(metrics::Registry& registry, bool prefill);
   void AddMoves(metrics::Registry& registry);
 
   metrics::Gauge in_flight_;
@@ -64,6 +81,9 @@ class WorkerProbe {
   metrics::Counter moves_failed_;
   metrics::Counter move_rounds_;
   metrics::Histogram move_pause_;
+  metrics::Histogram handoff_begin_;
+  Handoffs prompts_;
+  Handoffs moves_;
   metrics::Histogram step_seconds_;
   metrics::Histogram batch_;
 };

@@ -76,7 +76,7 @@ class LoopbackTransport final : public Transport {
     const SendHandle send(++last_handle_);
     LoopbackTransport* target = Target(peer);
     if (target == nullptr) {
-      events_->OnSent(send, Error(kUnavailable, "the peer is gone"));
+      events_->OnSent({.send = send, .status = Error(kUnavailable, "the peer is gone")});
       return send;
     }
     for (const auto& piece : message.pieces) {
@@ -86,8 +86,9 @@ class LoopbackTransport final : public Transport {
     for (const auto& piece : message.pieces) {
       if (checksum_) message.header.crc = Crc32c(piece, message.header.crc);
     }
+    const TimePoint begun = std::chrono::steady_clock::now();
     target->Receive(message);
-    events_->OnSent(send, absl::OkStatus());
+    events_->OnSent({.send = send, .status = {}, .begun = begun, .ended = std::chrono::steady_clock::now()});
     return send;
   }
 
@@ -96,8 +97,9 @@ class LoopbackTransport final : public Transport {
   SendHandle SendCanary(PeerHandle peer, std::uint64_t) override {
     const MutexLock lock(TheHub().mutex);
     const SendHandle send(++last_handle_);
-    events_->OnSent(send,
-                    Target(peer) != nullptr ? absl::OkStatus() : Error(kUnavailable, "the peer is gone"));
+    const absl::Status status =
+        Target(peer) != nullptr ? absl::OkStatus() : Error(kUnavailable, "the peer is gone");
+    events_->OnSent({.send = send, .status = status});
     return send;
   }
 
@@ -145,7 +147,8 @@ class LoopbackTransport final : public Transport {
                       .sequence = message.header.sequence,
                       .bytes = message.header.payload_bytes,
                       .runs = message.header.runs,
-                      .status = {}};
+                      .status = {},
+                      .landed = std::chrono::steady_clock::now()};
     if (crc != message.header.crc) {
       ++counters_.checksum_failures;
       received.status = Error(kDataLoss, "message {}: checksum differs", received.sequence);

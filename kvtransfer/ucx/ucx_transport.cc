@@ -57,6 +57,7 @@ struct SendOperation {
   std::string header{};              // alive until completion: 1.13.1 cannot copy it
   std::vector<ucp_dt_iov_t> list{};  // likewise
   std::uint64_t canary_left = 0;     // canary messages still to send after this one
+  TimePoint begun{};                 // on the wire
   bool canary = false;
 };
 
@@ -64,6 +65,7 @@ struct ReceiveOperation {
   UcxTransport* owner = nullptr;
   DataHeader header;
   Landing landing;  // nowhere: a canary
+  TimePoint landed{};
 };
 
 class UcxTransport final : public Transport {
@@ -134,6 +136,9 @@ class UcxTransport final : public Transport {
   // All below runs on the transfer thread.
   SendHandle Enqueue(SendOperation operation);
   void CancelWaiting(PeerHandle peer, TransferId transfer);
+  void ReportUnsent(const SendOperation& operation, const absl::Status& why) {
+    events_->OnSent({.send = operation.handle, .status = why});
+  }
   void Begin(const std::shared_ptr<SendOperation>& shared);
   void Connect(PeerHandle handle, const std::string& address);
   void FailPeer(PeerHandle handle, const absl::Status& why);
@@ -230,7 +235,7 @@ void UcxTransport::CancelWaiting(PeerHandle peer, TransferId transfer) {
   const auto found = peers_.find(peer);
   if (found == peers_.end()) return;
   for (const auto& operation : found->second->waiting.Remove(transfer)) {
-    events_->OnSent(operation->handle, Error(kCancelled, "the transfer was aborted"));
+    ReportUnsent(*operation, Error(kCancelled, "the transfer was aborted"));
   }
 }
 
@@ -238,7 +243,7 @@ void UcxTransport::Begin(const std::shared_ptr<SendOperation>& shared) {
   auto own = std::make_unique<SendOperation>(std::move(*shared));
   const auto peer = peers_.find(own->peer);
   if (peer == peers_.end() || peer->second->failed || peer->second->winding_down) {
-    events_->OnSent(own->handle, Error(kUnavailable, "the peer's data connection is gone"));
+    ReportUnsent(*own, Error(kUnavailable, "the peer's data connection is gone"));
     return;
   }
   const TransferId transfer = own->message.header.transfer;
@@ -305,7 +310,7 @@ void UcxTransport::FailPeer(PeerHandle handle, const absl::Status& why) {
   Peer& peer = *found->second;
   peer.failed = true;
   peer.why = why;
-  for (const auto& operation : peer.waiting.RemoveAll()) events_->OnSent(operation->handle, why);
+  for (const auto& operation : peer.waiting.RemoveAll()) ReportUnsent(*operation, why);
   CloseEndpoint(peer);
 }
 
@@ -316,7 +321,7 @@ void UcxTransport::WindDown(PeerHandle handle, const absl::Status& why) {
   if (peer.outstanding == 0) return FailPeer(handle, why);
   peer.winding_down = true;
   peer.why = why;
-  for (const auto& operation : peer.waiting.RemoveAll()) events_->OnSent(operation->handle, why);
+  for (const auto& operation : peer.waiting.RemoveAll()) ReportUnsent(*operation, why);
   // A connection in the making is not closed by force, however long the peer (stopped, perhaps) takes: when
   // it goes on, it would fail an assertion inside 1.13.1. It has no KV under way, and ends with the peer.
   if (peer.connected) worker_->PostAfter(kCloseGrace, [this, handle, why] { FailPeer(handle, why); });
@@ -386,6 +391,7 @@ void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
   const void* buffer = one ? operation->list[0].buffer : operation->list.data();
   const std::size_t count = one ? operation->list[0].length : operation->list.size();
   ++peer.outstanding;
+  operation->begun = std::chrono::steady_clock::now();
   const ucs_status_ptr_t request = ucp_am_send_nbx(peer.endpoint, kAmData, operation->header.data(),
                                                    operation->header.size(), buffer, count, &parameters);
   SendOperation* raw = operation.release();  // owned by the request from here on, taken back in Finish
@@ -413,7 +419,10 @@ void UcxTransport::Finish(std::unique_ptr<SendOperation> operation, const absl::
     --operation->canary_left;
     peer.waiting.Push(TransferId(), std::move(operation));
   } else {
-    events_->OnSent(operation->handle, status);
+    events_->OnSent({.send = operation->handle,
+                     .status = status,
+                     .begun = operation->begun,
+                     .ended = std::chrono::steady_clock::now()});
     if (!status.ok()) FailPeer(peer.handle, status);
   }
   OperationEnded(peer);
@@ -503,6 +512,7 @@ void UcxTransport::OnReceiveDone(void* request, ucs_status_t status, std::size_t
 }
 
 void UcxTransport::Placed(std::unique_ptr<ReceiveOperation> operation, const absl::Status& status) {
+  operation->landed = std::chrono::steady_clock::now();
   const Landing& landing = operation->landing;
   const bool work = options_.checksum || landing.Settles();
   const bool quick = operation->header.payload_bytes < kCheckedElsewhereBytes && landing.device == nullptr;
@@ -522,7 +532,8 @@ void UcxTransport::Verify(const ReceiveOperation& operation, const absl::Status&
                     .sequence = header.sequence,
                     .bytes = header.payload_bytes,
                     .runs = header.runs,
-                    .status = status};
+                    .status = status,
+                    .landed = operation.landed};
   if (status.ok() && options_.checksum) {
     std::uint32_t crc = BeginChecksum(header);
     for (const std::span<std::byte> place : operation.landing.places) crc = Crc32c(place, crc);

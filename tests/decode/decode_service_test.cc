@@ -25,10 +25,14 @@ struct DecodeRig : ServiceRig {
                      const engine::AnswerMemoryOptions& answers = {})
       : ServiceRig(CreateDecodeService, false, blocks, queue, /*prefix_blocks=*/0, answers) {}
 
-  void Commit(RequestKey key, std::int64_t prompt_tokens, TokenId first = kFirst) {
+  void Commit(RequestKey key, std::int64_t prompt_tokens, TokenId first = kFirst,
+              std::optional<TimePoint> computed_at = std::nullopt) {
     REQUIRE(handoff.WaitFor(fmt::format("receive {}", key)));
     OnLoop([&] {
-      handoff.receives.at(key).second.on_committed({.first_token = first, .prompt_tokens = prompt_tokens});
+      handoff.receives.at(key).second.on_committed({.first_token = first,
+                                                    .prompt_tokens = prompt_tokens,
+                                                    .computed_at = computed_at,
+                                                    .arrived_at = std::chrono::steady_clock::now()});
       handoff.Release(key);
     });
   }
@@ -71,6 +75,23 @@ TEST_CASE("a committed prompt is answered token by token from index 0 on") {
   CHECK(tokens[0].token() == kFirst);
   CHECK(rig.Releases() == 1);
   CHECK(rig.Blocks().free == kBlocks);
+}
+
+TEST_CASE("a hand-off's time is counted once, whole where the sender reads the same clock") {
+  DecodeRig rig;
+
+  rig.Order(Order(Key(1), 20, 6));
+  rig.Order(Order(Key(2), 20, 6));
+  rig.Commit(Key(1), 20, kFirst, std::chrono::steady_clock::now() - std::chrono::hours(1));
+  rig.Commit(Key(2), 20);
+  CHECK(rig.Released(Key(1)).outcome() == "done");
+  CHECK(rig.Released(Key(2)).outcome() == "done");
+
+  const std::string text = rig.registry.Text();
+  CHECK_THAT(text, Catch::Contains("baton_handoff_seconds_count{of=\"prompt\"} 1\n"));
+  CHECK_THAT(text, Catch::Contains("baton_handoff_seconds_bucket{of=\"prompt\",le=\"1\"} 0\n"));  // an hour
+  CHECK_THAT(text, Catch::Contains("baton_handoff_start_seconds_count{of=\"prompt\"} 2\n"));
+  CHECK_THAT(text, Catch::Contains("baton_handoff_start_seconds_count{of=\"move\"} 0\n"));
 }
 
 TEST_CASE("a reservation takes prompt and first growth, and gives the transport the prompt's blocks") {

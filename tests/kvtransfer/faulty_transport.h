@@ -77,7 +77,7 @@ class FaultyTransport final : public Transport, public TransportEvents {
     events_->OnReceived(std::move(received));
   }
   void OnDrained(TransferId transfer) override { events_->OnDrained(transfer); }
-  void OnSent(SendHandle send, const absl::Status& status) override { events_->OnSent(send, status); }
+  void OnSent(const Sent& sent) override { events_->OnSent(sent); }
   void OnPeerDown(PeerHandle peer, const absl::Status& why) override { events_->OnPeerDown(peer, why); }
 
  private:
@@ -88,7 +88,7 @@ class FaultyTransport final : public Transport, public TransportEvents {
   }
   SendHandle Instead(const absl::Status& status) {
     const SendHandle handle((1ULL << 63) | ++instead_);
-    events_->OnSent(handle, status);
+    events_->OnSent({.send = handle, .status = status});
     return handle;
   }
 

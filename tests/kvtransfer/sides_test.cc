@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/metrics/registry.h"
+#include "kvtransfer/clock_id.h"
 #include "kvtransfer/peer.pb.h"
 #include "kvtransfer/peer_messages.h"
 #include "kvtransfer/receive_side.h"
@@ -36,7 +37,8 @@ class NotingHost final : public SideHost {
     return CreateHostStager(slots, slot_bytes, /*own_thread=*/false);
   }
   void ResetLater(WorkerId, const absl::Status&) override { ++resets; }
-  void Measured(WorkerId, double) override {}
+  double Speed(WorkerId) const override { return speed; }
+  void Measured(WorkerId, double bytes_per_second) override { speeds.push_back(bytes_per_second); }
   void RunPosted() {
     for (; !posted.empty(); posted.pop_front()) posted.front()();
   }
@@ -46,6 +48,8 @@ class NotingHost final : public SideHost {
   std::vector<peer::Envelope> sent;
   std::uint64_t last = 0;
   int resets = 0;
+  std::vector<double> speeds;  // that were measured
+  double speed = 1e9;
   PeerHandle link{1};
   KvLayout peer_layout = test::TestLayout();
 };
@@ -94,24 +98,27 @@ struct Receiving : Fixture {
   std::string failed;
   bool released = false;
 
-  TransferId Receive(std::uint32_t blocks) {
+  TransferId Receive(std::uint32_t blocks, std::int64_t least_tokens = 0) {
     REQUIRE(
         side.Receive({.key = Key(1),
                       .sender = kPeer,
                       .sender_incarnation = kTheirs,
                       .prompt_tokens = blocks * 16,
-                      .blocks = Blocks(0, blocks)},
+                      .blocks = Blocks(0, blocks),
+                      .least_tokens = least_tokens},
                      {.on_committed = [this](const CommitInfo& info) { committed = info; },
                       .on_failed = [this](TransferEnd, const absl::Status& why) { failed = Message(why); },
                       .on_released = [this] { released = true; }}) == absl::OkStatus());
     return transport.opened.back();
   }
-  void Place(TransferId transfer, std::uint16_t layer, std::uint32_t first, std::uint32_t count) {
+  void Place(TransferId transfer, std::uint16_t layer, std::uint32_t first, std::uint32_t count,
+             TimePoint landed = {}) {
     side.OnPlaced({.transfer = transfer,
                    .sequence = 0,
                    .bytes = count * arena.layout.BlockBytes(),
                    .runs = {{.layer = layer, .blocks = {.first = BlockIndex(first), .count = count}}},
-                   .status = {}});
+                   .status = {},
+                   .landed = landed});
   }
   static peer::Commit CommitOf(TransferId transfer, std::uint32_t blocks, std::uint64_t bytes,
                                std::uint64_t messages) {
@@ -135,6 +142,30 @@ TEST_CASE("a COMMIT commits when its tokens, bytes and messages are those that w
 
   CHECK(r.committed.has_value());
   CHECK(r.host.sent.back().has_ack());
+}
+
+TEST_CASE("a receiver on the sender's host learns when the KV was computed, another when COMMIT came") {
+  const bool one_host = GENERATE(true, false);
+  CAPTURE(one_host);
+  Receiving r;
+  r.host.clock.Advance(std::chrono::seconds(10));
+  const TimePoint computed = r.host.clock.Now() - std::chrono::seconds(1);
+  const TransferId transfer = r.Receive(4);
+  r.Place(transfer, 0, 0, 4, computed - std::chrono::seconds(1));
+  const bool late = GENERATE(true, false);
+  CAPTURE(late);
+  const TimePoint landed = late ? r.host.clock.Now() + std::chrono::seconds(1) : computed;
+  r.Place(transfer, 1, 0, 4, landed);
+
+  peer::Commit commit = Receiving::CommitOf(transfer, 4, 8 * r.arena.layout.BlockBytes(), 2);
+  commit.set_clock(one_host ? ClockId() : ClockId() + 1);
+  commit.set_computed_ns(computed.time_since_epoch().count());
+  r.side.OnCommit(kPeer, commit);
+  r.host.RunPosted();
+
+  REQUIRE(r.committed.has_value());
+  CHECK(r.committed->computed_at == (one_host ? std::optional(computed) : std::nullopt));
+  CHECK(r.committed->arrived_at == (late ? landed : one_host ? computed : r.host.clock.Now()));
 }
 
 TEST_CASE("a COMMIT with another total of bytes fails the transfer, and says both") {
@@ -168,6 +199,7 @@ TEST_CASE("a grant carries the credit of its peer's window, and placed data earn
 
 struct SendingSide : Fixture {
   SendSide side{host, options, arena, kOwn, transport, probe};
+  TransferStats stats;
 
   void Send(std::uint32_t blocks) {
     REQUIRE(side.Send({.key = Key(1),
@@ -175,7 +207,9 @@ struct SendingSide : Fixture {
                        .receiver_incarnation = kTheirs,
                        .prompt_tokens = blocks * 16,
                        .blocks = Blocks(0, blocks)},
-                      {.on_granted = [] {}, .on_ended = [](auto&&...) {}}) == absl::OkStatus());
+                      {.on_granted = [] {},
+                       .on_ended = [this](TransferEnd, const absl::Status&,
+                                          const TransferStats& s) { stats = s; }}) == absl::OkStatus());
   }
   void GrantIt(std::uint32_t blocks, std::uint64_t credit) {
     peer::Grant wire;
@@ -194,6 +228,12 @@ struct SendingSide : Fixture {
     peer::Credit credit;
     ToWire(TransferId{.high = 1, .low = 2}, *credit.mutable_transfer());
     credit.set_bytes(bytes);
+    side.OnCredit(kPeer, credit);
+  }
+  void Confirm(std::uint64_t messages) {
+    peer::Credit credit;
+    ToWire(TransferId{.high = 1, .low = 2}, *credit.mutable_transfer());
+    credit.set_messages(messages);
     side.OnCredit(kPeer, credit);
   }
   std::uint64_t SentBytes() const {
@@ -225,6 +265,91 @@ TEST_CASE("a sender keeps to its credit, and commits when the last of it has gon
   REQUIRE(s.host.sent.size() == 1);
   CHECK(s.host.sent[0].commit().bytes() == 32U << 20);
   CHECK(s.host.sent[0].commit().messages() == s.transport.sent.size());
+}
+
+TEST_CASE("the wire's time is that of the messages: before the last step's end, and of that the rest after") {
+  SendingSide s;
+  const TimePoint start = s.host.clock.Now() + std::chrono::seconds(1);
+  const auto at = [&](int milliseconds) { return start + std::chrono::milliseconds(milliseconds); };
+  s.Send(64);
+  s.GrantIt(64, 8U << 20);
+  s.side.ProducerStarted(Key(1));
+  s.side.LayerReady(Key(1), 0, 0, 1024);  // 2 MiB: goes while it is computed
+  s.host.clock.Advance(std::chrono::milliseconds(1));
+  s.side.LayerReady(Key(1), 1, 0, 1024);
+  REQUIRE(s.transport.sent.size() == 2);
+  s.host.clock.Advance(std::chrono::seconds(2));
+
+  s.side.Commit(Key(1), {.first_token = 1, .prompt_tokens = 1024, .computed_at = at(10)});
+  CHECK(s.side.OnSent({.send = SendHandle(1), .status = {}, .begun = at(0), .ended = at(4)}));
+  CHECK(s.side.OnSent({.send = SendHandle(2), .status = {}, .begun = at(8), .ended = at(12)}));
+  s.side.OnAck(kPeer, {.high = 1, .low = 2});
+  s.host.RunPosted();
+
+  CHECK(s.stats.layer_wise);
+  CHECK(s.stats.wire == std::chrono::milliseconds(8));
+  CHECK(s.stats.exposed == std::chrono::milliseconds(2));
+  CHECK(s.stats.begin == Duration::zero());
+  CHECK(s.stats.whole == s.host.clock.Now() - at(10));
+  // 4 MiB in the 8 ms that they took, and not in the seconds since the first was sent.
+  REQUIRE(s.host.speeds.size() == 1);
+  CHECK(s.host.speeds[0] == Approx((4 << 20) / 0.008));
+}
+
+TEST_CASE("a layer is sent early where the peer's speed and the time of a layer make it worth a message") {
+  SendingSide s;  // 32 KiB a block and layer; 1 GB/s
+  const auto [blocks, layer_us, early] =
+      GENERATE(table<std::uint32_t, int, std::size_t>({{16, 1000, 1}, {2, 1000, 0}, {16, 10, 0}}));
+  CAPTURE(blocks, layer_us);
+  s.Send(blocks);
+  s.GrantIt(blocks, 8U << 20);
+  s.side.ProducerStarted(Key(1));
+
+  s.side.LayerReady(Key(1), 0, 0, blocks * 16);
+  CHECK(s.transport.sent.empty());  // how long a layer takes is not known yet
+  s.host.clock.Advance(std::chrono::microseconds(layer_us));
+  s.side.LayerReady(Key(1), 1, 0, blocks * 16);
+
+  CHECK(s.transport.sent.size() == 2 * early);
+}
+
+TEST_CASE("a round is over when the receiver has all of it, and not when the sends have ended") {
+  SendingSide s;
+  int rounds = 0;
+  REQUIRE(s.side.Send({.key = Key(1),
+                       .receiver = kPeer,
+                       .receiver_incarnation = kTheirs,
+                       .prompt_tokens = 4 * 16,
+                       .blocks = Blocks(0, 2),
+                       .grows = true},
+                      {.on_granted = [] {}, .on_idle = [&] { ++rounds; }, .on_ended = [](auto&&...) {}}) ==
+          absl::OkStatus());
+  s.GrantIt(4, 8U << 20);
+  s.side.PositionsReady(Key(1), 0, 32, {});
+  REQUIRE(s.transport.sent.size() == 1);
+
+  CHECK(s.side.OnSent({.send = SendHandle(1), .status = {}}));
+  s.host.RunPosted();
+  CHECK(rounds == 0);
+  s.Confirm(1);
+  s.Confirm(1);  // repeated
+
+  s.host.RunPosted();
+  CHECK(rounds == 1);
+}
+
+TEST_CASE("a receiver confirms each message of an answer that is still written, and none of a prompt") {
+  const bool written = GENERATE(true, false);
+  CAPTURE(written);
+  Receiving r;
+  const TransferId transfer = r.Receive(4, written ? 20 : 0);
+
+  r.Place(transfer, 0, 0, 4);
+  r.Place(transfer, 0, 0, 4);  // the same once more
+
+  std::uint64_t confirmed = 0;
+  for (const peer::Envelope& sent : r.host.sent) confirmed = std::max(confirmed, sent.credit().messages());
+  CHECK(confirmed == (written ? 1 : 0));
 }
 
 TEST_CASE("a grant without credit is refused") {

@@ -37,6 +37,7 @@ class End final : public TransportEvents {
     std::vector<TransferId> drained;
     std::map<SendHandle, std::vector<absl::Status>> sent;
     std::vector<PeerHandle> down;
+    std::map<SendHandle, Sent> last;  // report of each
   };
 
   explicit End(std::unique_ptr<Transport> transport, std::byte fill) : transport_(std::move(transport)) {
@@ -55,8 +56,11 @@ class End final : public TransportEvents {
   void OnDrained(TransferId transfer) override {
     reports.Update([&](Reports& r) { r.drained.push_back(transfer); });
   }
-  void OnSent(SendHandle send, const absl::Status& status) override {
-    reports.Update([&](Reports& r) { r.sent[send].push_back(status); });
+  void OnSent(const Sent& sent) override {
+    reports.Update([&](Reports& r) {
+      r.sent[sent.send].push_back(sent.status);
+      r.last[sent.send] = sent;
+    });
   }
   void OnPeerDown(PeerHandle peer, const absl::Status&) override {
     reports.Update([&](Reports& r) { r.down.push_back(peer); });
@@ -144,6 +148,13 @@ TEST_CASE("a transport places packed and large runs where the window says, and n
   REQUIRE(pair.receiver.reports.WaitFor([](const auto& r) { return r.received.size() == 2; }));
   REQUIRE(pair.sender.reports.WaitFor(
       [&](const auto& r) { return r.sent.contains(packed) && r.sent.contains(large); }));
+  for (const SendHandle send : {packed, large}) {
+    const Sent sent = pair.sender.reports.Get().last.at(send);
+    CHECK(sent.begun > TimePoint{});
+    CHECK(sent.ended >= sent.begun);
+    for (const Received& received : pair.receiver.reports.Get().received)
+      CHECK((received.sequence != (send == large ? 1U : 0U) || received.landed >= sent.begun));
+  }
   for (const Received& received : pair.receiver.reports.Get().received) CHECK(received.status.ok());
   CHECK(Holds(pair.receiver.Block(1, 7), 2));
   CHECK(Holds(pair.receiver.Block(1, 2), 6));

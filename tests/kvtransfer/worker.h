@@ -92,6 +92,7 @@ class Worker {
     options.listen = {.host = "127.0.0.1", .port = 0};
     options.cluster_key = setup.cluster_key;
     options.net_device = "lo";
+    options.layer_wise_bytes_min = 512U << 10;  // fitted, it would depend on the machine
     if (setup.adjust) setup.adjust(options);
     Do([&] {
       const MemoryRegion host{.address = Memory().data(), .bytes = Memory().size()};

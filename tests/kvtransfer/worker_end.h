@@ -222,6 +222,7 @@ class WorkerEnd {
   options.listen = {.host = "127.0.0.1", .port = 0};
   options.cluster_key = "key";
   options.net_device = "lo";
+  options.layer_wise_bytes_min = 512U << 10;  // fitted, it would depend on the machine
   return options;
 }
 

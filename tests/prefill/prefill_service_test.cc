@@ -471,6 +471,7 @@ TEST_CASE("one prefill draws the first token of each answer, and hands over the 
   rig.OnLoop([&] {
     const kvtransfer::CommitInfo& commit = rig.handoff.commits[Key(1)];
     CHECK(commit.first_token == first[0]);
+    CHECK(commit.computed_at.has_value());
     CHECK(commit.more_first_tokens == std::vector<TokenId>(first.begin() + 1, first.end()));
     CHECK(rig.handoff.sends.size() == 1);
     rig.handoff.EndSend(Key(1), TransferEnd::kAcked);

@@ -22,6 +22,7 @@ struct Sending {
   std::size_t lost_from = SIZE_MAX;
   std::shared_ptr<struct Flight> flight{};
   TimePoint last_arrival{};
+  TimePoint begun{};
 };
 
 /// The same on its way and at the receiver.
@@ -77,7 +78,7 @@ void SimTransport::ClosePeer(PeerHandle handle) {
   Peer& peer = found->second;
   peer.closed = true;
   for (const auto& sending : std::exchange(peer.waiting, {})) {
-    events_->OnSent(sending->handle, Error(kAborted, "the endpoint was closed"));
+    events_->OnSent({.send = sending->handle, .status = Error(kAborted, "the endpoint was closed")});
   }
   // The other side's receives end some time after, and so do ours: until then what is on its way may land.
   const int other = peer.process;
@@ -124,7 +125,7 @@ SendHandle SimTransport::Send(PeerHandle peer, kvtransfer::DataMessage message) 
   }
   const auto found = peers_.find(peer);
   if (found == peers_.end() || found->second.closed) {
-    events_->OnSent(sending->handle, Error(kUnavailable, "the peer is gone"));
+    events_->OnSent({.send = sending->handle, .status = Error(kUnavailable, "the peer is gone")});
     return sending->handle;
   }
   found->second.waiting.push_back(sending);
@@ -138,7 +139,7 @@ void SimTransport::CancelSends(PeerHandle handle, TransferId transfer) {
   auto& waiting = found->second.waiting;
   for (const auto& sending : waiting) {
     if (sending->message.header.transfer == transfer)
-      events_->OnSent(sending->handle, Error(kCancelled, "the transfer was aborted"));
+      events_->OnSent({.send = sending->handle, .status = Error(kCancelled, "the transfer was aborted")});
   }
   std::erase_if(waiting, [&](const auto& s) { return s->message.header.transfer == transfer; });
 }
@@ -163,6 +164,7 @@ void SimTransport::Begin(const std::shared_ptr<Sending>& sending) {
     header.crc = kvtransfer::BeginChecksum(header);
     for (const auto& piece : sending->message.pieces) header.crc = Crc32c(piece, header.crc);
   }
+  sending->begun = world_.Now();
   sending->flight = std::make_shared<Flight>(
       Flight{.from = process_, .header = EncodeDataHeader(header), .length = sending->size});
   if (world_.Chance(network_.faults.corrupt_header)) Spoil(world_, sending->flight->header);
@@ -214,7 +216,8 @@ void SimTransport::SendPiece(const std::shared_ptr<Sending>& sending) {
 void SimTransport::Sent(const std::shared_ptr<Sending>& sending, const absl::Status& status) {
   Peer& peer = peers_.at(sending->peer);
   --peer.outstanding;
-  events_->OnSent(sending->handle, status);
+  events_->OnSent(
+      {.send = sending->handle, .status = status, .begun = sending->begun, .ended = world_.Now()});
   if (peer.closed) {
     if (peer.outstanding == 0) ReportDown(sending->peer);
   } else {
@@ -323,7 +326,8 @@ void SimTransport::Finish(const std::shared_ptr<Flight>& flight, const absl::Sta
                                 .sequence = header.sequence,
                                 .bytes = header.payload_bytes,
                                 .runs = header.runs,
-                                .status = status};
+                                .status = status,
+                                .landed = world_.Now()};
   if (status.ok() && network_.checksum) {
     std::uint32_t crc = kvtransfer::BeginChecksum(header);
     for (const std::span<std::byte> place : flight->landing.places) crc = Crc32c(place, crc);

@@ -111,8 +111,8 @@ void Node::OnReceived(kvtransfer::Received received) {
 void Node::OnDrained(TransferId transfer) {
   Post([this, transfer] { receive_.OnDrained(transfer); });
 }
-void Node::OnSent(kvtransfer::SendHandle send, const absl::Status& status) {
-  Post([this, send, status] { static_cast<void>(send_.OnSent(send, status)); });
+void Node::OnSent(const kvtransfer::Sent& sent) {
+  Post([this, sent] { static_cast<void>(send_.OnSent(sent)); });
 }
 
 bool Node::OnFrame(int from, const std::string& frame) {

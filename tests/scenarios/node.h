@@ -83,12 +83,13 @@ class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEven
   absl::StatusOr<kvtransfer::KvLayout> LayoutOf(WorkerId peer) const override;
   std::shared_ptr<kvtransfer::Stager> MakeStager(std::size_t slots, std::size_t slot_bytes) override;
   void ResetLater(WorkerId peer, const absl::Status& why) override;
+  double Speed(WorkerId) const override { return 0; }
   void Measured(WorkerId, double) override {}
 
   // TransportEvents
   void OnReceived(kvtransfer::Received received) override;
   void OnDrained(TransferId transfer) override;
-  void OnSent(kvtransfer::SendHandle send, const absl::Status& status) override;
+  void OnSent(const kvtransfer::Sent& sent) override;
   void OnPeerDown(kvtransfer::PeerHandle, const absl::Status&) override {}
 
  private:

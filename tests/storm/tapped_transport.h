@@ -63,9 +63,9 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
     events_->OnReceived(std::move(received));
   }
   void OnDrained(TransferId transfer) override { events_->OnDrained(transfer); }
-  void OnSent(kvtransfer::SendHandle send, const absl::Status& status) override {
+  void OnSent(const kvtransfer::Sent& sent) override {
     hooks_.on_sent();
-    events_->OnSent(send, status);
+    events_->OnSent(sent);
   }
   void OnPeerDown(kvtransfer::PeerHandle peer, const absl::Status& why) override {
     events_->OnPeerDown(peer, why);
