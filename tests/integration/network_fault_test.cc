@@ -187,7 +187,8 @@ TEST_CASE("row 24: over 100 Mbit/s transfers take long, no lease is lost, and ev
   cluster.RequireIdle();
 }
 
-TEST_CASE("row 25: reset again and again, the KV link comes back each time, with few descriptors more") {
+TEST_CASE(
+    "row 25: reset again and again, the KV link comes back each time, with one descriptor more at most") {
   const auto network = MakeNetwork();
   if (network == nullptr) return;
   const RandomModel model;
@@ -209,13 +210,16 @@ TEST_CASE("row 25: reset again and again, the KV link comes back each time, with
   }
 
   RequireRecovered(cluster);
-  // A connection that UCX was still making when it was reset is left to it and may outlast the round: two a
-  // round.
+  // Where both sides connect at once UCX keeps both connections. A reset that was itself filtered leaves a
+  // connection as it was on the other side, until the kernel asks for the peer: some 16 s.
+  std::vector<std::size_t> after;
   const auto as_before = [&] {
-    const std::vector<std::size_t> after = cluster.Descriptors();
-    return std::ranges::equal(after, before, [](std::size_t a, std::size_t b) { return a <= b + 10; });
+    after = cluster.Descriptors();
+    return std::ranges::equal(after, before, [](std::size_t a, std::size_t b) { return a <= b + 1; });
   };
-  CHECK(WaitUntil(kNotice, as_before));
+  CHECK(WaitUntil(kBegin, as_before));
+  INFO("before and after: " << fmt::format("{} {}", fmt::join(before, " "), fmt::join(after, " ")));
+  CHECK(as_before());
 }
 
 TEST_CASE("a link that goes down and up again is noticed, and the workers serve again") {

@@ -1,7 +1,12 @@
-#include <catch2/catch.hpp>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
+
+#include <catch2/catch.hpp>
 
 #include "common/base/error.h"
 #include "kvtransfer/transport.h"
@@ -131,6 +136,35 @@ struct Pair {
 
 bool Holds(std::span<const std::byte> bytes, unsigned value) {
   return std::ranges::all_of(bytes, [&](std::byte b) { return b == std::byte(value); });
+}
+
+/// Established TCP connections of this process, and those of them that the kernel asks for their peers.
+std::pair<int, int> CountConnections() {
+  std::pair<int, int> counts;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int descriptor = std::stoi(entry.path().filename());
+    tcp_info info{};
+    socklen_t length = sizeof info;
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 ||
+        info.tcpi_state != TCP_ESTABLISHED)
+      continue;
+    int watched = 0;
+    length = sizeof watched;
+    getsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &watched, &length);
+    ++counts.first;
+    counts.second += watched;
+  }
+  return counts;
+}
+
+TEST_CASE("of each connection that UCX made or accepted the kernel asks whether the peer is there") {
+  const auto before = CountConnections();
+  Pair pair("ucx");
+
+  const auto [connections, watched] = CountConnections();
+
+  CHECK(connections >= before.first + 2);  // both ends of one
+  CHECK(watched - before.second == connections - before.first);
 }
 
 TEST_CASE("a transport places packed and large runs where the window says, and nothing else") {
