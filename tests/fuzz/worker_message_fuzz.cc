@@ -28,6 +28,9 @@ void CheckLoad(const cluster::LoadReport& load) {
   BATON_CHECK(snapshot.workers.size() == 1);
   BATON_CHECK(snapshot.workers[0].kv_blocks_free >= 0 && snapshot.workers[0].kv_blocks_free <= 64);
   BATON_CHECK(snapshot.workers[0].queued_prompt_tokens >= 0);
+  const cluster::PowerReport& power = snapshot.workers[0].power;
+  for (const double watts : {power.watts, power.step_watts, power.idle_watts, power.cap_watts})
+    BATON_CHECK(watts >= 0 && watts <= 1e6);
   static_cast<void>(router::Admit(snapshot, {.model = "", .prompt_tokens = 1, .tokens_max = 2}, {}));
   static_cast<void>(router::Place(snapshot, {.model = "", .prompt_tokens = 1, .tokens_max = 2}));
 }
