@@ -183,8 +183,11 @@ absl::Status ReadExperts(const Fields& fields, const Architecture& family, Model
   }
   const bool qwen = family.experts != Experts::kMixtral;
   ExpertsConfig& experts = config.experts;
-  BATON_ASSIGN_OR_RETURN(const std::int64_t count,
-                         fields.Int(qwen ? "num_experts" : "num_local_experts", kMaxExperts));
+  // Newer files may have either family's number under the other's name.
+  std::string_view number = qwen ? "num_experts" : "num_local_experts";
+  if (fields.Find(number) == nullptr) number = qwen ? "num_local_experts" : "num_experts";
+  if (fields.Find(number) == nullptr) number = qwen ? "num_experts" : "num_local_experts";
+  BATON_ASSIGN_OR_RETURN(const std::int64_t count, fields.Int(number, kMaxExperts));
   BATON_ASSIGN_OR_RETURN(const std::int64_t chosen, fields.Int("num_experts_per_tok", kMaxExpertsChosen));
   if (chosen > count) {
     return Error(kInvalidArgument, "{}: num_experts_per_tok {} is above the {} experts", fields.Name(),

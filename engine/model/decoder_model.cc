@@ -99,7 +99,8 @@ class DecoderModel final : public Model {
         communicator_(communicator),
         ranks_(communicator != nullptr ? communicator->Size() : 1),
         attention_{.heads = config_.heads / ranks_,
-                   .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim))} {
+                   .scale = static_cast<float>(config_.rope_magnitude * config_.rope_magnitude) /
+                            std::sqrt(static_cast<float>(config_.head_dim))} {
     const std::size_t choices =
         static_cast<std::size_t>(config_.experts.chosen) * static_cast<std::size_t>(activations_.state.rows);
     chosen_.resize(choices);

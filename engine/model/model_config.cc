@@ -1,5 +1,6 @@
 #include "engine/model/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -34,6 +35,13 @@ absl::StatusOr<json::Value> ParseObject(std::string_view text, std::string_view 
   return value;
 }
 
+absl::Status RefusePartialRotation(const Fields& fields) {
+  const json::Value* part = fields.Find("partial_rotary_factor");
+  if (part == nullptr || (part->IsNumber() && part->Number() == 1)) return absl::OkStatus();
+  return Error(kUnimplemented, "{}: partial_rotary_factor {} is not supported", fields.Name(),
+               json::Serialize(*part));
+}
+
 /// Refuses, by its name, each feature that would change the result and that the forward pass does not have.
 absl::Status RefuseUnsupported(const Fields& fields) {
   BATON_ASSIGN_OR_RETURN(const bool mlp_bias, fields.Bool("mlp_bias", false));
@@ -49,12 +57,7 @@ absl::Status RefuseUnsupported(const Fields& fields) {
                    json::Serialize(*act));
     }
   }
-  if (const json::Value* part = fields.Find("partial_rotary_factor");
-      part != nullptr && part->Number() != 1) {
-    return Error(kUnimplemented, "{}: partial_rotary_factor {} is not supported", fields.Name(),
-                 json::Serialize(*part));
-  }
-  return absl::OkStatus();
+  return RefusePartialRotation(fields);
 }
 
 absl::Status ReadShape(const Fields& fields, const Architecture& family, ModelConfig& config) {
@@ -97,12 +100,47 @@ absl::Status ReadLlama3Scaling(const Fields& fields, ModelConfig& config) {
   BATON_ASSIGN_OR_RETURN(scaling.low_frequency_factor, fields.Number("low_freq_factor", 0, 1e6));
   BATON_ASSIGN_OR_RETURN(scaling.high_frequency_factor, fields.Number("high_freq_factor", 0, 1e6));
   BATON_ASSIGN_OR_RETURN(scaling.original_context,
-                         fields.Int("original_max_position_embeddings", kMaxContext));
+                         fields.Int("original_max_position_embeddings", kMaxContext, config.context));
   if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
     return Error(kInvalidArgument, "{}: high_freq_factor {} must be above low_freq_factor {}", fields.Name(),
                  scaling.high_frequency_factor, scaling.low_frequency_factor);
   }
   config.rope_scaling = scaling;
+  return absl::OkStatus();
+}
+
+/// What YaRN's authors make of a factor: attention over longer texts is sharper by it.
+double YarnMagnitude(double factor, double weight) {
+  return factor <= 1 ? 1 : 0.1 * weight * std::log(factor) + 1;
+}
+
+absl::Status ReadYarn(const Fields& fields, ModelConfig& config) {
+  RopeScalingYarn yarn;
+  BATON_ASSIGN_OR_RETURN(const std::int64_t original,
+                         fields.Int("original_max_position_embeddings", kMaxContext, config.context));
+  const double ratio = static_cast<double>(config.context) / static_cast<double>(original);
+  BATON_ASSIGN_OR_RETURN(yarn.factor, fields.Number("factor", kMinFactor, 1e6, ratio));
+  // Pairs that turn more often than the first over the original context are left alone; those that turn less
+  // often than the second are stretched.
+  BATON_ASSIGN_OR_RETURN(const double fast, fields.Number("beta_fast", 0, 1e6, 32));
+  BATON_ASSIGN_OR_RETURN(const double slow, fields.Number("beta_slow", 0, 1e6, 1));
+  BATON_ASSIGN_OR_RETURN(const bool whole, fields.Bool("truncate", true));
+  if (config.rope_theta <= 1)
+    return Error(kInvalidArgument, "{}: rope_theta must be above 1 for yarn", fields.Name());
+  const auto pair_of = [&](double turns) {
+    const double waves = static_cast<double>(original) / (turns * 2 * std::numbers::pi);
+    return config.head_dim * std::log(waves) / (2 * std::log(config.rope_theta));
+  };
+  yarn.low = std::max(whole ? std::floor(pair_of(fast)) : pair_of(fast), 0.0);
+  yarn.high = std::min(whole ? std::ceil(pair_of(slow)) : pair_of(slow), config.head_dim - 1.0);
+  if (yarn.high == yarn.low) yarn.high += 0.001;
+  BATON_ASSIGN_OR_RETURN(const double weight, fields.Number("mscale", -1e-9, 1e3, 0));
+  BATON_ASSIGN_OR_RETURN(const double weight_of_all, fields.Number("mscale_all_dim", -1e-9, 1e3, 0));
+  const double magnitude = weight > 0 && weight_of_all > 0 ? YarnMagnitude(yarn.factor, weight) /
+                                                                 YarnMagnitude(yarn.factor, weight_of_all)
+                                                           : YarnMagnitude(yarn.factor, 1);
+  BATON_ASSIGN_OR_RETURN(config.rope_magnitude, fields.Number("attention_factor", 0, 1e3, magnitude));
+  config.rope_yarn = yarn;
   return absl::OkStatus();
 }
 
@@ -120,18 +158,27 @@ absl::Status ReadRope(const Fields& fields, const Architecture& family, ModelCon
   const Fields scaling(*value, name);
   BATON_ASSIGN_OR_RETURN(config.rope_theta,
                          scaling.Number("rope_theta", kMinTheta, kMaxTheta, config.rope_theta));
+  for (const auto& [member, part] : *value->AsObject()) {
+    if (part.AsObject() != nullptr)
+      return Error(kUnimplemented, "{}: parameters for some layers ('{}') are not supported", name, member);
+  }
+  BATON_RETURN_IF_ERROR(RefusePartialRotation(scaling));
   const json::Value* type = scaling.Find("rope_type");
   if (type == nullptr) type = scaling.Find("type");  // the name that older files use
+  if (type == nullptr && key == "rope_parameters") return absl::OkStatus();
   if (type == nullptr || type->AsString() == nullptr) {
     return Error(kInvalidArgument, "{}: rope_type is missing", name);
   }
-  if (*type->AsString() == "default") return absl::OkStatus();
+  // "dynamic" changes angles only beyond max_position_embeddings, which no text here is longer than.
+  if (*type->AsString() == "default" || *type->AsString() == "dynamic") return absl::OkStatus();
   if (*type->AsString() == "llama3") return ReadLlama3Scaling(scaling, config);
+  if (*type->AsString() == "yarn") return ReadYarn(scaling, config);
   if (*type->AsString() == "linear") {
     BATON_ASSIGN_OR_RETURN(config.rope_linear_factor, scaling.Number("factor", kMinFactor, 1e6));
     return absl::OkStatus();
   }
-  return Error(kUnimplemented, "{}: rope_type {} is not supported; llama3, linear and default are", name,
+  return Error(kUnimplemented,
+               "{}: rope_type {} is not supported; default, dynamic, linear, llama3 and yarn are", name,
                json::Serialize(*type));
 }
 
@@ -222,6 +269,10 @@ std::vector<double> InverseFrequencies(const ModelConfig& config) {
     const double frequency = 1 / std::pow(config.rope_theta, exponent) / config.rope_linear_factor;
     frequencies[i] =
         config.rope_scaling.has_value() ? ScaleLlama3(frequency, *config.rope_scaling) : frequency;
+    if (!config.rope_yarn) continue;
+    const auto& [factor, low, high] = *config.rope_yarn;
+    const double stretched = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    frequencies[i] = frequency * ((1 - stretched) + stretched / factor);
   }
   return frequencies;
 }

@@ -20,6 +20,15 @@ struct RopeScalingLlama3 {
   std::int64_t original_context = 8192;
 };
 
+/// `rope_scaling` of rope_type "yarn".
+struct RopeScalingYarn {
+  double factor = 1;
+  /// Of the rotated pairs, those up to `low` keep their frequency, those from `high` on are divided by
+  /// `factor`.
+  double low = 0;
+  double high = 0;
+};
+
 /// The mixture of experts of the layers that have one.
 struct ExpertsConfig {
   int count = 0;                         // 0 = the model has none
@@ -46,6 +55,8 @@ struct ModelConfig {
   double rope_theta = 10000;
   std::optional<RopeScalingLlama3> rope_scaling;
   double rope_linear_factor = 1;  // `rope_scaling` of rope_type "linear": all angles divided by this
+  std::optional<RopeScalingYarn> rope_yarn;
+  double rope_magnitude = 1;  // what "yarn" multiplies rotated queries and keys by
   bool tied_embeddings = false;
   bool qkv_bias = false;
   bool output_bias = false;  // of attention

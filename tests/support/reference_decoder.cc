@@ -71,8 +71,12 @@ Matrix SelfAttention(const ModelConfig& config, const Checkpoint& checkpoint, in
   std::vector<std::int32_t> positions(static_cast<std::size_t>(x.rows));
   std::iota(positions.begin(), positions.end(), 0);
   const std::vector<double> frequencies = engine::InverseFrequencies(config);
-  Rope(q, config.head_dim, positions, frequencies);
-  Rope(k, config.head_dim, positions, frequencies);
+  for (Matrix* rotated : {&q, &k}) {
+    Rope(*rotated, config.head_dim, positions, frequencies);
+    for (std::int64_t t = 0; t < rotated->rows; ++t) {
+      for (std::int64_t c = 0; c < rotated->columns; ++c) rotated->At(t, c) *= config.rope_magnitude;
+    }
+  }
   const Matrix mixed = Attention({.heads = config.heads,
                                   .kv_heads = config.kv_heads,
                                   .head_dim = config.head_dim,

@@ -32,6 +32,9 @@ test::CheckpointSpec Small(const std::string& architecture) {
 std::vector<test::CheckpointSpec> Specs() {
   std::vector<test::CheckpointSpec> specs;
   specs.push_back(Small("LlamaForCausalLM"));
+  specs.push_back(Small("LlamaForCausalLM"));
+  specs.back().config_overlay =
+      R"({"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 64}})";
   specs.push_back(Small("MistralForCausalLM"));
   specs.back().window = 17;
   specs.push_back(Small("Qwen2ForCausalLM"));

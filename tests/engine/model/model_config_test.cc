@@ -94,8 +94,14 @@ TEST_CASE("what is not supported is refused by name") {
         "config.json: sliding_window is not supported for LlamaForCausalLM");
   CHECK(ErrorOf(R"("num_local_experts": 8)") ==
         "config.json: num_local_experts is not supported for LlamaForCausalLM");
-  CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "yarn", "factor": 2})")
-            .find("rope_type \"yarn\" is not supported") != std::string::npos);
+  CHECK(ErrorOf(R"("rope_scaling": {"rope_type": "longrope", "factor": 2})") ==
+        "config.json: rope_scaling: rope_type \"longrope\" is not supported; default, dynamic, linear, "
+        "llama3 and yarn "
+        "are");
+  CHECK(ErrorOf(R"("rope_parameters": {"full_attention": {"rope_theta": 10000}})") ==
+        "config.json: rope_parameters: parameters for some layers ('full_attention') are not supported");
+  CHECK(ErrorOf(R"("rope_parameters": {"rope_theta": 10000, "partial_rotary_factor": 0.5})") ==
+        "config.json: rope_parameters: partial_rotary_factor 0.5 is not supported");
 }
 
 /// kPlain of another architecture, members added.
@@ -160,6 +166,11 @@ TEST_CASE("experts are read, and which layers have them") {
   CHECK(Of("Qwen2MoeForCausalLM", qwen + R"(, "shared_expert_intermediate_size": 64)")
             ->experts.shared_intermediate == 64);
 
+  CHECK(Of("Qwen3MoeForCausalLM",
+           R"("num_local_experts": 6, "num_experts_per_tok": 4, "moe_intermediate_size": 40)")
+            ->experts.count == 6);
+  CHECK(Of("MixtralForCausalLM", R"("num_experts": 8, "num_experts_per_tok": 2)")->experts.count == 8);
+
   CHECK(Message(Of("Qwen2MoeForCausalLM", qwen).status()) ==
         "config.json: shared_expert_intermediate_size is missing");
   CHECK(Message(Of("MixtralForCausalLM", R"("num_local_experts": 2, "num_experts_per_tok": 3)").status()) ==
@@ -205,6 +216,51 @@ TEST_CASE("llama3 scaling keeps short waves, stretches long ones and blends betw
   CHECK(scaled[1] < unscaled[1]);   // 3.2 waves: between
   CHECK(scaled[1] > unscaled[1] / 8);
   CHECK(scaled[3] == Approx(unscaled[3] / 8));  // 0.3 waves
+}
+
+TEST_CASE(
+    "parameters of a newer file may leave the kind of rotation out, and dynamic scaling changes nothing "
+    "here") {
+  const auto newer = ParseModelConfig(With(R"("rope_parameters": {"rope_theta": 500})"), "");
+  REQUIRE(newer.ok());
+  CHECK(newer->rope_theta == 500);
+  const auto dynamic = ParseModelConfig(With(R"("rope_scaling": {"type": "dynamic", "factor": 4})"), "");
+  REQUIRE(dynamic.ok());
+  CHECK(InverseFrequencies(*dynamic) == InverseFrequencies(*ParseModelConfig(With(""), "")));
+  const auto silent = ParseModelConfig(With(R"("rope_scaling": {"rope_type": "llama3", "factor": 8,
+    "low_freq_factor": 1, "high_freq_factor": 4})"),
+                                       "");
+  REQUIRE(silent.ok());
+  CHECK(silent->rope_scaling->original_context == silent->context);
+}
+
+/// Frequencies of YaRN as its reference computes them, of 16 rotated dimensions and theta 10000.
+TEST_CASE("yarn keeps fast pairs, stretches slow ones, and sharpens attention") {
+  const auto config = ParseModelConfig(
+      With(R"("rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 4096})"), "");
+  REQUIRE(config.ok());
+  const std::vector<double> wanted = {1.0,     0.31622776601683794,   0.1,     0.02569350598886808,
+                                      0.00625, 0.0013834964763236657, 0.00025, 7.905694150420948e-05};
+  const std::vector<double> frequencies = InverseFrequencies(*config);
+  REQUIRE(frequencies.size() == wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(frequencies[i] == Approx(wanted[i]).epsilon(1e-12));
+  CHECK(config->rope_magnitude == Approx(1.138629436111989).epsilon(1e-12));
+
+  const auto magnitude = [](const std::string& more) {
+    return ParseModelConfig(With(R"("rope_scaling": {"type": "yarn", "factor": 4, )" + more +
+                                 R"("original_max_position_embeddings": 4096})"),
+                            "")
+        ->rope_magnitude;
+  };
+  CHECK(magnitude(R"("attention_factor": 1.5, )") == 1.5);
+  CHECK(magnitude(R"("mscale": 0.5, "mscale_all_dim": 0.5, )") == 1);
+  const auto exact = ParseModelConfig(With(R"("rope_scaling": {"type": "yarn", "factor": 4, "truncate": false,
+    "original_max_position_embeddings": 4096})"),
+                                      "");
+  CHECK(exact->rope_yarn->low == Approx(2.6180602025795063));
+  CHECK(exact->rope_yarn->high == Approx(5.628360159219318));
+  CHECK(ErrorOf(R"("rope_scaling": {"type": "yarn", "factor": -1})").find("factor must be") !=
+        std::string::npos);
 }
 
 TEST_CASE("llama3 scaling with crossed bands is refused") {
