@@ -5,12 +5,13 @@
 #
 #   perf/migration_bench.sh                               the perf build, shape 15m, class bf16, 2,000 tokens of prompt
 #   perf/migration_bench.sh --build build/release --shape 125m --tokens 1000 --repeat 5
+#   perf/migration_bench.sh --warm                        the target answers a short request just before each move
 #
 # Needs baton-router, baton-prefill, baton-decode and baton-make-checkpoint in BUILD/bin, and curl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=build/perf shape=15m compute=bf16 repeat=10 tokens=2000
+build=build/perf shape=15m compute=bf16 repeat=10 tokens=2000 warm=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --build) build=${2:?}; shift 2 ;;
@@ -18,7 +19,8 @@ while [ $# -gt 0 ]; do
     --compute) compute=${2:?}; shift 2 ;;
     --repeat) repeat=${2:?}; shift 2 ;;
     --tokens) tokens=${2:?}; shift 2 ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --warm) warm=1; shift ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "migration_bench: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
 done
@@ -76,6 +78,11 @@ for ((i = 1; i <= repeat; ++i)); do
   step=$(echo "$(of_worker "$from" baton_step_duration_seconds_sum) $busy $(of_worker "$from" baton_step_duration_seconds_count) $steps" |
     awk '{printf "%.3f", ($1 - $2) / ($3 - $4) * 1000}')
   whole=$(of_worker $((1 - from)) 'baton_handoff_seconds_sum{of="move"}') begun=$(of_worker $((1 - from)) 'baton_handoff_start_seconds_sum{of="move"}')
+  if [ $warm = 1 ]; then  # the router places it on the worker that writes nothing
+    before=$(of_worker $((1 - from)) baton_generated_tokens_total)
+    curl -s "$url/v1/completions" -H 'Content-Type: application/json' -d '{"prompt":[1,2,3,4],"max_tokens":64,"ignore_eos":true}' >/dev/null
+    [ "$(of_worker $((1 - from)) baton_generated_tokens_total)" != "$before" ] || fail "the short request went to the other worker"
+  fi
   kill -TERM "${worker[$from]}"
   read -rt 1 <> <(:) || true  # two cores: whoever asks meanwhile is in the move's way
   await has_moved "$i"

@@ -159,7 +159,7 @@ struct Ends {
 
 double HandOffSpeed(Ends& ends, const Prompt& prompt) {
   const auto stats = ends.HandOver(prompt.blocks);
-  return static_cast<double>(stats.bytes) / Seconds(stats.wire) / 1e9;
+  return static_cast<double>(stats.bytes) / Seconds(stats.whole) / 1e9;
 }
 
 double CopySpeed(Ends& ends, const Prompt& prompt) {
@@ -236,10 +236,10 @@ double StreamSpeed(const Places& places) {
 }
 
 Latency MeasureLatency(Ends& ends, double stream, int repeat) {
-  std::vector<double> exposed;
+  std::vector<double> whole;
   const std::vector<BlockIndex> one = {BlockIndex(0)};
-  for (int i = 0; i < 20 * repeat; ++i) exposed.push_back(Milliseconds(ends.HandOver(one).exposed));
-  return {.checked_ms = Median(exposed),
+  for (int i = 0; i < 20 * repeat; ++i) whole.push_back(Milliseconds(ends.HandOver(one).whole));
+  return {.checked_ms = Median(whole),
           .stream_ms = static_cast<double>(kLayers * kBlockBytesMax) / stream / 1e6};
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr Duration kPauseBound = std::chrono::seconds(30);
 constexpr long kGrowthKib = 24L << 10;
-constexpr long kDescriptorsMore = 8;
+constexpr long kDescriptorsMore = 4;
 constexpr std::size_t kRoguesMax = 2;
 
 TimePoint Now() {
