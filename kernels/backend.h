@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -230,6 +231,8 @@ class Backend {
 
 struct CpuOptions {
   ComputeClass compute = ComputeClass::kBF16;
+  /// f32 or bf16; nothing: what the class says.
+  std::optional<DType> kv = std::nullopt;
   /// Threads that compute, the caller's included; 0 = one for each core named or, where none is, as many as
   /// the process may run on.
   int threads = 0;
@@ -264,5 +267,9 @@ struct CudaOptions {
 /// InvalidArgument where the instruction set is unknown or not on this processor (the message lists those
 /// that are), or where cores or node do not exist or are not this process's to use.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& options);
+/// One for each of `ranks`, which share threads and cores out among them: each has at least one thread, and
+/// cores that follow each other.
+[[nodiscard]] absl::StatusOr<std::vector<std::unique_ptr<Backend>>> CreateCpuRanks(const CpuOptions& options,
+                                                                                   int ranks);
 
 }  // namespace baton::kernels

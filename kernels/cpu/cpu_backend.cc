@@ -24,6 +24,8 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHugePage = 2U << 20;
+/// Positions that lie one behind the other for attention: blocks are multiples of it.
+constexpr std::int64_t kGroupTokens = 16;
 /// Row blocks that one work item of a matmul takes: 96 rows (256 of AMX) keep a panel of K = 2048 in the
 /// second-level cache.
 constexpr std::int64_t kBlocksPerItem = 8;
@@ -51,9 +53,10 @@ struct RowBlocks {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const InnerKernels& kernels, ComputeClass compute, int threads, Placement placement)
+  CpuBackend(const InnerKernels& kernels, ComputeClass compute, DType kv, int threads, Placement placement)
       : kernels_(kernels),
         compute_(compute),
+        kv_(kv),
         placement_(std::move(placement)),
         pool_(threads, placement_.cores),
         shares_(threads),
@@ -63,7 +66,7 @@ class CpuBackend final : public Backend {
     return fmt::format("cpu/{}/{}", kernels_.name, kernels::Name(compute_));
   }
   ComputeClass Compute() const override { return compute_; }
-  DType KvType() const override { return compute_ == ComputeClass::kF32 ? DType::kF32 : DType::kBF16; }
+  DType KvType() const override { return kv_; }
 
   absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
     if (bytes == 0) return Error(kResourceExhausted, "cannot allocate 0 bytes of host memory");
@@ -241,6 +244,7 @@ class CpuBackend final : public Backend {
 
   const InnerKernels& kernels_;
   const ComputeClass compute_;
+  const DType kv_;
   const Placement placement_;
   ThreadPool pool_;
   RopeTable rope_;
@@ -345,6 +349,7 @@ void CpuBackend::PlanAttention(const KvLayer& layer, std::span<const SequenceSli
   items_.clear();
   block_addresses_.clear();
   first_block_.clear();
+  const std::int64_t row_bytes = layer.head_dim * static_cast<std::int64_t>(SizeOf(layer.dtype));
   const int group = shape.heads / layer.kv_heads;
   const int heads_at_once = std::min(group, kAttentionRowsMax);
   const std::int64_t tokens_at_once = std::max(1, kAttentionRowsMax / heads_at_once);
@@ -352,9 +357,10 @@ void CpuBackend::PlanAttention(const KvLayer& layer, std::span<const SequenceSli
     const SequenceSlice& slice = slices[s];
     first_block_.push_back(static_cast<std::int64_t>(block_addresses_.size()));
     const std::int64_t written = slice.first_position + slice.tokens;
-    for (std::int64_t b = 0; b * layer.block_tokens < written; ++b) {
-      block_addresses_.push_back(layer.base +
-                                 slice.blocks[static_cast<std::size_t>(b)].value * layer.BlockBytes());
+    for (std::int64_t first = 0; first < written; first += kGroupTokens) {
+      const BlockIndex block = slice.blocks[static_cast<std::size_t>(first / layer.block_tokens)];
+      block_addresses_.push_back(layer.base + block.value * layer.BlockBytes() +
+                                 first % layer.block_tokens * row_bytes);
     }
     // Late tokens see the most: first in line, so that the threads end together.
     for (std::int64_t end = slice.tokens; end > 0; end -= std::min(end, tokens_at_once)) {
@@ -383,8 +389,8 @@ AttentionAhead CpuBackend::FirstTile(const AttentionItem& item, const KvLayer& l
   const std::int64_t position = slice.first_position + item.first_token;
   const std::int64_t seen_from =
       shape.window > 0 ? std::max<std::int64_t>(0, position - shape.window + 1) : 0;
-  const std::int64_t first = seen_from / kAttentionTile * (kAttentionTile / layer.block_tokens);
-  const std::int64_t last = (position + item.tokens - 1) / layer.block_tokens;
+  const std::int64_t first = seen_from / kAttentionTile * (kAttentionTile / kGroupTokens);
+  const std::int64_t last = (position + item.tokens - 1) / kGroupTokens;
   return {.blocks = block_addresses_.data() + first_block_[static_cast<std::size_t>(item.slice)] + first,
           .count = static_cast<int>(std::min<std::int64_t>(4, last - first + 1)),
           .k_offset = item.kv_head * HeadBytes(layer),
@@ -428,7 +434,8 @@ void CpuBackend::RunAttention(const WorkShares::Item& taken, const KvLayer& laye
 
 void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,
                            const AttentionShape& shape, Rows q, Rows out) {
-  BATON_CHECK(layer.block_tokens == 16 && layer.kv_heads > 0 && shape.heads % layer.kv_heads == 0);
+  BATON_CHECK(layer.block_tokens % kGroupTokens == 0 && layer.kv_heads > 0 &&
+              shape.heads % layer.kv_heads == 0);
   BATON_CHECK(layer.dtype == KvType());
   BATON_CHECK(layer.head_dim > 0 && layer.head_dim <= kHeadDimMax && layer.head_dim % 2 == 0, "head dim {}",
               layer.head_dim);
@@ -461,8 +468,31 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& opti
                  cores);
   }
   const int all = cores > 0 ? cores : static_cast<int>(cpu::UsableCores().size());
+  const DType own = options.compute == ComputeClass::kF32 ? DType::kF32 : DType::kBF16;
+  const DType kv = options.kv.value_or(own);
+  if (kv == DType::kF16) return Error(kUnimplemented, "compute: the CPU keeps KV as f32 or bf16, not as f16");
   return std::make_unique<cpu::CpuBackend>(
-      *kernels, options.compute, options.threads > 0 ? options.threads : all, *std::move(placement));
+      *kernels, options.compute, kv, options.threads > 0 ? options.threads : all, *std::move(placement));
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Backend>>> CreateCpuRanks(const CpuOptions& options, int ranks) {
+  const int cores = static_cast<int>(options.cores.size());
+  if (cores % ranks != 0) {
+    return Error(kInvalidArgument, "compute: {} cores cannot be shared out among {} ranks", cores, ranks);
+  }
+  const int all = options.threads > 0 ? options.threads
+                  : cores > 0         ? cores
+                                      : static_cast<int>(cpu::UsableCores().size());
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < ranks; ++rank) {
+    CpuOptions own = options;
+    if (ranks > 1) own.threads = std::max(1, all / ranks);
+    const auto first = options.cores.begin() + rank * (cores / ranks);
+    own.cores.assign(first, first + cores / ranks);
+    BATON_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, CreateCpuBackend(own));
+    backends.push_back(std::move(backend));
+  }
+  return backends;
 }
 
 }  // namespace baton::kernels
