@@ -149,9 +149,9 @@ Executor::~Executor() {
 void Executor::Submit(SequenceSpec spec) {
   BATON_CHECK(!spec.tokens.empty() && spec.stop.max_tokens > 0, "request {}: {} tokens, max_tokens {}",
               spec.key, spec.tokens.size(), spec.stop.max_tokens);
-  BATON_CHECK(std::ssize(spec.blocks) >= BlocksFor(PositionsAtSubmit(spec)),
-              "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(),
-              PositionsAtSubmit(spec));
+  BATON_CHECK(
+      std::ssize(spec.blocks) >= BlocksFor(PositionsAtSubmit(spec), state_->arena.Geometry().block_tokens),
+      "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsAtSubmit(spec));
   BATON_CHECK(spec.computed_tokens >= 0 && spec.computed_tokens < std::ssize(spec.tokens),
               "request {}: {} of {} tokens computed", spec.key, spec.computed_tokens, spec.tokens.size());
   BATON_CHECK(spec.resumed >= 0 && spec.resumed < std::min(std::ssize(spec.tokens), spec.stop.max_tokens) &&
@@ -250,7 +250,8 @@ void Executor::State::Obey(std::vector<Command>& taken) {
 }
 
 void Executor::State::ObeyOne(SequenceSpec spec) {
-  RunningSequence& sequence = running.emplace_back(std::move(spec), arrivals++);
+  RunningSequence& sequence =
+      running.emplace_back(std::move(spec), arrivals++, arena.Geometry().block_tokens);
   Constrain(sequence);
   if (sequence.answered >= sequence.spec.stop.max_tokens) sequence.finish = FinishReason::kLength;
 }

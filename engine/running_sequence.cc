@@ -8,9 +8,10 @@
 
 namespace baton::engine {
 
-RunningSequence::RunningSequence(SequenceSpec from, std::uint64_t number)
+RunningSequence::RunningSequence(SequenceSpec from, std::uint64_t number, int tokens_of_block)
     : spec(std::move(from)),
       arrival(number),
+      block_tokens(tokens_of_block),
       computed(spec.phase == Phase::kDecode ? std::ssize(spec.tokens) - 1 : spec.computed_tokens),
       answered(spec.resumed + (spec.phase == Phase::kDecode ? 1 : 0)),
       decoding(spec.phase == Phase::kDecode) {
@@ -37,8 +38,8 @@ PreemptedEvent RunningSequence::LeaveBlocks(const KvArena& arena, SwapArea* swap
   } else {
     BATON_CHECK(swap != nullptr, "request {} is swapped, and there is no swap area", spec.key);
     const TimePoint begin = clock.Now();
-    swap->CopyOut(arena, spec.blocks, slots, BlocksFor(computed));
-    event.bytes = BlocksFor(computed) * static_cast<std::int64_t>(swap->SlotBytes());
+    swap->CopyOut(arena, spec.blocks, slots, BlocksFor(computed, block_tokens));
+    event.bytes = BlocksFor(computed, block_tokens) * static_cast<std::int64_t>(swap->SlotBytes());
     event.duration = clock.Now() - begin;
   }
   spec.blocks.clear();
@@ -48,7 +49,7 @@ PreemptedEvent RunningSequence::LeaveBlocks(const KvArena& arena, SwapArea* swap
 std::optional<ResumedEvent> RunningSequence::EnterBlocks(const KvArena& arena, SwapArea* swap,
                                                          BlockTable blocks, const BlockTable& slots,
                                                          const Clock& clock) {
-  BATON_CHECK(spec.blocks.empty() && std::ssize(blocks) >= BlocksFor(std::ssize(spec.tokens)),
+  BATON_CHECK(spec.blocks.empty() && std::ssize(blocks) >= BlocksFor(std::ssize(spec.tokens), block_tokens),
               "request {}: {} blocks for {} tokens, {} held", spec.key, blocks.size(), spec.tokens.size(),
               spec.blocks.size());
   BATON_CHECK(slots.empty() == (computed == 0), "request {}: {} slots for {} positions", spec.key,
@@ -56,11 +57,12 @@ std::optional<ResumedEvent> RunningSequence::EnterBlocks(const KvArena& arena, S
   spec.blocks = std::move(blocks);
   if (slots.empty()) return std::nullopt;
   const TimePoint begin = clock.Now();
-  swap->CopyIn(arena, spec.blocks, slots, BlocksFor(computed));
-  return ResumedEvent{.sequence = Key(),
-                      .kind = Preemption::kSwap,
-                      .bytes = BlocksFor(computed) * static_cast<std::int64_t>(swap->SlotBytes()),
-                      .duration = clock.Now() - begin};
+  swap->CopyIn(arena, spec.blocks, slots, BlocksFor(computed, block_tokens));
+  return ResumedEvent{
+      .sequence = Key(),
+      .kind = Preemption::kSwap,
+      .bytes = BlocksFor(computed, block_tokens) * static_cast<std::int64_t>(swap->SlotBytes()),
+      .duration = clock.Now() - begin};
 }
 
 std::optional<ResumedEvent> RunningSequence::CountRecomputed(std::int64_t tokens, Duration share) {

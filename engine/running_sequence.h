@@ -13,13 +13,14 @@ namespace baton::engine {
 
 /// A sequence inside the executor: all that its answer depends on but the KV. Engine thread only.
 struct RunningSequence {
-  RunningSequence(SequenceSpec from, std::uint64_t number);
+  RunningSequence(SequenceSpec from, std::uint64_t number, int tokens_of_block);
 
   [[nodiscard]] SequenceKey Key() const { return {spec.key, spec.sample}; }
   [[nodiscard]] std::int64_t PromptLeft() const { return decoding ? 0 : std::ssize(spec.tokens) - computed; }
   /// It is not paused, and the next position has a block.
   [[nodiscard]] bool CanRun() const {
-    return !paused && (!decoding || std::ssize(spec.blocks) >= BlocksFor(std::ssize(spec.tokens)));
+    return !paused &&
+           (!decoding || std::ssize(spec.blocks) >= BlocksFor(std::ssize(spec.tokens), block_tokens));
   }
   /// After `token`, the `count`-th of the answer.
   [[nodiscard]] std::optional<FinishReason> FinishAfter(std::int64_t count, TokenId token) const;
@@ -35,6 +36,7 @@ struct RunningSequence {
 
   SequenceSpec spec;          // `tokens` grows with the answer
   std::uint64_t arrival = 0;  // the order of Submit
+  std::int64_t block_tokens = kBlockTokens;
   std::int64_t computed = 0;  // positions whose KV is in the arena
   std::int64_t answered = 0;  // tokens of the answer so far
   bool decoding = false;

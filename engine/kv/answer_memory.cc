@@ -14,19 +14,6 @@ namespace {
 /// obeyed, one for its blocks to come.
 constexpr std::int64_t kUrgentPositions = 2;
 
-std::int64_t BlocksOfOne(const AnswerSize& size) {
-  return BlocksFor(size.prompt_tokens + size.max_tokens);
-}
-
-/// The prompt's full blocks, which several answers share.
-std::int64_t SharedBlocks(const AnswerSize& size) {
-  return size.samples > 1 ? size.prompt_tokens / kBlockTokens : 0;
-}
-
-std::int64_t Urgent(std::int64_t positions, std::int64_t blocks_max) {
-  return std::min(blocks_max, BlocksFor(positions + kUrgentPositions));
-}
-
 /// The newest measurement counts for a quarter: noise fades, a change is there after a few.
 void Blend(double& rate, std::int64_t amount, Duration duration) {
   if (amount <= 0 || duration <= Duration{}) return;
@@ -39,9 +26,22 @@ void Blend(double& rate, std::int64_t amount, Duration duration) {
 AnswerMemory::AnswerMemory(BlockPool& pool, SequenceMover& mover, const AnswerMemoryOptions& options)
     : pool_(pool), mover_(mover), options_(options), slots_(options.swap_slots), rates_(options.rates) {}
 
+std::int64_t AnswerMemory::BlocksOfOne(const AnswerSize& size) const {
+  return Blocks(size.prompt_tokens + size.max_tokens);
+}
+
+/// The prompt's full blocks, which several answers share.
+std::int64_t AnswerMemory::SharedBlocks(const AnswerSize& size) const {
+  return size.samples > 1 ? size.prompt_tokens / options_.block_tokens : 0;
+}
+
+std::int64_t AnswerMemory::Urgent(std::int64_t positions, std::int64_t blocks_max) const {
+  return std::min(blocks_max, Blocks(positions + kUrgentPositions));
+}
+
 /// Of one answer, the prompt's included, with `growth` blocks ahead.
 std::int64_t AnswerMemory::BlocksAtBegin(const AnswerSize& size, std::int64_t growth) const {
-  return std::min(BlocksOfOne(size), BlocksFor(size.prompt_tokens + 1) + growth);
+  return std::min(BlocksOfOne(size), Blocks(size.prompt_tokens + 1) + growth);
 }
 
 /// With the configured growth for each answer; where that is more than there is, the prompt and for each
@@ -50,7 +50,7 @@ std::int64_t AnswerMemory::ReservationBlocks(const AnswerSize& size) const {
   const std::int64_t one = BlocksAtBegin(size, options_.growth_blocks);
   const std::int64_t all = one + (size.samples - 1) * (one - SharedBlocks(size));
   if (all <= pool_.Counts().total) return all;
-  const std::int64_t prompt = BlocksFor(size.prompt_tokens);
+  const std::int64_t prompt = Blocks(size.prompt_tokens);
   return prompt + (size.samples - 1) * (prompt - SharedBlocks(size));
 }
 
@@ -84,7 +84,7 @@ std::int64_t AnswerMemory::GrowthToCome() const {
 
 /// Nobody is out, and nobody lacks a block.
 bool AnswerMemory::AllRun() const {
-  return std::ranges::all_of(sequences_, [](const auto& entry) {
+  return std::ranges::all_of(sequences_, [this](const auto& entry) {
     const Sequence& sequence = entry.second;
     return (sequence.stand == Stand::kRuns || sequence.stand == Stand::kComes) &&
            std::ssize(sequence.blocks) >= Urgent(sequence.positions, sequence.blocks_max);
@@ -97,7 +97,7 @@ std::optional<BlockTable> AnswerMemory::Reserve(RequestKey key, const AnswerSize
   if (wanted > Unclaimed() || received_ + BlocksOfOne(size) > pool_.Counts().total) return std::nullopt;
   BlockTable blocks = pool_.Allocate(wanted).value();
   received_ += wanted;
-  BlockTable prompt(blocks.begin(), blocks.begin() + BlocksFor(size.prompt_tokens));
+  BlockTable prompt(blocks.begin(), blocks.begin() + Blocks(size.prompt_tokens));
   const bool added =
       reservations_.try_emplace(key, Reservation{arrivals_++, size, std::move(blocks), false}).second;
   BATON_CHECK(added, "request {} is reserved already", key);
@@ -126,7 +126,7 @@ std::vector<AnswerStart> AnswerMemory::Begin(RequestKey key, std::span<const std
   BATON_CHECK(!node.empty() && !node.mapped().quarantined, "request {} is not reserved", key);
   const Reservation& held = node.mapped();
   received_ -= std::ssize(held.blocks);
-  const std::int64_t prompt = BlocksFor(held.size.prompt_tokens);
+  const std::int64_t prompt = Blocks(held.size.prompt_tokens);
   const std::int64_t shared = SharedBlocks(held.size);
   const BlockTable full(held.blocks.begin(), held.blocks.begin() + shared);
   auto spare = held.blocks.begin() + prompt;
@@ -237,7 +237,7 @@ void AnswerMemory::OnResumed(SequenceKey key, std::int64_t tokens, std::int64_t 
 }
 
 std::int64_t AnswerMemory::Wanted(const Sequence& sequence) const {
-  return std::min(sequence.blocks_max, BlocksFor(sequence.positions) + options_.growth_blocks);
+  return std::min(sequence.blocks_max, Blocks(sequence.positions) + options_.growth_blocks);
 }
 
 std::int64_t AnswerMemory::Frees(const Sequence& sequence) const {
@@ -282,7 +282,7 @@ bool AnswerMemory::PreemptYoungerThan(const Place& place) {
     // One that only shares blocks frees them together with those that it shares them with.
     views.push_back({.arrival = std::ssize(views),
                      .tokens = tokens,
-                     .swap_bytes = BlocksFor(tokens) * options_.block_bytes,
+                     .swap_bytes = Blocks(tokens) * options_.block_bytes,
                      .swap_has_room = slots_.Counts().free >= std::ssize(sequence.blocks),
                      .frees_blocks = std::max<std::int64_t>(1, Frees(sequence))});
     candidates.push_back(&sequence);

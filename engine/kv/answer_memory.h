@@ -13,6 +13,7 @@
 
 #include "common/base/clock.h"
 #include "engine/kv/block_pool.h"
+#include "engine/kv/kv_arena.h"
 #include "engine/schedule/preemption.h"
 #include "engine/sequence_key.h"
 
@@ -29,6 +30,7 @@ struct AnswerMemoryOptions {
   std::int64_t growth_blocks = 1;  // that a sequence has ahead of the one it writes, where there is room
   std::int64_t swap_slots = 0;     // blocks that the host area holds
   std::int64_t block_bytes = 0;    // of one block, all layers
+  std::int64_t block_tokens = kBlockTokens;
   std::optional<Preemption> forced = std::nullopt;  // leaves no choice by cost
   PreemptionRates rates = {};                       // as measured so far
 };
@@ -123,6 +125,12 @@ class AnswerMemory {
   using Place = std::pair<std::int64_t, std::int32_t>;  // arrival and sample: the order of age
 
   [[nodiscard]] Sequence* Find(SequenceKey key);
+  [[nodiscard]] std::int64_t Blocks(std::int64_t tokens) const {
+    return BlocksFor(tokens, options_.block_tokens);
+  }
+  [[nodiscard]] std::int64_t BlocksOfOne(const AnswerSize& size) const;
+  [[nodiscard]] std::int64_t SharedBlocks(const AnswerSize& size) const;
+  [[nodiscard]] std::int64_t Urgent(std::int64_t positions, std::int64_t blocks_max) const;
   [[nodiscard]] std::int64_t BlocksAtBegin(const AnswerSize& size, std::int64_t growth) const;
   [[nodiscard]] std::int64_t ReservationBlocks(const AnswerSize& size) const;
   [[nodiscard]] std::int64_t Wanted(const Sequence& sequence) const;

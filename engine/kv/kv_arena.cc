@@ -15,22 +15,26 @@ constexpr double kMaxArenaBytes = 0x1p50;
 }  // namespace
 
 std::size_t KvGeometry::BlockBytes() const {
-  return std::size_t{2} * static_cast<std::size_t>(kv_heads) * kBlockTokens *
+  return std::size_t{2} * static_cast<std::size_t>(kv_heads) * static_cast<std::size_t>(block_tokens) *
          static_cast<std::size_t>(head_dim) * kernels::SizeOf(dtype);
 }
 
 std::size_t KvGeometry::TokenBytes() const {
-  return BlockBytes() / kBlockTokens * static_cast<std::size_t>(layers);
+  return BlockBytes() / static_cast<std::size_t>(block_tokens) * static_cast<std::size_t>(RankLayers());
 }
 
 absl::StatusOr<KvArena> KvArena::Create(kernels::Backend& backend, const KvGeometry& geometry) {
-  if (geometry.layers <= 0 || geometry.blocks <= 0 || geometry.kv_heads <= 0 || geometry.head_dim <= 0) {
-    return Error(kInvalidArgument,
-                 "KV arena: layers {}, blocks {}, kv_heads {} and head_dim {} must all be positive",
-                 geometry.layers, geometry.blocks, geometry.kv_heads, geometry.head_dim);
+  if (geometry.layers <= 0 || geometry.blocks <= 0 || geometry.kv_heads <= 0 || geometry.head_dim <= 0 ||
+      geometry.block_tokens <= 0 || geometry.ranks <= 0) {
+    return Error(
+        kInvalidArgument,
+        "KV arena: layers {}, blocks {}, kv_heads {}, head_dim {}, block_tokens {} and ranks {} must "
+        "all be positive",
+        geometry.layers, geometry.blocks, geometry.kv_heads, geometry.head_dim, geometry.block_tokens,
+        geometry.ranks);
   }
-  const double bytes = 2.0 * kBlockTokens * geometry.layers * static_cast<double>(geometry.blocks) *
-                       geometry.kv_heads * geometry.head_dim *
+  const double bytes = 2.0 * geometry.block_tokens * geometry.layers * geometry.ranks *
+                       static_cast<double>(geometry.blocks) * geometry.kv_heads * geometry.head_dim *
                        static_cast<double>(kernels::SizeOf(geometry.dtype));
   if (bytes > kMaxArenaBytes || geometry.blocks > std::numeric_limits<std::uint32_t>::max()) {
     return Error(kResourceExhausted, "KV arena: {} blocks of {} layers are more than a machine can hold",
@@ -42,19 +46,28 @@ absl::StatusOr<KvArena> KvArena::Create(kernels::Backend& backend, const KvGeome
 }
 
 kernels::KvLayer KvArena::Layer(int layer) const {
-  BATON_CHECK(layer >= 0 && layer < geometry_.layers, "layer {} of {}", layer, geometry_.layers);
-  return {.base = buffer_.As<std::byte>() + geometry_.LayerBytes() * static_cast<std::size_t>(layer),
+  BATON_CHECK(layer >= 0 && layer < geometry_.RankLayers(), "layer {} of {}", layer, geometry_.RankLayers());
+  return {.base = region_.address + geometry_.LayerBytes() * static_cast<std::size_t>(layer),
           .dtype = geometry_.dtype,
           .kv_heads = geometry_.kv_heads,
           .head_dim = geometry_.head_dim,
-          .block_tokens = kBlockTokens};
+          .block_tokens = geometry_.block_tokens};
+}
+
+KvArena KvArena::OfRank(int rank) const {
+  KvGeometry geometry = geometry_;
+  geometry.ranks = 1;
+  MemoryRegion region = region_;
+  region.address = Layer(rank * geometry_.layers).base;
+  region.bytes = geometry.TotalBytes();
+  return {region, geometry, *backend_};
 }
 
 void KvArena::CopyBlock(BlockIndex from, BlockIndex to) const {
   BATON_CHECK(from.value < geometry_.blocks && to.value < geometry_.blocks && from != to,
               "block {} to {} of {}", from.value, to.value, geometry_.blocks);
   const std::size_t bytes = geometry_.BlockBytes();
-  for (int layer = 0; layer < geometry_.layers; ++layer) {
+  for (int layer = 0; layer < geometry_.RankLayers(); ++layer) {
     std::byte* base = Layer(layer).base;
     Copy(base + to.value * bytes, base + from.value * bytes, bytes);
   }

@@ -11,27 +11,34 @@
 
 namespace baton::engine {
 
-/// Positions that one KV block holds.
-/// A run of 16 tokens is the unit of sharing and of the grants.
+/// Positions that one KV block holds where nothing else is said (`kv.block_tokens`).
+/// A block is the unit of sharing and of the grants.
 inline constexpr int kBlockTokens = 16;
 
 /// Blocks that `tokens` positions need.
-[[nodiscard]] constexpr std::int64_t BlocksFor(std::int64_t tokens) {
-  return (tokens + kBlockTokens - 1) / kBlockTokens;
+[[nodiscard]] constexpr std::int64_t BlocksFor(std::int64_t tokens,
+                                               std::int64_t block_tokens = kBlockTokens) {
+  return (tokens + block_tokens - 1) / block_tokens;
 }
 
-/// Shape of a worker's KV memory. Layout: [layer][block][k|v][kv_head][token][dim].
+/// Shape of a worker's KV memory. Layout: [rank][layer][block][k|v][kv_head][token][dim].
 struct KvGeometry {
   int layers = 0;
   std::int64_t blocks = 0;
-  int kv_heads = 0;
+  int kv_heads = 0;  // of one rank
   int head_dim = 0;
   kernels::DType dtype = kernels::DType::kF32;
+  int block_tokens = kBlockTokens;
+  int ranks = 1;
 
-  [[nodiscard]] std::size_t BlockBytes() const;  // of one block in one layer
+  /// Layers of all ranks.
+  [[nodiscard]] int RankLayers() const { return layers * ranks; }
+  [[nodiscard]] std::size_t BlockBytes() const;  // of one block of one rank in one layer
   [[nodiscard]] std::size_t LayerBytes() const { return BlockBytes() * static_cast<std::size_t>(blocks); }
-  [[nodiscard]] std::size_t TotalBytes() const { return LayerBytes() * static_cast<std::size_t>(layers); }
-  /// Bytes that one token's KV takes over all layers.
+  [[nodiscard]] std::size_t TotalBytes() const {
+    return LayerBytes() * static_cast<std::size_t>(RankLayers());
+  }
+  /// Bytes that one token's KV takes over all layers of all ranks.
   [[nodiscard]] std::size_t TokenBytes() const;
 };
 
@@ -41,8 +48,11 @@ class KvArena {
  public:
   [[nodiscard]] static absl::StatusOr<KvArena> Create(kernels::Backend& backend, const KvGeometry& geometry);
   [[nodiscard]] const KvGeometry& Geometry() const { return geometry_; }
-  [[nodiscard]] const MemoryRegion& Region() const { return buffer_.Region(); }
+  [[nodiscard]] const MemoryRegion& Region() const { return region_; }
+  /// Of all ranks': rank r's layer l is number r * layers + l.
   [[nodiscard]] kernels::KvLayer Layer(int layer) const;
+  /// One rank's part, as an arena of a single rank. Lives no longer than this one.
+  [[nodiscard]] KvArena OfRank(int rank) const;
   /// Copies all layers of one block into another.
   void CopyBlock(BlockIndex from, BlockIndex to) const;
   /// Copies within the arena, or between it and the host; complete when it returns. Host memory on any
@@ -51,9 +61,12 @@ class KvArena {
 
  private:
   KvArena(kernels::Buffer buffer, const KvGeometry& geometry, kernels::Backend& backend)
-      : backend_(&backend), buffer_(std::move(buffer)), geometry_(geometry) {}
+      : backend_(&backend), buffer_(std::move(buffer)), region_(buffer_.Region()), geometry_(geometry) {}
+  KvArena(const MemoryRegion& region, const KvGeometry& geometry, kernels::Backend& backend)
+      : backend_(&backend), region_(region), geometry_(geometry) {}
   kernels::Backend* backend_;  // outlives what copies
-  kernels::Buffer buffer_;
+  kernels::Buffer buffer_;     // empty: another arena's
+  MemoryRegion region_;
   KvGeometry geometry_;
 };
 

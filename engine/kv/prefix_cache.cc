@@ -8,27 +8,23 @@
 #include "common/text/prefix_hash.h"
 
 namespace baton::engine {
-namespace {
 
-constexpr auto kBlock = static_cast<std::size_t>(kBlockTokens);
+PrefixCache::PrefixCache(BlockPool& pool, std::int64_t blocks_max, const PinOptions& pins, int block_tokens)
+    : pool_(pool), blocks_max_(blocks_max), pins_(pins), block_tokens_(block_tokens) {}
 
-std::span<const TokenId, kBlockTokens> TokensOf(std::span<const TokenId> prompt, std::int64_t block) {
-  return prompt.subspan(static_cast<std::size_t>(block) * kBlock).first<kBlock>();
+PrefixCache::Tokens PrefixCache::TokensOf(std::span<const TokenId> prompt, std::int64_t block) const {
+  return prompt.subspan(static_cast<std::size_t>(block * block_tokens_),
+                        static_cast<std::size_t>(block_tokens_));
 }
 
-}  // namespace
-
-PrefixCache::PrefixCache(BlockPool& pool, std::int64_t blocks_max, const PinOptions& pins)
-    : pool_(pool), blocks_max_(blocks_max), pins_(pins) {}
-
 std::int64_t PrefixCache::CachedTokens(std::string_view salt, std::span<const TokenId> prompt) const {
-  return std::ssize(Find(salt, prompt, (std::ssize(prompt) - 1) / kBlockTokens)) * kBlockTokens;
+  return std::ssize(Find(salt, prompt, (std::ssize(prompt) - 1) / block_tokens_)) * block_tokens_;
 }
 
 absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::span<const TokenId> prompt) {
   BATON_CHECK(!prompt.empty(), "blocks for an empty prompt");
-  const std::int64_t total = BlocksFor(std::ssize(prompt));
-  const std::vector<Entry*> found = Find(salt, prompt, (std::ssize(prompt) - 1) / kBlockTokens);
+  const std::int64_t total = BlocksFor(std::ssize(prompt), block_tokens_);
+  const std::vector<Entry*> found = Find(salt, prompt, (std::ssize(prompt) - 1) / block_tokens_);
   BATON_ASSIGN_OR_RETURN(PromptBlocks out, Share(found, total, /*take_pinned=*/true));
   ++(found.empty() ? counts_.misses : counts_.hits);
   counts_.tokens_reused += out.cached_tokens;
@@ -38,8 +34,8 @@ absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::s
 
 absl::StatusOr<PromptBlocks> PrefixCache::AllocateToReceive(std::string_view salt,
                                                             std::span<const TokenId> tokens) {
-  const std::int64_t blocks = std::ssize(tokens) / kBlockTokens;
-  BATON_CHECK(blocks > 0 && std::ssize(tokens) == blocks * kBlockTokens, "{} tokens are no whole blocks",
+  const std::int64_t blocks = std::ssize(tokens) / block_tokens_;
+  BATON_CHECK(blocks > 0 && std::ssize(tokens) == blocks * block_tokens_, "{} tokens are no whole blocks",
               tokens.size());
   return Share(Find(salt, tokens, blocks), blocks, /*take_pinned=*/false);
 }
@@ -64,12 +60,12 @@ absl::StatusOr<PromptBlocks> PrefixCache::Share(const std::vector<Entry*>& found
     return fresh.status();
   }
   out.blocks.insert(out.blocks.end(), fresh->begin(), fresh->end());
-  out.cached_tokens = std::ssize(found) * kBlockTokens;
+  out.cached_tokens = std::ssize(found) * block_tokens_;
   return out;
 }
 
 void PrefixCache::Insert(std::string_view salt, std::span<const TokenId> prompt, const BlockTable& blocks) {
-  const std::int64_t full = std::ssize(prompt) / kBlockTokens;
+  const std::int64_t full = std::ssize(prompt) / block_tokens_;
   BATON_CHECK(std::ssize(blocks) >= full, "{} blocks for {} tokens", blocks.size(), prompt.size());
   const std::vector<Entry*> found = Find(salt, prompt, full);
   Entry* leaf = found.empty() ? nullptr : found.back();
@@ -97,7 +93,7 @@ PrefixCache::Entry* PrefixCache::Add(std::uint64_t name, Entry* parent, std::str
   entry->name = name;
   entry->parent = parent;
   if (parent == nullptr) entry->salt = salt;
-  std::copy(tokens.begin(), tokens.end(), entry->tokens.begin());
+  entry->tokens.assign(tokens.begin(), tokens.end());
   entry->block = block;
   entry->age = ages_.insert(ages_.end(), entry);
   entries_.emplace(name, std::move(made));
@@ -125,7 +121,7 @@ PrefixCache::Entry* PrefixCache::FindChild(std::uint64_t name, const Entry* pare
   if (at == entries_.end()) return nullptr;
   Entry* entry = at->second.get();
   const bool same = entry->parent == parent && (parent != nullptr || entry->salt == salt) &&
-                    std::equal(tokens.begin(), tokens.end(), entry->tokens.begin());
+                    std::ranges::equal(tokens, entry->tokens);
   return same ? entry : nullptr;
 }
 

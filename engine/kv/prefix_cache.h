@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -43,16 +42,17 @@ struct PromptBlocks {
 /// KV of prompts that were computed, kept as long as nobody needs the memory. Control thread only.
 ///
 /// A tree: an entry is one full block under its parent's, a root stands under a salt. An entry is found by
-/// the 64-bit name of its prefix, and taken only where parent, salt and all 16 tokens are equal: a collision,
-/// chosen by an attacker even, is a miss and never somebody else's KV. One reference of the pool on each
-/// block. Blocks that sequences use are never taken from them; of the others the least recently used goes
-/// first, and a parent never before its children. Beginnings that many prompts have in common (system
+/// the 64-bit name of its prefix, and taken only where parent, salt and all its tokens are equal: a
+/// collision, chosen by an attacker even, is a miss and never somebody else's KV. One reference of the pool
+/// on each block. Blocks that sequences use are never taken from them; of the others the least recently used
+/// goes first, and a parent never before its children. Beginnings that many prompts have in common (system
 /// prompts, tools) are pinned by their hits: a stream of prompts that come once does not wash them out. A pin
 /// protects against other cached blocks alone: a prompt that needs the memory gets it.
 class PrefixCache {
  public:
   /// Keeps at most `blocks_max` blocks. The pool outlives the cache.
-  PrefixCache(BlockPool& pool, std::int64_t blocks_max, const PinOptions& pins = {});
+  PrefixCache(BlockPool& pool, std::int64_t blocks_max, const PinOptions& pins = {},
+              int block_tokens = kBlockTokens);
   ~PrefixCache() { Clear(); }
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
@@ -79,7 +79,7 @@ class PrefixCache {
     std::uint64_t name = 0;
     Entry* parent = nullptr;
     std::string salt;  // of a root
-    std::array<TokenId, kBlockTokens> tokens{};
+    std::vector<TokenId> tokens;
     BlockIndex block;
     int children = 0;
     std::int64_t hits = 0;
@@ -87,7 +87,9 @@ class PrefixCache {
     bool pinned = false;
     std::list<Entry*>::iterator age;
   };
-  using Tokens = std::span<const TokenId, kBlockTokens>;
+  using Tokens = std::span<const TokenId>;
+
+  [[nodiscard]] Tokens TokensOf(std::span<const TokenId> prompt, std::int64_t block) const;
 
   [[nodiscard]] std::vector<Entry*> Find(std::string_view salt, std::span<const TokenId> prompt,
                                          std::int64_t blocks_max) const;
@@ -106,6 +108,7 @@ class PrefixCache {
   BlockPool& pool_;
   const std::int64_t blocks_max_;
   const PinOptions pins_;
+  const std::int64_t block_tokens_;
   std::int64_t lookups_ = 0;
   absl::flat_hash_map<std::uint64_t, std::unique_ptr<Entry>> entries_;  // by name
   std::list<Entry*> ages_;  // least recently used first; children before their parents

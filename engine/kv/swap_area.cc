@@ -12,7 +12,7 @@ void ForEachPiece(const KvArena& arena, const BlockTable& blocks, const BlockTab
   BATON_CHECK(count <= std::ssize(blocks) && count <= std::ssize(slots), "{} blocks of {} in {} slots", count,
               blocks.size(), slots.size());
   const std::size_t bytes = arena.Geometry().BlockBytes();
-  for (int layer = 0; layer < arena.Geometry().layers; ++layer) {
+  for (int layer = 0; layer < arena.Geometry().RankLayers(); ++layer) {
     std::byte* base = arena.Layer(layer).base;
     for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
       copy(base + blocks[i].value * bytes,
@@ -23,7 +23,7 @@ void ForEachPiece(const KvArena& arena, const BlockTable& blocks, const BlockTab
 }  // namespace
 
 SwapArea::SwapArea(const KvGeometry& geometry, std::uint64_t bytes)
-    : slot_bytes_(geometry.BlockBytes() * static_cast<std::size_t>(geometry.layers)),
+    : slot_bytes_(geometry.BlockBytes() * static_cast<std::size_t>(geometry.RankLayers())),
       slots_(static_cast<std::int64_t>(bytes / slot_bytes_)),
       memory_(std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(slots_) * slot_bytes_)) {}
 

@@ -46,7 +46,7 @@ struct Activations {
   static absl::StatusOr<Activations> Create(const ModelConfig& config, const Shard& shard,
                                             std::int64_t max_rows, kernels::Backend& backend) {
     const std::int64_t queries = shard.Of(std::int64_t{config.heads} * config.head_dim).count;
-    const std::int64_t keys = shard.Of(std::int64_t{config.kv_heads} * config.head_dim).count;
+    const std::int64_t keys = std::int64_t{KvHeadsPerRank(config, shard.ranks)} * config.head_dim;
     const ExpertsConfig& experts = config.experts;
     const auto width = [&](std::int64_t all) { return shard.InnerColumns(all).count; };
     const std::int64_t inner = std::max(
@@ -151,8 +151,9 @@ class DecoderModel final : public Model {
                 "{} rows, room for {}", batch.tokens.size(), activations_.state.rows);
     BATON_CHECK(batch.positions.size() == batch.tokens.size());
     const KvGeometry& geometry = arena.Geometry();
-    BATON_CHECK(geometry.layers == config_.layers && geometry.kv_heads == config_.kv_heads / ranks_ &&
-                    geometry.head_dim == config_.head_dim && geometry.dtype == backend_.KvType(),
+    BATON_CHECK(geometry.layers == config_.layers && geometry.kv_heads == KvHeadsPerRank(config_, ranks_) &&
+                    geometry.head_dim == config_.head_dim && geometry.dtype == backend_.KvType() &&
+                    geometry.ranks == 1,
                 "the KV arena has another shape than the model");
   }
 
@@ -276,7 +277,7 @@ class DecoderModel final : public Model {
   }
 
   [[nodiscard]] std::int64_t KeyWidth() const {
-    return std::int64_t{config_.kv_heads / ranks_} * config_.head_dim;
+    return std::int64_t{KvHeadsPerRank(config_, ranks_)} * config_.head_dim;
   }
 
   ModelConfig config_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "common/base/error.h"
@@ -150,11 +151,15 @@ absl::Status LoadAttention(const ModelConfig& config, const std::string& prefix,
                            LayerWeights& weights) {
   const std::int64_t query_width = std::int64_t{config.heads} * config.head_dim;
   const std::int64_t kv_width = std::int64_t{config.kv_heads} * config.head_dim;
-  const std::array parts{std::pair{"q", query_width}, std::pair{"k", kv_width}, std::pair{"v", kv_width}};
+  const Shard& shard = loader.GetShard();
+  const std::int64_t kv_held = std::int64_t{KvHeadsPerRank(config, shard.ranks)} * config.head_dim;
+  const Range keys{.first = std::int64_t{config.kv_heads} * shard.rank / shard.ranks * config.head_dim,
+                   .count = kv_held};
+  const std::array parts{std::tuple{"q", query_width, shard.Of(query_width)}, std::tuple{"k", kv_width, keys},
+                         std::tuple{"v", kv_width, keys}};
   std::vector<MatrixRows> qkv;
   std::vector<float> qkv_bias;
-  for (const auto& [part, width] : parts) {
-    const Range rows = loader.GetShard().Of(width);
+  for (const auto& [part, width, rows] : parts) {
     qkv.push_back({fmt::format("{}{}_proj.weight", prefix, part), width, rows});
     if (!config.qkv_bias) continue;
     BATON_ASSIGN_OR_RETURN(const std::vector<float> bias,
@@ -222,11 +227,18 @@ Range Shard::InnerColumns(std::int64_t columns) const {
   return {.first = first, .count = std::min(end, columns) - first};
 }
 
+int KvHeadsPerRank(const ModelConfig& config, int ranks) {
+  return ranks > config.kv_heads ? 1 : config.kv_heads / ranks;
+}
+
 absl::StatusOr<DecoderWeights> LoadDecoderWeights(const ModelConfig& config, const Checkpoint& checkpoint,
                                                   const Shard& shard, kernels::Backend& backend) {
-  if (config.kv_heads % shard.ranks != 0) {
-    return Error(kInvalidArgument, "{} ranks do not divide the model's {} key-value heads", shard.ranks,
-                 config.kv_heads);
+  if (config.kv_heads % shard.ranks != 0 && shard.ranks % config.kv_heads != 0) {
+    return Error(kInvalidArgument, "{} ranks and the model's {} key-value heads do not divide each other",
+                 shard.ranks, config.kv_heads);
+  }
+  if (config.heads % shard.ranks != 0) {
+    return Error(kInvalidArgument, "{} ranks do not divide the model's {} heads", shard.ranks, config.heads);
   }
   Loader loader(checkpoint, shard, backend);
   DecoderWeights weights;

@@ -82,6 +82,9 @@ struct Shard {
   [[nodiscard]] Range InnerColumns(std::int64_t columns) const;
 };
 
+/// The key-value heads that each of `ranks` has: with more ranks than heads one, which several of them have.
+[[nodiscard]] int KvHeadsPerRank(const ModelConfig& config, int ranks);
+
 /// Reads and packs the share of `shard` of what `config` asks for. Errors name file and tensor.
 [[nodiscard]] absl::StatusOr<DecoderWeights> LoadDecoderWeights(const ModelConfig& config,
                                                                 const Checkpoint& checkpoint,

@@ -63,11 +63,19 @@ class Model {
                                                                std::int64_t max_rows);
 
 /// One rank's share of a tensor-parallel model: 1/Size() of the heads and of every MLP, on this rank's own
-/// backend. Its KV arena has kv_heads / Size() heads. All ranks call Forward with the same batch; each gets
-/// the same logits, those of a single rank to the bit. `communicator` must outlive the model.
+/// backend. Its KV arena has kv_heads / Size() heads, or the one that it shares with other ranks. All ranks
+/// call Forward with the same batch; each gets the same logits, those of a single rank to the bit.
+/// `communicator` must outlive the model.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadModelShare(const std::string& directory,
                                                                     kernels::Backend& backend,
                                                                     kernels::Communicator& communicator,
                                                                     std::int64_t max_rows);
+
+/// A tensor-parallel model of this process, one rank on each of `backends`, the first on the caller's thread,
+/// the others on threads of their own. To whoever calls Forward it is one model; its arena has all ranks'
+/// parts. The backends must outlive it.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadRankedModel(
+    const std::string& directory, std::span<const std::unique_ptr<kernels::Backend>> backends,
+    std::int64_t max_rows);
 
 }  // namespace baton::engine

@@ -46,7 +46,7 @@ class SequenceRunner {
     const int ranks = communicator == nullptr ? 1 : communicator->Size();
     auto arena = engine::KvArena::Create(*backend_, {.layers = config.layers,
                                                      .blocks = engine::BlocksFor(config.context),
-                                                     .kv_heads = config.kv_heads / ranks,
+                                                     .kv_heads = std::max(1, config.kv_heads / ranks),
                                                      .head_dim = config.head_dim,
                                                      .dtype = backend_->KvType()});
     BATON_CHECK(arena.ok(), "{}", Message(arena.status()));
