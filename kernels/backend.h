@@ -12,6 +12,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "common/base/device_copier.h"
 #include "common/base/ids.h"
 #include "common/base/memory_region.h"
 
@@ -227,6 +228,19 @@ class Backend {
   /// out[i] = in[indices[i]].
   virtual void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) = 0;
   virtual void Synchronize() = 0;
+
+  /// A point behind all operations so far. Once it is `Reached`, what they wrote may be read by others than
+  /// this thread's operations: by the copier.
+  [[nodiscard]] virtual std::uint64_t Mark() { return 0; }
+  [[nodiscard]] virtual bool Reached(std::uint64_t) { return true; }
+  virtual void Await(std::uint64_t) {}
+  /// The way of hand-offs to this backend's memory, beside its operations; null where the host reads it.
+  [[nodiscard]] virtual absl::StatusOr<std::shared_ptr<DeviceCopier>> CreateCopier() { return nullptr; }
+  /// The operations from here to Synchronize or ToHost are a step of `rows` single tokens, each of a sequence
+  /// of its own. A device that replays steps wants them of few shapes: returns with how many rows, `rows_max`
+  /// at most, the operations over all rows are to be called; what those beyond `rows` hold is nobody's.
+  /// Slices are of the first rows alone.
+  [[nodiscard]] virtual std::int64_t BeginStep(std::int64_t rows, std::int64_t) { return rows; }
 };
 
 struct CpuOptions {
@@ -252,7 +266,11 @@ struct CudaOptions {
   /// numerics class of its own.
   bool invariant = true;
   int device = 0;
+  bool graphs = true;  // steps of the same shape are replayed, not launched kernel by kernel
 };
+
+/// The name of a GPU that CreateCudaBackend can use. FailedPrecondition as there.
+[[nodiscard]] absl::StatusOr<std::string> FindCudaDevice(int device);
 
 /// FailedPrecondition where this build, this machine or its driver has no such GPU (the message says which);
 /// InvalidArgument for a class that GPUs do not have (int8).

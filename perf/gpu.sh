@@ -84,6 +84,8 @@ run() {
     step "$build/tests/kernels/test_kernels" -# "[#attention_test],[#batch_invariance_test],[#conformance_test],[#backends],[#cublaslt_test],[#nccl_test]"
     step "$build/tests/common/sensors/test_common_sensors" "this machine*"
     step "$build/tests/engine/test_engine_model" "a GPU is as close*"
+    # Graphs against launches.
+    step "$build/tests/engine/test_engine_model" "a GPU's graphs*"
     local shape
     for shape in 125m 1.1b; do
       step "$build/bin/baton-make-checkpoint" --shape "$shape" --out "$build/model-$shape" | tail -1

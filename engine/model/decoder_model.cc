@@ -86,6 +86,38 @@ struct Activations {
 };
 
 /// A decoder-only transformer on any backend. Which parts it has is in config and weights alone.
+/// Tells of layers in order, each as soon as the device has come to its end, while later ones are being
+/// enqueued.
+class LayerReports {
+ public:
+  /// `marks` is room for one of each layer.
+  LayerReports(kernels::Backend& backend, const LayerDone& done, std::vector<std::uint64_t>& marks)
+      : backend_(backend), done_(done), marks_(marks) {
+    marks_.clear();
+  }
+  /// The next layer's KV is in the queue.
+  void Written() {
+    if (!done_) return;
+    marks_.push_back(backend_.Mark());
+    while (told_ < marks_.size() && backend_.Reached(marks_[told_])) Tell();
+  }
+  /// Everything is in the queue: waits for those that are not told yet.
+  void Finish() {
+    while (told_ < marks_.size()) {
+      backend_.Await(marks_[told_]);
+      Tell();
+    }
+  }
+
+ private:
+  void Tell() { done_(static_cast<int>(told_++)); }
+
+  kernels::Backend& backend_;
+  const LayerDone& done_;
+  std::vector<std::uint64_t>& marks_;
+  std::size_t told_ = 0;
+};
+
 class DecoderModel final : public Model {
  public:
   DecoderModel(ModelConfig config, DecoderWeights weights, Activations activations, std::uint64_t fingerprint,
@@ -123,29 +155,47 @@ class DecoderModel final : public Model {
 
   Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) override {
     Check(batch, arena);
-    const auto rows = static_cast<std::int64_t>(batch.tokens.size());
+    const std::int64_t rows = BeginStep(batch, static_cast<bool>(layer_done));
+    LayerReports reports(backend_, layer_done, marks_);
     Rows state = Top(activations_.state, rows);
     Rows mixed = Top(activations_.mixed, rows);
-    backend_.Embed(weights_.embedding, batch.tokens, state);
+    backend_.Embed(weights_.embedding, tokens_, state);
     for (int layer = 0; layer < config_.layers; ++layer) {
       const LayerWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
       const bool last = layer + 1 == config_.layers;
       const Rows qkv = ProjectQkv(weights, state);
-      backend_.RopeAndWriteKv(arena.Layer(layer), batch.slices, batch.positions, frequencies_, qkv);
-      if (layer_done) {
-        backend_.Synchronize();
-        layer_done(layer);
-      }
+      backend_.RopeAndWriteKv(arena.Layer(layer), batch.slices, positions_, frequencies_, qkv);
+      reports.Written();
       if (last && batch.logit_rows.empty()) break;  // nothing past this layer's KV is wanted
       attention_.window = config_.windows[static_cast<std::size_t>(layer)];
       backend_.Attention(arena.Layer(layer), batch.slices, attention_, Columns(qkv, 0, mixed.columns), mixed);
       if (last) KeepLogitRows(batch, state, mixed);
       AddMlps(weights, AddOutput(weights, mixed, state), state);
     }
-    return Logits(batch, state);
+    return Logits(batch, state, reports);
   }
 
  private:
+  /// Sets the step's tokens and positions; returns its rows. Where every row is a token of a sequence of its
+  /// own, a device may want some rows more, which are computed for nobody.
+  std::int64_t BeginStep(const StepBatch& batch, bool reports) {
+    const std::int64_t rows = std::ssize(batch.tokens);
+    tokens_ = batch.tokens;
+    positions_ = batch.positions;
+    // Experts are chosen on the host, ranks meet there: such a step is not one piece of work.
+    if (reports || communicator_ != nullptr || config_.experts.count > 0) return rows;
+    if (std::ssize(batch.slices) != rows || std::ssize(batch.logit_rows) != rows) return rows;
+    const std::int64_t filled = backend_.BeginStep(rows, activations_.state.rows);
+    if (filled == rows) return rows;
+    filled_tokens_.assign(batch.tokens.begin(), batch.tokens.end());
+    filled_tokens_.resize(static_cast<std::size_t>(filled));
+    filled_positions_.assign(batch.positions.begin(), batch.positions.end());
+    filled_positions_.resize(static_cast<std::size_t>(filled));
+    tokens_ = filled_tokens_;
+    positions_ = filled_positions_;
+    return filled;
+  }
+
   void Check(const StepBatch& batch, const KvArena& arena) const {
     BATON_CHECK(static_cast<std::int64_t>(batch.tokens.size()) <= activations_.state.rows,
                 "{} rows, room for {}", batch.tokens.size(), activations_.state.rows);
@@ -177,7 +227,7 @@ class DecoderModel final : public Model {
   /// After the last attention only the rows that get logits go on.
   void KeepLogitRows(const StepBatch& batch, Rows& state, Rows& mixed) {
     const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
-    if (rows == state.rows) return;
+    if (rows == std::ssize(batch.tokens)) return;
     const Rows tail_state = Top(activations_.tail_state, rows);
     const Rows tail_mixed = Top(activations_.tail_mixed, rows);
     backend_.GatherRows(state, batch.logit_rows, tail_state);
@@ -255,25 +305,29 @@ class DecoderModel final : public Model {
     }
   }
 
-  Rows Logits(const StepBatch& batch, const Rows& state) {
+  Rows Logits(const StepBatch& batch, const Rows& state, LayerReports& reports) {
     const auto rows = static_cast<std::int64_t>(batch.logit_rows.size());
-    const Rows logits = Top(activations_.logits, rows);
+    const Rows logits = Top(activations_.logits, rows > 0 ? state.rows : 0);
+    const Rows mine = ranks_ > 1 ? Top(activations_.part, logits.rows) : logits;
     if (rows > 0) {
-      const Rows normed = Top(activations_.normed, rows);
+      const Rows normed = Top(activations_.normed, state.rows);
       backend_.RmsNorm(state, weights_.final_norm, config_.rms_epsilon, normed);
-      const Rows mine = ranks_ > 1 ? Top(activations_.part, rows) : logits;
       backend_.MatMul(*weights_.head, normed, mine);
       if (ranks_ > 1) communicator_->AllGather(mine, logits);
-      if (batch.highest == nullptr || activations_.buffer.Region().kind != MemoryKind::kDevice)
-        return backend_.ToHost(logits);
+    }
+    reports.Finish();
+    const Rows wanted = Top(logits, rows);
+    if (rows == 0) {
+      backend_.Synchronize();
+    } else if (batch.highest == nullptr || activations_.buffer.Region().kind != MemoryKind::kDevice) {
+      return backend_.ToHost(wanted);
+    } else {
       HighestLogits& highest = *batch.highest;
       highest.tokens.resize(static_cast<std::size_t>(rows * highest.count));
       highest.logits.resize(highest.tokens.size());
-      backend_.Highest(logits, highest.count, highest.tokens, highest.logits);
-    } else {
-      backend_.Synchronize();
+      backend_.Highest(wanted, highest.count, highest.tokens, highest.logits);
     }
-    return logits;
+    return wanted;
   }
 
   [[nodiscard]] std::int64_t KeyWidth() const {
@@ -289,6 +343,12 @@ class DecoderModel final : public Model {
   kernels::Communicator* communicator_;  // null: one rank
   int ranks_;
   kernels::AttentionShape attention_;
+  // Of the step, with the rows that fill it up.
+  std::span<const TokenId> tokens_;
+  std::span<const std::int32_t> positions_;
+  std::vector<TokenId> filled_tokens_;
+  std::vector<std::uint64_t> marks_;
+  std::vector<std::int32_t> filled_positions_;
   // The experts of a step's rows, kept between steps.
   std::vector<std::int32_t> chosen_;  // [row][chosen]
   std::vector<float> shares_;

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 /// What the kernels take: plain numbers and addresses of device memory, so that the compiler of device code
-/// sees no library of the host's.
+/// sees no library of the host's. Compared whole: a step that asks for the same is the same step.
 namespace baton::kernels::cuda {
 
 /// K elements that the innermost step of a bf16 matmul takes; segments of K are padded to it.
@@ -29,6 +29,7 @@ struct RowsArgument {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t stride = 0;
+  friend bool operator==(const RowsArgument&, const RowsArgument&) = default;
 };
 
 struct EmbedArguments {
@@ -36,6 +37,7 @@ struct EmbedArguments {
   Element element = Element::kF32;
   const std::int32_t* ids = nullptr;
   RowsArgument out;
+  friend bool operator==(const EmbedArguments&, const EmbedArguments&) = default;
 };
 
 /// in += add, where there is one; out = norm(in).
@@ -46,6 +48,7 @@ struct NormArguments {
   const float* weight = nullptr;
   float epsilon = 0;
   RowsArgument out;
+  friend bool operator==(const NormArguments&, const NormArguments&) = default;
 };
 
 struct NormHeadsArguments {
@@ -53,6 +56,7 @@ struct NormHeadsArguments {
   int head_dim = 0;
   const float* weight = nullptr;
   float epsilon = 0;
+  friend bool operator==(const NormHeadsArguments&, const NormHeadsArguments&) = default;
 };
 
 struct RopeArguments {
@@ -60,6 +64,7 @@ struct RopeArguments {
   int head_dim = 0;
   const std::int32_t* positions = nullptr;
   const double* frequencies = nullptr;
+  friend bool operator==(const RopeArguments&, const RopeArguments&) = default;
 };
 
 /// out = f(x, y), by the operation that is launched.
@@ -67,6 +72,7 @@ struct PairArguments {
   RowsArgument x;
   const float* y = nullptr;
   std::int64_t y_stride = 0;  // 0: one row for all
+  friend bool operator==(const PairArguments&, const PairArguments&) = default;
 };
 
 struct PlaceArguments {
@@ -77,6 +83,7 @@ struct PlaceArguments {
   const float* shares = nullptr;
   std::int64_t count = 0;
   bool distinct = false;  // no index comes twice
+  friend bool operator==(const PlaceArguments&, const PlaceArguments&) = default;
 };
 
 struct ChooseArguments {
@@ -85,9 +92,11 @@ struct ChooseArguments {
   bool normalize = false;
   std::int32_t* experts = nullptr;  // [row][chosen]
   float* shares = nullptr;
+  friend bool operator==(const ChooseArguments&, const ChooseArguments&) = default;
 };
 
-/// Row `sources[i]` of k and v goes to slot `slots[i]`: block * kBlockTokens + position within it.
+/// Row `sources[i]` of k and v goes to slot `slots[i]`: block * kBlockTokens + position within it; below 0:
+/// nowhere.
 struct WriteKvArguments {
   std::byte* base = nullptr;
   std::int64_t block_bytes = 0;
@@ -101,6 +110,7 @@ struct WriteKvArguments {
   const std::int64_t* slots = nullptr;
   const std::int32_t* sources = nullptr;
   std::int64_t count = 0;
+  friend bool operator==(const WriteKvArguments&, const WriteKvArguments&) = default;
 };
 
 /// Rows of queries, keys and values side by side: queries and keys turned by their positions, the queries in
@@ -111,6 +121,7 @@ struct RopeWriteArguments {
   const std::int32_t* positions = nullptr;  // by row
   const double* frequencies = nullptr;
   WriteKvArguments kv;  // but `k` and `v`
+  friend bool operator==(const RopeWriteArguments&, const RopeWriteArguments&) = default;
 };
 
 /// out = the sum of the ranks' rows, which lie one rank after another without gaps, by the tree of
@@ -120,6 +131,7 @@ struct SumRanksArguments {
   std::int64_t part_floats = 0;  // of a rank
   int ranks = 0;                 // 1, 2, 4 or 8
   RowsArgument out;
+  friend bool operator==(const SumRanksArguments&, const SumRanksArguments&) = default;
 };
 
 /// The `count` first of each row by falling value.
@@ -128,6 +140,7 @@ struct HighestArguments {
   int count = 0;
   std::int32_t* columns = nullptr;  // [row][count]
   float* values = nullptr;
+  friend bool operator==(const HighestArguments&, const HighestArguments&) = default;
 };
 
 /// f32 rows as bf16, each segment of the columns padded with zeros to whole chunks.
@@ -138,6 +151,7 @@ struct PackRowsArguments {
   int segments = 0;
   int bounds[kSegmentsMax + 1] = {};        // of the segments, in columns
   int chunk_bounds[kSegmentsMax + 1] = {};  // and in chunks
+  friend bool operator==(const PackRowsArguments&, const PackRowsArguments&) = default;
 };
 
 /// out[row][output] = sum over K. `weight` and `in` are [output or row][padded_k] bf16; in class f32
@@ -155,6 +169,7 @@ struct MatMulArguments {
   int bounds[kSegmentsMax + 1] = {};  // in chunks; in class f32 in columns
   int splits = 1;                     // blocks that share one output's segments; divides `segments`
   float* partial = nullptr;           // [split][row][output] where there are several
+  friend bool operator==(const MatMulArguments&, const MatMulArguments&) = default;
 };
 
 /// A run of tokens of one sequence.
@@ -163,6 +178,7 @@ struct SliceArgument {
   std::int32_t first_row = 0;    // of the activations
   std::int32_t tokens = 0;
   std::int32_t first_position = 0;
+  friend bool operator==(const SliceArgument&, const SliceArgument&) = default;
 };
 
 /// Rows of a slice that one block attends for, each a token and one of the query heads that share a KV head:
@@ -175,6 +191,7 @@ struct AttentionItem {
   std::int32_t spans = 0;
   std::int32_t partial =
       -1;  // its first row of partial results, one for each span and row; -1: it writes the result
+  friend bool operator==(const AttentionItem&, const AttentionItem&) = default;
 };
 
 /// Rows of a slice whose spans were attended to apart.
@@ -184,6 +201,7 @@ struct CombineItem {
   std::int32_t rows = 0;
   std::int32_t spans = 0;
   std::int32_t partial = 0;
+  friend bool operator==(const CombineItem&, const CombineItem&) = default;
 };
 
 struct AttentionArguments {
@@ -205,6 +223,7 @@ struct AttentionArguments {
   float* out = nullptr;
   std::int64_t out_stride = 0;
   float* partials = nullptr;  // [partial row][KV head][head_dim sums, highest, total]
+  friend bool operator==(const AttentionArguments&, const AttentionArguments&) = default;
 };
 
 /// One piece of a hand-off: `bytes` at `address`, `offset` into the staging slot.
@@ -212,6 +231,7 @@ struct PieceArgument {
   std::byte* address = nullptr;
   std::int64_t offset = 0;
   std::int64_t bytes = 0;
+  friend bool operator==(const PieceArgument&, const PieceArgument&) = default;
 };
 
 struct StageArguments {
@@ -219,6 +239,7 @@ struct StageArguments {
   int count = 0;
   std::byte* slot = nullptr;
   bool gather = true;  // pieces into the slot; else the slot into the pieces
+  friend bool operator==(const StageArguments&, const StageArguments&) = default;
 };
 
 }  // namespace baton::kernels::cuda

@@ -451,6 +451,7 @@ constexpr int AttentionSharedBytes() {
 template <typename Math>
 __global__ void __launch_bounds__(kAttentionThreads)
     AttendKernel(const __grid_constant__ AttentionArguments a) {
+  if (a.items[blockIdx.x].rows == 0) return;  // an item that fills a step's shape up
   const AttentionWork work(a);
   std::byte* const shared = SharedMemory();
   auto& rows = *reinterpret_cast<AttentionRows<Math::kRows>*>(shared + Math::kSharedBytes);

@@ -9,10 +9,14 @@
 #include "common/base/log.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/cuda_copier.h"
 #include "kernels/cuda/cuda_matrix.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/fast_matmul.h"
+#include "kernels/cuda/graph_plan.h"
 #include "kernels/cuda/matmul_plan.h"
+#include "kernels/cuda/step_graphs.h"
+#include "kernels/cuda/step_record.h"
 #include "kernels/cuda/upload_ring.h"
 
 namespace baton::kernels {
@@ -39,14 +43,16 @@ RowsArgument Argument(const Rows& rows) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::unique_ptr<Device> device, ComputeClass compute, std::unique_ptr<FastMatMul> fast,
+  CudaBackend(std::unique_ptr<Device> device, const CudaOptions& options, std::unique_ptr<FastMatMul> fast,
               Buffer pinned, Buffer twin)
       : device_(std::move(device)),
         fast_(std::move(fast)),
-        compute_(compute),
+        compute_(options.compute),
+        use_graphs_(options.graphs && fast_ == nullptr),  // cuBLASLt's work cannot be compared
         pinned_(std::move(pinned)),
         twin_(std::move(twin)),
-        ring_({pinned_.As<std::byte>(), pinned_.Bytes()}) {}
+        ring_({pinned_.As<std::byte>(), pinned_.Bytes()}),
+        graphs_(*device_) {}
 
   [[nodiscard]] Device& GetDevice() const { return *device_; }
   std::string Name() const override {
@@ -66,6 +72,7 @@ class CudaBackend final : public Backend {
     return buffer;
   }
   void Copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
+    EndStep();
     if (bytes > 0) device_->Copy(to, from, bytes);
     Synchronize();
   }
@@ -114,14 +121,46 @@ class CudaBackend final : public Backend {
                      Rows y) override;
   void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) override;
   void Synchronize() override {
+    EndStep();
     const absl::Status status = device_->Synchronize();
     if (!status.ok()) EndOfDevice(status);
     ring_.Restart();
+    marks_reached_ += events_;
+    events_ = 0;
+  }
+
+  std::uint64_t Mark() override {
+    EndStep();
+    device_->Record(events_);
+    return marks_reached_ + events_++;
+  }
+  bool Reached(std::uint64_t mark) override {
+    return mark < marks_reached_ || device_->Happened(mark - marks_reached_);
+  }
+  void Await(std::uint64_t mark) override {
+    if (mark >= marks_reached_) device_->Await(mark - marks_reached_);
+  }
+  absl::StatusOr<std::shared_ptr<DeviceCopier>> CreateCopier() override {
+    return cuda::CreateCopier(*device_);
+  }
+  std::int64_t BeginStep(std::int64_t rows, std::int64_t rows_max) override {
+    EndStep();
+    step_rows_ = use_graphs_ ? BucketRows(rows, rows_max) : 0;
+    recording_ = step_rows_ > 0;
+    return recording_ ? step_rows_ : rows;
   }
 
  private:
-  [[nodiscard]] const Launches& Kernels() const { return device_->Kernels(); }
-  [[nodiscard]] Queue Main() const { return device_->MainQueue(); }
+  /// While a step is recorded, what is launched and copied is written down.
+  [[nodiscard]] const Launches& Kernels() const {
+    return recording_ ? RecordingLaunches() : device_->Kernels();
+  }
+  [[nodiscard]] Queue Main() { return recording_ ? record_.AsQueue() : device_->MainQueue(); }
+  /// Runs what is recorded; from here on operations are launched at once.
+  void EndStep() {
+    if (!std::exchange(recording_, false)) return;
+    graphs_.Run(std::exchange(record_, {}));
+  }
 
   void Norm(const NormArguments& arguments) {
     if (arguments.in.rows > 0) Kernels().rms_norm(Main(), arguments);
@@ -137,10 +176,18 @@ class CudaBackend final : public Backend {
   /// The array in device memory, until the next Synchronize. After MakeRoom.
   template <typename T>
   const T* Send(std::span<const T> values) {
-    const UploadRing::Place place = ring_.Put(std::as_bytes(values));
-    if (place.copied && !values.empty())
-      device_->Copy(twin_.As<std::byte>() + place.offset, pinned_.As<std::byte>() + place.offset,
-                    values.size_bytes());
+    std::span<const std::byte> bytes = std::as_bytes(values);
+    if (recording_) {  // filled up, so that arrays of later steps lie in the same places
+      filled_.assign(bytes.begin(), bytes.end());
+      filled_.resize(BucketBytes(bytes.size()));
+      bytes = filled_;
+    }
+    const UploadRing::Place place = ring_.Put(bytes);
+    if (place.copied && !bytes.empty()) {
+      std::byte* to = twin_.As<std::byte>() + place.offset;
+      const std::byte* from = pinned_.As<std::byte>() + place.offset;
+      recording_ ? record_.AddCopy(to, from, bytes.size()) : device_->Copy(to, from, bytes.size());
+    }
     return reinterpret_cast<const T*>(twin_.As<std::byte>() + place.offset);
   }
   template <typename T>
@@ -155,9 +202,17 @@ class CudaBackend final : public Backend {
   const std::unique_ptr<Device> device_;
   const std::unique_ptr<FastMatMul> fast_;  // null: the kernels of this folder multiply
   const ComputeClass compute_;
+  const bool use_graphs_;
   const Buffer pinned_;
   const Buffer twin_;
   UploadRing ring_;
+  StepGraphs graphs_;
+  StepRecord record_;  // of the step that is recorded
+  bool recording_ = false;
+  std::int64_t step_rows_ = 0;       // that it is filled up to
+  std::uint64_t marks_reached_ = 0;  // all marks before this one
+  std::uint64_t events_ = 0;         // marks since
+  std::vector<std::byte> filled_;    // scratch
   // Kept between calls, so that a step allocates nothing once they have grown.
   Buffer packed_rows_;
   Buffer partials_;
@@ -170,7 +225,7 @@ class CudaBackend final : public Backend {
 
 void CudaBackend::MakeRoom(std::initializer_list<std::size_t> bytes) {
   std::size_t sum = 0;
-  for (const std::size_t one : bytes) sum += one;
+  for (const std::size_t one : bytes) sum += recording_ ? BucketBytes(one) : one;
   if (ring_.HasRoom(bytes.size(), sum)) return;
   Synchronize();
   BATON_CHECK(ring_.HasRoom(bytes.size(), sum), "one operation takes {} bytes of arrays, more than {}", sum,
@@ -184,6 +239,7 @@ T* CudaBackend::Grown(Buffer& buffer, std::size_t bytes, bool pinned) {
     auto larger = pinned ? device_->AllocatePinned(bytes) : device_->Allocate(bytes);
     if (!larger.ok()) EndOfDevice(larger.status());
     buffer = *std::move(larger);
+    if (!pinned) graphs_.Clear();  // steps used the old one
   }
   return buffer.As<T>();
 }
@@ -192,6 +248,7 @@ Rows CudaBackend::ToHost(Rows rows) {
   if (rows.rows == 0) return rows;
   const auto floats = static_cast<std::size_t>((rows.rows - 1) * rows.stride + rows.columns);
   Rows host = rows;
+  EndStep();
   host.data = Grown<float>(host_rows_, floats * sizeof(float), true);
   device_->Copy(host.data, rows.data, floats * sizeof(float));
   Synchronize();
@@ -283,6 +340,10 @@ void CudaBackend::PlaceTokens(const KvLayer& layer, std::span<const SequenceSlic
       sources_.push_back(static_cast<std::int32_t>(slice.first_row + i));
     }
   }
+  while (recording_ && !slots_.empty() && std::ssize(slots_) < step_rows_) {
+    slots_.push_back(-1);
+    sources_.push_back(0);
+  }
 }
 
 /// Where the tokens that PlaceTokens has placed go; after MakeRoom.
@@ -329,6 +390,7 @@ void CudaBackend::Highest(Rows in, std::int64_t count, std::span<std::int32_t> c
   BATON_CHECK(count > 0 && count <= in.columns && std::ssize(columns) == in.rows * count &&
               values.size() == columns.size());
   if (columns.empty()) return;
+  EndStep();  // rows are not filled up here
   auto* found = Grown<std::int32_t>(choices_, columns.size_bytes() + values.size_bytes());
   auto* their_values = reinterpret_cast<float*>(found + columns.size());
   Kernels().highest(
@@ -350,6 +412,11 @@ void CudaBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice>
                                .many_rows = f32 ? 0 : many,
                                .processors = device_->Facts().processors};
   PlanAttention(slices, limits, plan_);
+  if (recording_) {  // by items without rows
+    plan_.few.resize(BucketItems(plan_.few.size()));
+    plan_.many.resize(BucketItems(plan_.many.size()));
+    plan_.combines.resize(BucketItems(plan_.combines.size()));
+  }
   const std::int64_t partial_floats = plan_.partial_rows * layer.kv_heads * (layer.head_dim + 2);
   auto* partials =
       Grown<float>(partials_, std::max<std::size_t>(4, static_cast<std::size_t>(partial_floats) * 4));
@@ -395,6 +462,7 @@ void CudaBackend::ChooseExperts(Rows logits, const ExpertChoice& shape, std::spa
                                     .normalize = shape.normalize,
                                     .experts = chosen,
                                     .shares = weights});
+  EndStep();
   device_->Copy(experts.data(), chosen, experts.size_bytes());
   device_->Copy(shares.data(), weights, shares.size_bytes());
   Synchronize();
@@ -445,11 +513,15 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackendOn(std::unique_ptr<Device>
   BATON_CHECK(options.invariant == (fast == nullptr));
   BATON_ASSIGN_OR_RETURN(Buffer pinned, device->AllocatePinned(kRingBytes));
   BATON_ASSIGN_OR_RETURN(Buffer twin, device->Allocate(kRingBytes));
-  return std::make_unique<CudaBackend>(std::move(device), options.compute, std::move(fast), std::move(pinned),
+  return std::make_unique<CudaBackend>(std::move(device), options, std::move(fast), std::move(pinned),
                                        std::move(twin));
 }
 
 }  // namespace cuda
+
+absl::StatusOr<std::string> FindCudaDevice(int device) {
+  return cuda::FindDevice(device);
+}
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options) {
   BATON_ASSIGN_OR_RETURN(auto device, cuda::OpenDevice(options.device));

@@ -19,6 +19,23 @@ struct DeviceFacts {
   int processors = 1;  // multiprocessors
 };
 
+/// A queue beside the main one, for copies while that one computes. One thread at a time, any; what it
+/// launches goes to this device once it has asked for the handle.
+class SideQueue {
+ public:
+  virtual ~SideQueue() = default;
+  [[nodiscard]] virtual Queue Handle() = 0;
+  virtual void Copy(void* to, const void* from, std::size_t bytes) = 0;
+  /// Waits for all that is in this queue.
+  [[nodiscard]] virtual absl::Status Synchronize() = 0;
+};
+
+/// Work of the main queue that is enqueued as one.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+};
+
 /// What the backend needs of a GPU: memory, a queue in which copies and kernels run in order, and the
 /// kernels. One thread at a time.
 class Device {
@@ -39,10 +56,28 @@ class Device {
   /// Waits for all that is in the queue. An error is the first that any of it had; after one the device
   /// computes no more.
   [[nodiscard]] virtual absl::Status Synchronize() = 0;
+
+  /// Event `event` (numbers from 0, as many as are used at a time) happens when the main queue has come here.
+  virtual void Record(std::size_t event) = 0;
+  [[nodiscard]] virtual bool Happened(std::size_t event) = 0;
+  /// An error waits for Synchronize.
+  virtual void Await(std::size_t event) = 0;
+
+  /// What is enqueued from here on does not run but becomes a graph. Copies are then between pinned memory
+  /// and the device's alone, and read the pinned memory each time that the graph runs.
+  virtual void BeginCapture() = 0;
+  /// An error, after which nothing of it has run, says why there is no graph.
+  [[nodiscard]] virtual absl::StatusOr<std::unique_ptr<Graph>> EndCapture() = 0;
+  virtual void Enqueue(const Graph& graph) = 0;
+
+  /// May outlive the device.
+  [[nodiscard]] virtual absl::StatusOr<std::unique_ptr<SideQueue>> CreateSideQueue() = 0;
 };
 
-/// FailedPrecondition where there is no driver or no such device, or the build has no CUDA; the message says
-/// which.
+/// The name of a device that this backend can use, which is not opened. FailedPrecondition where there is no
+/// driver or no such device, or the build has no CUDA; the message says which.
+[[nodiscard]] absl::StatusOr<std::string> FindDevice(int index);
+/// The same, and opens it.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index);
 
 /// The device of a CUDA backend; null: it is another one.

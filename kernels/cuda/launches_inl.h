@@ -105,8 +105,10 @@ inline void LaunchCombine(Queue queue, const AttentionArguments& a) {
   const Grid grid{.x = static_cast<unsigned>(a.combine_count), .y = static_cast<unsigned>(a.kv_heads)};
   Launch<CombineKernel>(queue, grid, kAttentionThreads, 0, a);
 }
+/// 32 blocks have 128 KiB on their way: more than a bus of 64 GB/s needs in 2 us, and a small part of the
+/// device, whose rest computes.
 inline void LaunchStage(Queue queue, const StageArguments& a) {
-  Launch<StageKernel>(queue, {.x = static_cast<unsigned>(a.count < 256 ? a.count : 256)}, kRowThreads, 0, a);
+  Launch<StageKernel>(queue, {.x = static_cast<unsigned>(a.count < 32 ? a.count : 32)}, kRowThreads, 0, a);
 }
 
 constexpr Launches kLaunches = {.embed = LaunchEmbed,

@@ -4,8 +4,12 @@
 
 namespace baton::kernels::cuda {
 
-absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int) {
+absl::StatusOr<std::string> FindDevice(int) {
   return Error(kFailedPrecondition, "this binary was built without CUDA; build it where nvcc is found");
+}
+
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index) {
+  return FindDevice(index).status();
 }
 
 }  // namespace baton::kernels::cuda

@@ -226,9 +226,10 @@ __device__ inline void StoreKv(const WriteKvArguments& a, std::int64_t slot, int
   }
 }
 
-/// A block a token.
+/// A block a token; a slot below 0 is of a row that nobody has.
 __global__ void __launch_bounds__(kRowThreads) WriteKvKernel(const __grid_constant__ WriteKvArguments a) {
   const std::int64_t slot = a.slots[blockIdx.x];
+  if (slot < 0) return;
   const std::int64_t row = a.sources[blockIdx.x];
   const int width = a.kv_heads * a.head_dim;
   for (int c = static_cast<int>(threadIdx.x); c < 2 * width; c += kRowThreads) {
@@ -242,6 +243,7 @@ __global__ void __launch_bounds__(kRowThreads) WriteKvKernel(const __grid_consta
 /// operations as RopeKernel and WriteKvKernel.
 __global__ void __launch_bounds__(kRowThreads)
     RopeWriteKvKernel(const __grid_constant__ RopeWriteArguments a) {
+  if (a.kv.slots[blockIdx.x] < 0) return;
   const int dim = a.kv.head_dim;
   const int half = dim / 2;
   auto* sines = reinterpret_cast<float*>(SharedMemory());

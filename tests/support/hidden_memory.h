@@ -54,15 +54,14 @@ class HiddenMemory final : public DeviceCopier {
   absl::StatusOr<std::shared_ptr<std::byte>> AllocateHost(std::size_t bytes) override {
     const MutexLock lock(host_->mutex);
     BATON_CHECK(host_->count < host_->areas.size());
-    auto* area = new std::byte[bytes];
-    host_->areas[host_->count++] = {area, bytes};
+    const std::shared_ptr<std::byte[]> owned = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    host_->areas[host_->count++] = {owned.get(), bytes};
     host_->bytes += bytes;
-    return std::shared_ptr<std::byte>(area, [host = host_](const std::byte* freed) {
+    return std::shared_ptr<std::byte>(owned.get(), [host = host_, owned](const std::byte* freed) {
       const MutexLock inner(host->mutex);
       for (auto& one : host->areas) {
         if (one.data() == freed) one = {};
       }
-      delete[] freed;
     });
   }
   absl::Status Gather(std::span<const Piece> pieces, std::byte* host) override {

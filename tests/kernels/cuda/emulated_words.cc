@@ -1,8 +1,12 @@
 #include "tests/kernels/cuda/emulated_words.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "common/base/check.h"
@@ -268,10 +272,67 @@ void WaitCopiesBut(int left) {
   });
 }
 
+namespace {
+
+/// Held while a kernel runs or memory is copied, where there is memory that is closed to the host otherwise.
+std::recursive_mutex& Turn() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+int access_depth = 0;                   // guarded by Turn
+std::vector<DeviceMemory*> all_memory;  // guarded by Turn
+std::atomic<int> memories = 0;          // as many
+
+}  // namespace
+
+DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
+  begin_ = static_cast<std::byte*>(
+      mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  BATON_CHECK(begin_ != MAP_FAILED);
+  const std::scoped_lock lock(Turn());
+  all_memory.push_back(this);
+  ++memories;
+}
+
+DeviceMemory::~DeviceMemory() {
+  const std::scoped_lock lock(Turn());
+  std::erase(all_memory, this);
+  --memories;
+  munmap(begin_, bytes_);
+}
+
+std::byte* DeviceMemory::Take(std::size_t bytes) {
+  const std::scoped_lock lock(Turn());
+  constexpr std::size_t kPage = 4096;
+  const std::size_t begin = (used_ + kPage - 1) / kPage * kPage;
+  BATON_CHECK(access_depth == 0 && begin + bytes <= bytes_, "{} bytes of a device that has {}", bytes,
+              bytes_);
+  used_ = begin + bytes;
+  return begin_ + begin;
+}
+
+DeviceAccess::DeviceAccess() : has_turn_(memories > 0) {
+  if (!has_turn_) return;
+  Turn().lock();
+  if (access_depth++ > 0) return;
+  for (const DeviceMemory* memory : all_memory)
+    BATON_CHECK(mprotect(memory->begin_, memory->used_, PROT_READ | PROT_WRITE) == 0);
+}
+
+DeviceAccess::~DeviceAccess() {
+  if (!has_turn_) return;
+  if (--access_depth == 0) {
+    for (const DeviceMemory* memory : all_memory)
+      BATON_CHECK(mprotect(memory->begin_, memory->used_, PROT_NONE) == 0);
+  }
+  Turn().unlock();
+}
+
 void Run(const Grid& grid, int threads, int shared, const std::function<void()>& kernel) {
   BATON_CHECK(threads > 0 && threads <= kThreadsMax, "{} threads", threads);
   BATON_CHECK(shared <= 163 << 10, "{} bytes of shared memory, more than an sm_80 has", shared);
   BATON_CHECK(grid.y <= 65535 && grid.z <= 65535, "a grid of {} x {} x {}", grid.x, grid.y, grid.z);
+  const DeviceAccess access;
   Block& block = TheBlock();
   block.threads = threads;
   block.kernel = &kernel;

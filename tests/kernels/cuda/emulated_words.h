@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <type_traits>
+#include <vector>
 
 #include "kernels/cuda/arguments.h"
 
@@ -90,11 +91,45 @@ inline Words LoadOnce(const std::uint16_t* p) {
   return words;
 }
 
+/// Work that waits: a queue of a device that computes later, or a graph.
+using Waiting = std::vector<std::function<void()>>;
+
 /// Runs all blocks, one after another.
 void Run(const Grid& grid, int threads, int shared, const std::function<void()>& kernel);
+/// At once, or when the queue gets there.
 template <auto kernel, typename Arguments>
-void Launch(void*, const Grid& grid, int threads, int shared, const Arguments& arguments) {
-  Run(grid, threads, shared, [&] { kernel(arguments); });
+void Launch(void* queue, const Grid& grid, int threads, int shared, const Arguments& arguments) {
+  auto run = [=] { Run(grid, threads, shared, [&] { kernel(arguments); }); };
+  if (queue == nullptr) return run();
+  static_cast<Waiting*>(queue)->push_back(run);
 }
+
+/// Memory of a device that the host may not touch: only `Run`, and who holds a `DeviceAccess`.
+class DeviceMemory {
+ public:
+  /// Zeroed, for what is given out piece by piece.
+  explicit DeviceMemory(std::size_t bytes);
+  ~DeviceMemory();
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+  [[nodiscard]] std::byte* Take(std::size_t bytes);
+  [[nodiscard]] bool Holds(const std::byte* at) const { return at >= begin_ && at < begin_ + bytes_; }
+
+ private:
+  friend class DeviceAccess;
+  std::byte* begin_;
+  std::size_t bytes_;
+  std::size_t used_ = 0;
+};
+class DeviceAccess {
+ public:
+  DeviceAccess();
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+
+ private:
+  const bool has_turn_;
+};
 
 }  // namespace baton::kernels::cuda::emulated
