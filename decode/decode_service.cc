@@ -492,12 +492,11 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
 
 /// With the first token of the first step after KV has come.
 void DecodeService::CountHandoff(Job& job, TimePoint step_begun) {
-  if (!job.handed_over) return;
-  const kvtransfer::CommitInfo& info = *job.handed_over;
-  engine::HandoffTimes times{.start = step_begun - info.arrived_at, .moved = job.positions_max > 0};
-  if (info.computed_at) times.whole = step_begun - *info.computed_at;
+  const auto info = std::exchange(job.handed_over, std::nullopt);
+  if (!info) return;
+  engine::HandoffTimes times{.start = step_begun - info->arrived_at, .moved = job.positions_max > 0};
+  if (info->computed_at) times.whole = step_begun - *info->computed_at;
   context_.probe.HandedOver(times);
-  job.handed_over.reset();
 }
 
 void DecodeService::OnPaused(engine::SequenceKey sequence) {
