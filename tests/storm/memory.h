@@ -64,6 +64,20 @@ class Memory {
     for (const BlockIndex block : taken) owners_[block.value] = key;
     return taken;
   }
+  /// `count` free blocks in a row, which go as one message; as `Take` where there are none.
+  [[nodiscard]] std::optional<std::vector<BlockIndex>> TakeRun(std::size_t count, RequestKey key) {
+    std::vector<BlockIndex> sorted = free_;
+    std::ranges::sort(sorted);
+    for (std::size_t i = 0; i + count <= sorted.size(); ++i) {
+      if (sorted[i + count - 1].value - sorted[i].value != count - 1) continue;
+      const auto in_run = [&](BlockIndex block) {
+        return block >= sorted[i] && block <= sorted[i + count - 1];
+      };
+      std::ranges::stable_partition(free_, [&](BlockIndex block) { return !in_run(block); });
+      break;
+    }
+    return Take(count, key, /*scattered=*/false);
+  }
   void Give(const std::vector<BlockIndex>& blocks, RequestKey key) {
     for (const BlockIndex block : blocks) {
       if (owners_[block.value] != key)

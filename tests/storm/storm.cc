@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t kOpenMax = 16;                       // transfers at a time
 constexpr std::size_t kTraceKept = 300;                    // lines
 constexpr std::uint64_t kEpoch = 2500;                     // transfers between two checks of everything
+constexpr std::uint64_t kTransfersACut = 20;               // one sender that stops amid a message to so many
 constexpr Duration kEndBound = std::chrono::seconds(30);   // deadline 3 s, drain 0.5 s, stops, a busy machine
 constexpr Duration kHealBound = std::chrono::seconds(30);  // aim: 2 s, on a machine with nothing else to do
 
@@ -71,6 +72,8 @@ bool Storm::Run() {
   }
   if (stranger_.Believed() == 0 && struck_["visit hostile"] > 0)
     Violate("no hostile visit was believed: its HELLO is not that of the protocol any more");
+  if (struck_["streaming cut"] == 0)
+    Violate("no sender was stopped amid a message: late writes were not forced");
   const auto committed = book_.Ends().find("receiver acked");
   if (committed == book_.Ends().end() || committed->second * 2 < asked_)
     Violate("fewer than half of the transfers were committed: the storm tests nothing");
@@ -148,7 +151,8 @@ void Storm::Look(std::size_t index) {
   if (change.stopped) {
     const Duration stops[] = {std::chrono::milliseconds(30), std::chrono::milliseconds(200),
                               std::chrono::milliseconds(900)};  // the last is longer than three pings
-    worker.resume_at = Now() + stops[chance_.Between(0, 2)];
+    worker.resume_at =
+        Now() + (std::exchange(worker.cut_off, false) ? stops[1] : stops[chance_.Between(0, 2)]);
     Trace(fmt::format("worker {} is stopped", index + 1));
   }
   if (change.exit) Died(index, *change.exit);
@@ -201,6 +205,7 @@ void Storm::OnLine(std::size_t index, const std::string& line) {
     std::string action;
     words >> phase >> action;
     ++struck_[phase + " " + action];
+    if (action == "cut") return CutOff(index);
     worker.armed.clear();
     if (action == "kill") worker.killing = true;
     return;
@@ -221,6 +226,17 @@ void Storm::OnLine(std::size_t index, const std::string& line) {
   if (verb == "wrong") return Violate(fmt::format("worker {}: {}", index + 1, line.substr(6)));
   if (!book_.OnLine({.worker = index, .generation = worker.generation}, line))
     Violate(fmt::format("worker {} says '{}'", index + 1, line));
+}
+
+/// A sender stands still amid a message, half of which is in the network; whoever receives gives up, and
+/// others take the blocks as soon as they are free. When it goes on, before anybody misses it, the other half
+/// comes.
+void Storm::CutOff(std::size_t index) {
+  workers_[index].cut_off = true;
+  for (const auto& [key, transfer] : book_.Open()) {
+    if (transfer.process[0] == ProcessName{.worker = index, .generation = workers_[index].generation})
+      aborts_.emplace(Now(), std::pair(key, Book::Side::kReceiver));
+  }
 }
 
 void Storm::Timers() {
@@ -283,33 +299,45 @@ void Storm::AskNext() {
   const std::int64_t blocks = size < 60   ? chance_.Between(1, 8)
                               : size < 85 ? chance_.Between(9, 32)
                                           : chance_.Between(33, 64);
+  Ask(from, to, blocks, chance_.Between(0, 399) == 0 ? "stall" : "plain");
+  ++asked_;
+  if (asked_ % 100 == 0) AskStale();
+  if (asked_ % kTransfersACut == 0) AskToBeCut();
+  if (asked_ % options_.transfers_a_fault == 0) StrikeNext();
+}
+
+/// A large prompt whose sender is going to stop amid it.
+void Storm::AskToBeCut() {
+  const auto from = static_cast<std::size_t>(chance_.Between(0, kWorkers - 1));
+  const std::size_t to = (from + static_cast<std::size_t>(chance_.Between(1, kWorkers - 1))) % kWorkers;
+  if (!workers_[from].up || !Linked(from, to) || workers_[from].resume_at) return;
+  workers_[from].child->Tell("cut");
+  Ask(from, to, /*blocks=*/40, "burst");
+}
+
+void Storm::Ask(std::size_t from, std::size_t to, std::int64_t blocks, const std::string& pace) {
   const RequestKey key{.request = RequestId(++next_request_),
                        .attempt = Attempt(static_cast<std::uint32_t>(chance_.Between(1, 3)))};
-  const bool stall = chance_.Between(0, 399) == 0;
   book_.Ask(key, {.process = {{.worker = from, .generation = workers_[from].generation},
                               {.worker = to, .generation = workers_[to].generation}},
                   .open = {true, true},
                   .end = {},
                   .must_be_refused = false,
                   .asked = Now()});
-  Trace(fmt::format("{} of {} blocks from worker {} to worker {}{}", key, blocks, from + 1, to + 1,
-                    stall ? ", never computed" : ""));
+  Trace(fmt::format("{} of {} blocks from worker {} to worker {}, {}", key, blocks, from + 1, to + 1, pace));
   const auto receive = [&] {
-    workers_[to].child->Tell(fmt::format("receive {} {} {} {} {}", key.request, key.attempt, Id(from),
-                                         workers_[from].incarnation, blocks));
+    workers_[to].child->Tell(fmt::format("receive {} {} {} {} {} {}", key.request, key.attempt, Id(from),
+                                         workers_[from].incarnation, blocks, pace));
   };
   const bool receive_first = chance_.Between(0, 1) == 0;
   if (receive_first) receive();
   workers_[from].child->Tell(fmt::format("send {} {} {} {} {} {}", key.request, key.attempt, Id(to),
-                                         workers_[to].incarnation, blocks, stall ? 1 : 0));
+                                         workers_[to].incarnation, blocks, pace));
   if (!receive_first) receive();
-  if (chance_.Between(0, blocks > 32 ? 2 : 9) == 0) {
+  if (pace != "burst" && chance_.Between(0, blocks > 32 ? 2 : 9) == 0) {
     aborts_.emplace(Now() + std::chrono::microseconds(chance_.Between(0, 20000)),
                     std::pair(key, chance_.Between(0, 1) == 0 ? Book::Side::kSender : Book::Side::kReceiver));
   }
-  ++asked_;
-  if (asked_ % 100 == 0) AskStale();
-  if (asked_ % options_.transfers_a_fault == 0) StrikeNext();
 }
 
 /// An attempt that has ended is asked for again, of the same process: it must be refused.
@@ -329,7 +357,7 @@ void Storm::AskStale() {
                   .must_be_refused = true,
                   .asked = Now()});
   Trace(fmt::format("{} once more, to worker {}", key, process.worker + 1));
-  workers_[process.worker].child->Tell(fmt::format("{} {} {} {} {} 1 0", sends ? "send" : "receive",
+  workers_[process.worker].child->Tell(fmt::format("{} {} {} {} {} 1 plain", sends ? "send" : "receive",
                                                    key.request, key.attempt, Id(peer),
                                                    workers_[peer].incarnation));
 }

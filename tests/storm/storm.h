@@ -60,6 +60,7 @@ class Storm {
     std::map<WorkerId, bool> links;
     std::string armed;  // "phase action", "" = nothing
     bool killing = false;
+    bool cut_off = false;  // about to stop, and its receivers give up what it sends
     std::optional<TimePoint> resume_at;
     std::optional<TimePoint> restart_at;
     std::optional<TimePoint> healing_since;
@@ -81,8 +82,11 @@ class Storm {
   void OnLine(std::size_t worker, const std::string& line);
   void Look(std::size_t worker);
   void Died(std::size_t worker, int exit);
+  void CutOff(std::size_t worker);
   void Timers();
   void AskNext();
+  void Ask(std::size_t from, std::size_t to, std::int64_t blocks, const std::string& pace);
+  void AskToBeCut();
   void AskStale();
   void StrikeNext();
   bool Strike(const Fault& fault);

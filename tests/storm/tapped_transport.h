@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -18,6 +19,8 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
     std::function<RequestKey(const std::byte* source)> on_post;
     /// On the transfer thread or a checksum's.
     std::function<void()> on_sent;
+    /// After it, where a large message is still on its way.
+    std::function<void()> on_streaming;
     std::function<void(BlockIndex first)> on_placed;
     /// On the control loop, after.
     std::function<void()> on_connect;
@@ -53,9 +56,12 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
     const RequestKey key = hooks_.on_post(message.pieces[0].data());
     if (remembered_.size() >= kRemembered) remembered_.erase(remembered_.begin());
     remembered_.push_back({.peer = peer, .key = key, .header = message.header});
+    large_ = message.header.runs[0].blocks.count * block_bytes_ >= kLargeBytes;
+    ++outstanding_;
     return inner_->Send(peer, std::move(message));
   }
   kvtransfer::SendHandle SendCanary(kvtransfer::PeerHandle peer, std::uint64_t bytes) override {
+    ++outstanding_;
     return inner_->SendCanary(peer, bytes);
   }
   void OnReceived(kvtransfer::Received received) override {
@@ -65,6 +71,7 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
   void OnDrained(TransferId transfer) override { events_->OnDrained(transfer); }
   void OnSent(const kvtransfer::Sent& sent) override {
     hooks_.on_sent();
+    if (--outstanding_ > 0 && large_) hooks_.on_streaming();
     events_->OnSent(sent);
   }
   void OnPeerDown(kvtransfer::PeerHandle peer, const absl::Status& why) override {
@@ -103,6 +110,7 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
       }
       for (const kvtransfer::DataRun& run : old.header.runs)
         message.pieces.push_back({garbage_.data(), run.blocks.count * block_bytes_});
+      ++outstanding_;
       static_cast<void>(inner_->Send(old.peer, std::move(message)));  // its report is nobody's
       ++sent;
     }
@@ -111,6 +119,7 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
 
  private:
   static constexpr std::size_t kRemembered = 64;
+  static constexpr std::size_t kLargeBytes = 256U << 10;  // goes by rendezvous
   struct Remembered {
     kvtransfer::PeerHandle peer;
     RequestKey key;
@@ -121,6 +130,8 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
   const Hooks hooks_;
   const std::vector<std::byte> garbage_;
   std::size_t block_bytes_ = 0;
+  std::atomic<std::int64_t> outstanding_ = 0;
+  std::atomic<bool> large_ = false;     // of what was sent last
   std::vector<Remembered> remembered_;  // control loop
   kvtransfer::TransportEvents* events_ = nullptr;
   std::unique_ptr<kvtransfer::Transport> inner_;  // its thread uses the above: destroyed first

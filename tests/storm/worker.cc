@@ -77,6 +77,7 @@ Worker::Worker(const Options& options, int out)
                                        return key;
                                      },
                                  .on_sent = [this] { Reached("sent", {}); },
+                                 .on_streaming = [this] { StopIfCut(); },
                                  .on_placed =
                                      [this](BlockIndex block) {
                                        if (Strikes("placing"))
@@ -145,6 +146,7 @@ bool Worker::Command(const std::string& line) {
     if (verb == "abort-send") return handoff_->AbortSend(ReadKey(words));
     if (verb == "stat") return Stat();
     if (verb == "arm") return Arm(words);
+    if (verb == "cut") return cut_.store(true);
     if (verb == "inject") return Report(fmt::format("injected {}", transport_->Inject(8, chance_)));
     BATON_CHECK(verb == "quit", "unknown command '{}'", line);
     goes_on = false;
@@ -162,12 +164,19 @@ void Worker::SetPeers(std::istringstream& words) {
   handoff_->SetPeers(peers);
 }
 
+std::optional<std::vector<BlockIndex>> Worker::TakeBlocks(std::size_t count, RequestKey key,
+                                                          std::string_view pace) {
+  if (pace == "burst") return memory_.TakeRun(count, key);
+  return memory_.Take(count, key, chance_.Between(0, 2) == 0);
+}
+
 void Worker::Receive(std::istringstream& words) {
   const RequestKey key = ReadKey(words);
   kvtransfer::ReceiveRequest request{.key = key};
   std::size_t count = 0;
-  words >> request.sender.value >> request.sender_incarnation.value >> count;
-  const auto taken = memory_.Take(count, key, chance_.Between(0, 2) == 0);
+  std::string pace;
+  words >> request.sender.value >> request.sender_incarnation.value >> count >> pace;
+  const auto taken = TakeBlocks(count, key, pace);
   if (!taken) return Report(fmt::format("receive-refused {} no blocks", Words(key)));
   request.blocks = *taken;
   request.prompt_tokens = static_cast<std::int64_t>(count) * Memory::Layout().block_tokens - 1;
@@ -223,9 +232,9 @@ void Worker::Send(std::istringstream& words) {
   const RequestKey key = ReadKey(words);
   kvtransfer::SendRequest request{.key = key};
   std::size_t count = 0;
-  bool stall = false;
-  words >> request.receiver.value >> request.receiver_incarnation.value >> count >> stall;
-  const auto taken = memory_.Take(count, key, chance_.Between(0, 2) == 0);
+  std::string pace;
+  words >> request.receiver.value >> request.receiver_incarnation.value >> count >> pace;
+  const auto taken = TakeBlocks(count, key, pace);
   if (!taken) return Report(fmt::format("send-refused {} no blocks", Words(key)));
   request.blocks = *taken;
   request.prompt_tokens = static_cast<std::int64_t>(count) * Memory::Layout().block_tokens - 1;
@@ -237,8 +246,7 @@ void Worker::Send(std::istringstream& words) {
     memory_.Give(*taken, key);
     return Report(fmt::format("send-refused {} {}", Words(key), Message(begun)));
   }
-  sending_[key] = {
-      .blocks = *taken, .tokens = request.prompt_tokens, .stall = stall, .layers = 0, .next = {}};
+  sending_[key] = {.blocks = *taken, .tokens = request.prompt_tokens, .pace = pace, .layers = 0, .next = {}};
   Reached("asked", key);
   handoff_->ProducerStarted(key);
   ComputeNext(key);
@@ -256,7 +264,8 @@ void Worker::ComputeNext(RequestKey key) {
     handoff_->Commit(key, {.first_token = 7, .prompt_tokens = sending.tokens});
     return Reached("committed", key);
   }
-  if (sending.stall) return;
+  if (sending.pace == "stall") return;
+  if (sending.pace == "burst") return ComputeNext(key);
   sending.next = loop_.Loop().After(std::chrono::microseconds(chance_.Between(0, 3000)),
                                     [this, key] { loop_.Loop().Post([this, key] { ComputeNext(key); }); });
 }
@@ -303,6 +312,13 @@ bool Worker::Strikes(std::string_view phase) {
   if (action == "abort") return true;
   kill(getpid(), action == "kill" ? SIGKILL : SIGSTOP);
   return false;
+}
+
+/// At once, on the thread that says that one message has gone while another is on its way.
+void Worker::StopIfCut() {
+  if (!cut_.exchange(false)) return;
+  Report("struck streaming cut");
+  kill(getpid(), SIGSTOP);
 }
 
 void Worker::Reached(std::string_view phase, RequestKey key) {

@@ -40,8 +40,8 @@ class Worker {
   struct Sending {
     std::vector<BlockIndex> blocks;
     std::int64_t tokens = 0;
-    bool stall = false;  // computes one layer, and never commits
-    int layers = 0;      // ready so far
+    std::string pace;  // "stall": computes one layer, and never commits; "burst": all at once
+    int layers = 0;    // ready so far
     net::Timer next;
   };
   struct Receiving {
@@ -56,6 +56,8 @@ class Worker {
   void Report(const std::string& line);
   void DoOnLoop(std::function<void()> work);
   void SetPeers(std::istringstream& words);
+  [[nodiscard]] std::optional<std::vector<BlockIndex>> TakeBlocks(std::size_t count, RequestKey key,
+                                                                  std::string_view pace);
   void Receive(std::istringstream& words);
   void Send(std::istringstream& words);
   void ComputeNext(RequestKey key);
@@ -66,6 +68,7 @@ class Worker {
   void Arm(std::istringstream& words);
   [[nodiscard]] bool Strikes(std::string_view phase);
   void Reached(std::string_view phase, RequestKey key);
+  void StopIfCut();
   void Abort(std::string_view phase, RequestKey key);
 
   const Options options_;
@@ -77,7 +80,8 @@ class Worker {
   TappedTransport* transport_ = nullptr;  // of handoff_
   std::map<RequestKey, Sending> sending_;
   std::map<RequestKey, Receiving> receiving_;
-  std::atomic<int> armed_{-1};  // index of phase * 3 + that of the action; -1: none
+  std::atomic<bool> cut_{false};  // stops amid its next large message
+  std::atomic<int> armed_{-1};    // index of phase * 3 + that of the action; -1: none
   net::LoopThread loop_{"storm"};
   std::unique_ptr<kvtransfer::Handoff> handoff_;
 };
