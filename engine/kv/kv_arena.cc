@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -63,14 +64,18 @@ KvArena KvArena::OfRank(int rank) const {
   return {region, geometry, *backend_};
 }
 
-void KvArena::CopyBlock(BlockIndex from, BlockIndex to) const {
+absl::Status KvArena::CopyBlock(BlockIndex from, BlockIndex to, DeviceCopier* copier) const {
   BATON_CHECK(from.value < geometry_.blocks && to.value < geometry_.blocks && from != to,
               "block {} to {} of {}", from.value, to.value, geometry_.blocks);
   const std::size_t bytes = geometry_.BlockBytes();
+  std::vector<DeviceCopier::Move> moves;
   for (int layer = 0; layer < geometry_.RankLayers(); ++layer) {
     std::byte* base = Layer(layer).base;
-    Copy(base + to.value * bytes, base + from.value * bytes, bytes);
+    moves.push_back({.to = base + to.value * bytes, .from = base + from.value * bytes, .bytes = bytes});
   }
+  if (copier != nullptr) return copier->CopyWithin(moves);
+  for (const DeviceCopier::Move& move : moves) std::memcpy(move.to, move.from, move.bytes);
+  return absl::OkStatus();
 }
 
 void KvArena::Copy(std::byte* to, const std::byte* from, std::size_t bytes) const {

@@ -5,6 +5,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "common/base/device_copier.h"
 #include "common/base/ids.h"
 #include "common/base/memory_region.h"
 #include "kernels/backend.h"
@@ -53,8 +54,9 @@ class KvArena {
   [[nodiscard]] kernels::KvLayer Layer(int layer) const;
   /// One rank's part, as an arena of a single rank. Lives no longer than this one.
   [[nodiscard]] KvArena OfRank(int rank) const;
-  /// Copies all layers of one block into another.
-  void CopyBlock(BlockIndex from, BlockIndex to) const;
+  /// Copies all layers of one block into another; on any thread. `copier`: of an arena in a device's memory,
+  /// whose failure is the one there is.
+  [[nodiscard]] absl::Status CopyBlock(BlockIndex from, BlockIndex to, DeviceCopier* copier) const;
   /// Copies within the arena, or between it and the host; complete when it returns. Host memory on any
   /// thread, a device's on the one that computes.
   void Copy(std::byte* to, const std::byte* from, std::size_t bytes) const;

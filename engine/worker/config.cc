@@ -47,6 +47,15 @@ void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
                  {"auto", "amx", "avx512bf16", "avx512", "avx2", "portable"});
 }
 
+void ReadDevice(const Section& compute, DeviceConfig& out) {
+  std::string backend = "auto";
+  compute.Choice("backend", backend, {"auto", "cpu", "cuda"});
+  if (backend == "cpu") out.backend = BackendChoice::kCpu;
+  if (backend == "cuda") out.backend = BackendChoice::kCuda;
+  compute.Integer("device", out.device, 0, 255);
+  compute.Boolean("graphs", out.graphs);
+}
+
 void ReadKv(const Section& kv, WorkerConfig& out) {
   kv.Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
   kv.Boolean("prefix_cache", out.prefix_cache);
@@ -137,7 +146,9 @@ absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
     out.model_name = (model.has_filename() ? model : model.parent_path()).filename().string();
   }
   ReadNetwork(root, out);
-  ReadCompute(root.Sub("compute"), out.compute);
+  const Section compute = root.Sub("compute");
+  ReadDevice(compute, out.device);
+  ReadCompute(compute, out.compute);
   ReadKv(root.Sub("kv"), out);
   ReadBatch(root.Sub("batch"), out.batch);
   root.Sub("queue").Integer("requests", out.queue_requests, 1, 1'000'000);

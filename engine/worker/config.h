@@ -11,6 +11,7 @@
 #include "common/net/connection.h"
 #include "engine/schedule/batch_planner.h"
 #include "engine/schedule/preemption.h"
+#include "engine/worker/compute.h"
 #include "kernels/backend.h"
 #include "kvtransfer/handoff.h"
 
@@ -34,6 +35,7 @@ struct WorkerConfig {
   net::Address metrics{"127.0.0.1", 0};
   std::string cluster_key_file;
   bool insecure_no_auth = false;
+  DeviceConfig device;
   kernels::CpuOptions compute;
   std::uint64_t kv_memory = 64U << 20;
   bool prefix_cache = true;         // prefill: keep the KV of prompts

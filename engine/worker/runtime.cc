@@ -25,9 +25,10 @@ namespace {
 
 class Runtime final : public WorkerRuntime, public ExecutorEvents {
  public:
-  Runtime(net::EventLoop& loop, const WorkerConfig& config, bool prefill)
+  Runtime(net::EventLoop& loop, const WorkerConfig& config, bool prefill, MakeBackend make_backend)
       : loop_(loop),
         config_(config),
+        make_backend_(std::move(make_backend)),
         prefill_(prefill),
         incarnation_(NewIncarnation()),
         probe_(metrics_, prefill) {}
@@ -87,6 +88,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   [[nodiscard]] AnswerMemoryOptions MeasureAnswers();
   absl::Status CreateMeter();
   absl::Status CreateHandoff(const std::string& cluster_key);
+  void CopyBlock(BlockIndex from, BlockIndex to);
   void CreateLink(const std::string& cluster_key);
   void Send(const wire::Envelope& envelope);
   void FillRegister(wire::Register& message) const;
@@ -100,6 +102,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
 
   net::EventLoop& loop_;
   const WorkerConfig config_;
+  const MakeBackend make_backend_;
   const bool prefill_;
   const Incarnation incarnation_;
   metrics::Registry metrics_;
@@ -112,7 +115,8 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<KvArena> arena_;
-  std::unique_ptr<SwapArea> swap_;  // decode
+  std::shared_ptr<DeviceCopier> copier_;  // null: the host reads the arena
+  std::unique_ptr<SwapArea> swap_;        // decode
   std::unique_ptr<BlockPool> pool_;
   std::unique_ptr<PrefixCache> prefixes_;  // null: none is kept
   std::unique_ptr<kvtransfer::Handoff> handoff_;
@@ -137,7 +141,9 @@ absl::Status Runtime::LoadModelAndArena() {
   } else {
     LogWarning("grammars_off", {{"error", tokens.status()}});
   }
-  BATON_ASSIGN_OR_RETURN(backend_, kernels::CreateCpuBackend(config_.compute));
+  BATON_ASSIGN_OR_RETURN(backend_,
+                         make_backend_ ? make_backend_() : OpenBackend(config_.device, config_.compute));
+  BATON_ASSIGN_OR_RETURN(copier_, backend_->CreateCopier());
   const TimePoint begin = loop_.Now();
   BATON_ASSIGN_OR_RETURN(model_, LoadModel(config_.model, *backend_, config_.batch.batch_tokens));
   probe_.ModelLoaded(loop_.Now() - begin);
@@ -221,7 +227,7 @@ AnswerMemoryOptions Runtime::MeasureAnswers() {
 
 /// Before the executor: its thread looks whether there is one.
 absl::Status Runtime::CreateMeter() {
-  BATON_ASSIGN_OR_RETURN(auto sensor, OpenSensor(config_.power, backend_->Name(), 0));
+  BATON_ASSIGN_OR_RETURN(auto sensor, OpenSensor(config_.power, backend_->Name(), config_.device.device));
   if (sensor == nullptr) return absl::OkStatus();
   meter_ = std::make_unique<EnergyMeter>(
       loop_, std::move(sensor), metrics_,
@@ -242,7 +248,8 @@ void Runtime::Send(const wire::Envelope& envelope) {
 
 absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
   const KvGeometry& geometry = arena_->Geometry();
-  kvtransfer::ArenaView view{.region = arena_->Region(), .blocks = geometry.blocks, .layout = {}};
+  kvtransfer::ArenaView view{
+      .region = arena_->Region(), .blocks = geometry.blocks, .layout = {}, .copier = copier_};
   view.layout = {.layers = geometry.layers,
                  .kv_heads = geometry.kv_heads,
                  .head_dim = geometry.head_dim,
@@ -258,6 +265,14 @@ absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
       kvtransfer::Handoff::Create(loop_, options, view, incarnation_, metrics_,
                                   {.on_peer = [this](const kvtransfer::PeerStatus&) { LoadChanged(); }}));
   return absl::OkStatus();
+}
+
+/// On the control loop, while the engine computes: in a device's memory beside its queue.
+void Runtime::CopyBlock(BlockIndex from, BlockIndex to) {
+  if (const absl::Status status = arena_->CopyBlock(from, to, copier_.get()); !status.ok()) {
+    // The device is lost; the engine's next step finds it, and ends the process.
+    LogError("block_not_copied", {{"error", status}});
+  }
 }
 
 void Runtime::CreateLink(const std::string& cluster_key) {
@@ -298,7 +313,7 @@ absl::Status Runtime::Build(const CreateService& create) {
                      .send = [this](const wire::Envelope& envelope) { Send(envelope); },
                      .load_changed = [this] { LoadChanged(); },
                      .prefixes = prefixes_.get(),
-                     .copy_block = [this](BlockIndex from, BlockIndex to) { arena_->CopyBlock(from, to); },
+                     .copy_block = [this](BlockIndex from, BlockIndex to) { CopyBlock(from, to); },
                      .grammars = tokens_ != nullptr ? &grammars_ : nullptr,
                      .answers = answers});
   UpdateGauges();
@@ -451,8 +466,9 @@ void Runtime::CheckDrained() {
 
 absl::StatusOr<std::unique_ptr<WorkerRuntime>> WorkerRuntime::Create(net::EventLoop& loop,
                                                                      const WorkerConfig& config, bool prefill,
-                                                                     const CreateService& create) {
-  auto runtime = std::make_unique<Runtime>(loop, config, prefill);
+                                                                     const CreateService& create,
+                                                                     MakeBackend make_backend) {
+  auto runtime = std::make_unique<Runtime>(loop, config, prefill, std::move(make_backend));
   BATON_RETURN_IF_ERROR(runtime->Build(create));
   return runtime;
 }

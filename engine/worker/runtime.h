@@ -20,13 +20,16 @@ class WorkerRuntime {
     std::uint16_t peer = 0;
     std::uint16_t metrics = 0;
   };
+  /// What it computes on, where that is not for the configuration to say: tests.
+  using MakeBackend = std::function<absl::StatusOr<std::unique_ptr<kernels::Backend>>()>;
   using CreateService = std::function<std::unique_ptr<PhaseService>(const ServiceContext&)>;
 
   /// Loads the model, allocates the arena, runs a self-test step, listens. Errors name file, field or port.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<WorkerRuntime>> Create(net::EventLoop& loop,
                                                                              const WorkerConfig& config,
                                                                              bool prefill,
-                                                                             const CreateService& create);
+                                                                             const CreateService& create,
+                                                                             MakeBackend make_backend = {});
   virtual ~WorkerRuntime() = default;
   [[nodiscard]] virtual Ports GetPorts() const = 0;
   /// Dials the router.

@@ -71,7 +71,13 @@ int RunWorker(const PhaseDefinition& phase, int argc, char** argv) {
   const absl::StatusOr<WorkerConfig> config = ReadWorkerConfig(options.config_path);
   if (!config.ok()) return Fail(phase, config.status(), daemon::kExitConfig);
   if (options.check_config) {
-    fmt::print("{}: OK\n", options.config_path);
+    const auto backend = ChooseBackend(config->device, config->compute.compute);
+    if (!backend.ok()) {
+      fmt::print(stderr, "{}: {}\n", options.config_path, Message(backend.status()));
+      return daemon::kExitConfig;
+    }
+    fmt::print("{}: OK\ncomputes on the {}: {}\n", options.config_path, backend->cuda ? "GPU" : "CPU",
+               backend->why);
     return daemon::kExitOk;
   }
   absl::StatusOr<daemon::Notifier> notifier = daemon::Notifier::FromEnvironment();

@@ -144,6 +144,21 @@ TEST_CASE("a sound configuration is called OK without starting anything") {
   }
 }
 
+TEST_CASE("a worker that is to compute on a GPU names what is missing, or the GPU") {
+  const TemporaryFolder folder;
+  const std::string path = folder.Path() + "/worker.yaml";
+  WriteFile(path, "name: w\nmodel: " + ProjectFile("deploy/demo-model") +
+                      "\nrouter: \"127.0.0.1:7000\"\ncompute: {backend: cuda}\n");
+
+  for (const char* program : {"prefill", "decode"}) {
+    const RunResult result = RunToEnd({Program(program), "--config", path, "--check-config"});
+    INFO(program << ": " << result.output);
+    CHECK((result.exit == 78 || result.exit == 0));
+    CHECK(Contains(result.output,
+                   result.exit == 0 ? "computes on the GPU: GPU 0" : "compute.backend is cuda: "));
+  }
+}
+
 TEST_CASE("every daemon has help, a version, and an exit code for wrong usage") {
   for (const char* program : {"router", "prefill", "decode"}) {
     INFO(program);

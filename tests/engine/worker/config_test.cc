@@ -48,7 +48,25 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->compute.threads == 0);
     CHECK(config->power.sensor == defaults.power.sensor);
     CHECK(config->power.interval == defaults.power.interval);
+    CHECK(config->device.backend == BackendChoice::kAuto);
+    CHECK(config->device.device == 0);
+    CHECK(config->device.graphs);
   }
+}
+
+TEST_CASE("the file says what a worker computes on, and a backend that nobody knows is an error") {
+  const test::TemporaryFolder folder;
+  const std::string head = "name: d\nmodel: m\nrouter: \"127.0.0.1:1\"\n";
+  const auto config = ReadWorkerConfig(
+      Write(folder, head + "compute: {backend: cuda, device: 5, graphs: false, class: f32}\n"));
+
+  REQUIRE(config.ok());
+  CHECK(config->device.backend == BackendChoice::kCuda);
+  CHECK(config->device.device == 5);
+  CHECK_FALSE(config->device.graphs);
+  CHECK(config->compute.compute == kernels::ComputeClass::kF32);
+  CHECK_FALSE(ReadWorkerConfig(Write(folder, head + "compute: {backend: rocm}\n")).ok());
+  CHECK_FALSE(ReadWorkerConfig(Write(folder, head + "compute: {device: -1}\n")).ok());
 }
 
 TEST_CASE("what becomes of preempted answers can be said in the file") {

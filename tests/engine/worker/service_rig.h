@@ -67,7 +67,8 @@ class ServiceRig : public ExecutorEvents {
            .send = [this](const wire::Envelope& e) { sent.Update([&](auto& all) { all.push_back(e); }); },
            .load_changed = [] {},
            .prefixes = prefixes_.get(),
-           .copy_block = [this](BlockIndex from, BlockIndex to) { arena_.CopyBlock(from, to); },
+           .copy_block = [this](BlockIndex from,
+                                BlockIndex to) { static_cast<void>(arena_.CopyBlock(from, to, nullptr)); },
            .answers = answers});
     });
   }

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "kernels/backend.h"
+
+namespace baton::engine {
+
+/// What `compute.backend` says.
+enum class BackendChoice { kAuto, kCpu, kCuda };
+
+/// The `compute` section, where it is not the CPU's own.
+struct DeviceConfig {
+  BackendChoice backend = BackendChoice::kAuto;
+  int device = 0;      // which GPU
+  bool graphs = true;  // steps of a GPU are replayed where they are alike
+};
+
+/// What a worker computes on, and why.
+struct ChosenBackend {
+  bool cuda = false;
+  std::string why;  // "GPU 0, NVIDIA H200", "compute.class is int8, which GPUs do not have"
+};
+
+/// Pure: `gpu` is the name of the device that is asked for, or what is missing. FailedPrecondition where a
+/// GPU is asked for that cannot be had, InvalidArgument where it cannot compute in this class; the message
+/// names the field.
+[[nodiscard]] absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config,
+                                                          kernels::ComputeClass compute,
+                                                          const absl::StatusOr<std::string>& gpu);
+/// The same for this machine.
+[[nodiscard]] absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config,
+                                                          kernels::ComputeClass compute);
+/// Makes it. `cpu` has the class also where a GPU computes.
+[[nodiscard]] absl::StatusOr<std::unique_ptr<kernels::Backend>> OpenBackend(const DeviceConfig& config,
+                                                                            const kernels::CpuOptions& cpu);
+
+}  // namespace baton::engine

@@ -1,0 +1,62 @@
+#include "engine/worker/compute.h"
+
+#include <catch2/catch.hpp>
+
+#include "common/base/error.h"
+
+namespace baton::engine {
+namespace {
+
+using kernels::ComputeClass;
+
+absl::StatusOr<std::string> Gpu() {
+  return std::string("NVIDIA H200");
+}
+absl::StatusOr<std::string> NoGpu() {
+  return Error(kFailedPrecondition, "no GPU can be used: the driver lists none");
+}
+
+TEST_CASE("auto computes on a GPU where there is one, else on the CPU, and says why") {
+  const auto on_gpu = ChooseBackend({.device = 3}, ComputeClass::kBF16, Gpu());
+  const auto on_cpu = ChooseBackend({}, ComputeClass::kBF16, NoGpu());
+
+  REQUIRE(on_gpu.ok());
+  CHECK(on_gpu->cuda);
+  CHECK(on_gpu->why == "GPU 3, NVIDIA H200");
+  REQUIRE(on_cpu.ok());
+  CHECK_FALSE(on_cpu->cuda);
+  CHECK(on_cpu->why == "no GPU can be used: the driver lists none");
+}
+
+TEST_CASE("auto leaves a class that GPUs do not have to the CPU; cuda refuses it") {
+  CHECK_FALSE(ChooseBackend({}, ComputeClass::kInt8, Gpu())->cuda);
+
+  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, ComputeClass::kInt8, Gpu());
+
+  CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(Message(refused.status()).find("compute.class int8") != std::string::npos);
+}
+
+TEST_CASE("cpu never asks for a GPU, cuda has one or an error that names the field and what is missing") {
+  CHECK_FALSE(ChooseBackend({.backend = BackendChoice::kCpu}, ComputeClass::kF32, Gpu())->cuda);
+  CHECK(ChooseBackend({.backend = BackendChoice::kCuda}, ComputeClass::kF32, Gpu())->cuda);
+
+  const auto missing = ChooseBackend({.backend = BackendChoice::kCuda}, ComputeClass::kF32, NoGpu());
+
+  CHECK(missing.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(Message(missing.status()) == "compute.backend is cuda: no GPU can be used: the driver lists none");
+}
+
+TEST_CASE("what is chosen for this machine is what opens") {
+  const auto chosen = ChooseBackend({}, ComputeClass::kF32);
+  REQUIRE(chosen.ok());
+  const auto opened = OpenBackend({}, {.compute = ComputeClass::kF32, .threads = 1});
+
+  REQUIRE(opened.ok());
+  CHECK((*opened)->Name().starts_with(chosen->cuda ? "cuda/" : "cpu/"));
+  const bool there = OpenBackend({.backend = BackendChoice::kCuda}, {.compute = ComputeClass::kF32}).ok();
+  CHECK(there == chosen->cuda);
+}
+
+}  // namespace
+}  // namespace baton::engine
