@@ -15,14 +15,23 @@ using cluster::Phase;
 // 4 million tokens' worth of blocks: some 20 MiB, and more than most clusters hold KV of.
 constexpr std::size_t kPrefixNamesMax = std::size_t{1} << 18;
 
-constexpr std::int64_t kBlockTokens = 16;
+/// Of the decode workers that are there.
+std::int64_t LargestBlock(const cluster::ClusterSnapshot& snapshot) {
+  std::int64_t tokens = 1;
+  for (const cluster::WorkerSnapshot& worker : snapshot.workers) {
+    if (worker.about.phase == Phase::kDecode) tokens = std::max(tokens, worker.about.block_tokens);
+  }
+  return tokens;
+}
 
 /// Of a placement: the prompt is what prefill computes, the answer's tokens that are there among it.
-RequestSize SizeOf(const Job& job, const Beginning& beginning, std::string_view model) {
+RequestSize SizeOf(const Job& job, const Beginning& beginning, const cluster::ClusterSnapshot& snapshot,
+                   std::string_view model) {
   const auto prompt = static_cast<std::int64_t>(job.prompt->size());
   // What a further answer takes beside the prompt's full blocks, at most: its blocks begin inside a block and
   // end inside another.
-  const std::int64_t further = (job.sampling.samples - 1) * (job.max_tokens + 2 * (kBlockTokens - 1));
+  const std::int64_t further =
+      (job.sampling.samples - 1) * (job.max_tokens + 2 * (LargestBlock(snapshot) - 1));
   const std::int64_t sequence = prompt + job.max_tokens;
   return {.model = model,
           .prompt_tokens = std::ssize(*beginning.tokens),
@@ -64,8 +73,8 @@ void Dispatcher::Tell(const cluster::ClusterEvent& event) {
 
 void Dispatcher::Submit(Job job) {
   Beginning beginning{.tokens = job.prompt};
-  const RequestSize size = SizeOf(job, beginning, options_.model_name);
   const cluster::ClusterSnapshot snapshot = view_.Snapshot();
+  const RequestSize size = SizeOf(job, beginning, snapshot, options_.model_name);
   const auto refusal = Admit(snapshot, size, options_.limits);
   if (options_.recorder != nullptr) options_.recorder->Admitted(job.id, size, snapshot, refusal);
   if (refusal) {
@@ -111,8 +120,9 @@ void Dispatcher::PlaceWaiting() {
   }
 }
 
-RequestSize Dispatcher::SizeOfWaiting(const Request& request) const {
-  RequestSize size = SizeOf(request.job, request.beginning, options_.model_name);
+RequestSize Dispatcher::SizeOfWaiting(const Request& request,
+                                      const cluster::ClusterSnapshot& snapshot) const {
+  RequestSize size = SizeOf(request.job, request.beginning, snapshot, options_.model_name);
   // What the client has seen goes on with the same bits, or waits for a worker that makes them.
   if (TokensOf(request) > 0) size.numerics_class = request.numerics_class;
   return size;
@@ -121,7 +131,7 @@ RequestSize Dispatcher::SizeOfWaiting(const Request& request) const {
 Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   const Job& job = request.job;
   const cluster::ClusterSnapshot snapshot = view_.Snapshot();
-  RequestSize size = SizeOfWaiting(request);
+  RequestSize size = SizeOfWaiting(request, snapshot);
   const std::vector<HeldPrefix> held = prefixes_.Find(job.prefixes);
   size.held = held;
   const RequestKey key{job.id, Attempt{request.attempt.value + 1}};
@@ -137,8 +147,11 @@ Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   request.held.push_back({prefill, Phase::kPrefill, key, false});
   request.held.push_back({decode, Phase::kDecode, key, false});
   request.prefill_worker = prefill;
-  request.numerics_class = snapshot.Find(prefill)->about.numerics_class;
-  request.exact = snapshot.Find(decode)->about.kv_returns;
+  const std::string& numerics_class = snapshot.Find(prefill)->about.numerics_class;
+  // The text of a pair of two classes is no class's: whoever goes on with it, it is as good.
+  request.numerics_class =
+      numerics_class == snapshot.Find(decode)->about.numerics_class ? numerics_class : "";
+  request.exact = !request.numerics_class.empty() && snapshot.Find(decode)->about.kv_returns;
   request.placed_at = clock_.Now();
   if (request.attempt == Attempt{1}) probe_.Placed(request.placed_at - job.arrived);
   Apply(cluster::RequestPlaced{key, prefill, decode});

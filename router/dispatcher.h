@@ -159,7 +159,8 @@ class Dispatcher {
   /// kNoPair: no worker that it is bound to is there, so that it holds nobody up.
   enum class Tried { kPlaced, kWaits, kNoPair };
   [[nodiscard]] Tried TryPlace(Request& request);
-  [[nodiscard]] RequestSize SizeOfWaiting(const Request& request) const;
+  [[nodiscard]] RequestSize SizeOfWaiting(const Request& request,
+                                          const cluster::ClusterSnapshot& snapshot) const;
   [[nodiscard]] Order OrderOf(const Job& job, RequestKey key, const cluster::WorkerSnapshot& peer) const;
   void FailWaitingIfHopeless();
   void AttemptFailed(Request& request, std::string_view code, std::string_view message);

@@ -33,7 +33,7 @@ void Dispatcher::OfferBack(Request& request) {
   tokens.insert(tokens.end(), answer.begin(), answer.end() - 1);  // the last one has no KV
   tokens.resize(tokens.size() / static_cast<std::size_t>(block_tokens) *
                 static_cast<std::size_t>(block_tokens));
-  std::vector<std::uint64_t> names = text::PrefixNames(request.job.cache_salt, tokens, block_tokens);
+  std::vector<std::uint64_t> names = text::PrefixNames(request.job.cache_salt, tokens, kPrefixBlockTokens);
   const std::vector<HeldPrefix> held = prefixes_.Find(names);
   const auto to = waiting_.empty() ? ChooseTaker(snapshot, {writer->worker, std::ssize(tokens), held},
                                                  options_.give_back, GiveBacks())

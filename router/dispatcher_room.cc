@@ -33,7 +33,7 @@ void Dispatcher::MakeRoomForFirst() {
       requests.push_back(&request);
     }
   }
-  const RequestSize size = SizeOfWaiting(*first);
+  const RequestSize size = SizeOfWaiting(*first, snapshot);
   const PlacementResult placed = Place(snapshot, size);
   if (placed.placement) return;
   const auto moves = MakeRoom(snapshot, size, placed.scores, answers, kMovesAtOnce);

@@ -7,15 +7,13 @@
 
 #include "common/base/error.h"
 #include "common/text/prefix_hash.h"
+#include "router/policy/prefix_index.h"
 
 namespace baton::router {
 namespace {
 
 // What OpenAI's completions endpoint does where the client is silent; chats may use the whole context.
 constexpr std::int64_t kCompletionTokensDefault = 16;
-
-// Tokens of a worker's KV block: prefixes are named at these steps.
-constexpr std::int64_t kPrefixBlockTokens = 16;
 
 /// The messages with every `content` that is null as an empty text.
 json::Array WithoutNulls(const json::Array& messages) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/cluster/wire.h"
@@ -14,6 +15,7 @@ namespace {
 
 // Names and texts end up in labels and log lines; links are one a peer.
 constexpr int kNameBytesMax = 128;
+constexpr int kRanksMax = 1024;
 constexpr std::size_t kTextBytesMax = 512;
 constexpr int kLinksMax = 4096;
 constexpr int kLogprobsMax = 20;
@@ -24,6 +26,18 @@ constexpr double kStepSecondsMax = 3600;
 
 RequestKey Key(std::uint64_t request, std::uint32_t attempt) {
   return {RequestId{request}, Attempt{attempt}};
+}
+
+absl::StatusOr<cluster::KvForm> ReadForm(const wire::KvShape& kv) {
+  if (kv.layers() < 0 || kv.kv_heads() < 0 || kv.head_dim() < 0)
+    return Error(kInvalidArgument, "KV layers, heads and head size must not be negative");
+  if (kv.ranks() < 0 || kv.ranks() > kRanksMax)
+    return Error(kInvalidArgument, "{} ranks: must be 1 to {}", kv.ranks(), kRanksMax);
+  return cluster::KvForm{.layers = kv.layers(),
+                         .kv_heads = kv.kv_heads(),
+                         .head_dim = kv.head_dim(),
+                         .ranks = std::max(1, kv.ranks()),
+                         .dtype = kv.dtype().substr(0, kNameBytesMax)};
 }
 
 /// Saturates: what a worker says must not overflow a duration.
@@ -266,6 +280,7 @@ absl::StatusOr<cluster::WorkerDescription> ReadRegister(const wire::Register& m,
       return Error(kInvalidArgument, "KV blocks, block size and context length must be positive");
     }
   }
+  BATON_ASSIGN_OR_RETURN(cluster::KvForm form, ReadForm(m.kv()));
   if (m.growth_blocks() < 0 || m.growth_blocks() > kCountMax)
     return Error(kInvalidArgument, "growth_blocks must not be negative");
   if (const auto address = net::Address::Parse(m.peer_address()); !address.ok()) {
@@ -284,7 +299,9 @@ absl::StatusOr<cluster::WorkerDescription> ReadRegister(const wire::Register& m,
       .batch_tokens = m.batch_tokens(),
       .batch_sequences = m.batch_sequences(),
       .growth_blocks = m.has_growth_blocks() ? std::optional(m.growth_blocks()) : std::nullopt,
-      .kv_returns = m.kv_returns()};
+      .kv_returns = m.kv_returns(),
+      .kv = std::move(form),
+      .other_classes = m.other_classes()};
 }
 
 }  // namespace baton::router

@@ -18,6 +18,16 @@ namespace baton::cluster {
 enum class Phase { kPrefill, kDecode };
 [[nodiscard]] std::string_view Name(Phase phase);
 
+/// How a worker's KV lies, as far as two of one model can differ.
+struct KvForm {
+  std::int64_t layers = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t ranks = 1;
+  std::string dtype;
+  friend bool operator==(const KvForm&, const KvForm&) = default;
+};
+
 /// What a worker says once, when it registers.
 struct WorkerDescription {
   WorkerId id;
@@ -36,6 +46,8 @@ struct WorkerDescription {
   std::optional<std::int64_t> growth_blocks = std::nullopt;
   /// KV that comes here keeps its bits. Prefill: and it keeps prefixes, so that an answer's KV can come back.
   bool kv_returns = false;
+  KvForm kv = {};
+  bool other_classes = false;  // decode: takes KV of another numerics class
 };
 
 /// A worker's own view of its connection with a peer.

@@ -25,10 +25,13 @@ std::optional<WorkerId> ChooseTaker(const cluster::ClusterSnapshot& snapshot, co
   std::int64_t best_held = 0;
   for (const WorkerSnapshot& to : snapshot.workers) {
     if (to.about.phase != Phase::kPrefill || !to.ready || !to.about.kv_returns || busy(to.about.id)) continue;
-    if (!Linked(to, *from) || to.about.block_tokens != from->about.block_tokens) continue;
+    if (!Linked(to, *from) || to.about.numerics_class != from->about.numerics_class ||
+        to.about.block_tokens != from->about.block_tokens) {
+      continue;
+    }
     std::int64_t held = 0;
     for (const HeldPrefix& prefix : answer.held) {
-      if (prefix.worker == to.about.id) held = prefix.blocks;
+      if (prefix.worker == to.about.id) held = prefix.blocks * kPrefixBlockTokens / to.about.block_tokens;
     }
     const std::int64_t blocks = answer.positions / to.about.block_tokens - held;
     if (blocks <= 0 || blocks * to.about.block_tokens < limits.tokens_min) continue;

@@ -46,7 +46,7 @@ std::vector<MachineMove> PairMigrations(std::span<const DecodeLoad> loads, const
 bool CanMove(const cluster::WorkerSnapshot& from, const cluster::WorkerSnapshot& to,
              const MovableAnswer& answer) {
   if (to.about.id == from.about.id || to.about.phase != cluster::Phase::kDecode || !to.ready) return false;
-  if (!Linked(from, to)) return false;
+  if (!Linked(from, to) || from.about.numerics_class != to.about.numerics_class) return false;
   return answer.tokens_max <= to.about.context_tokens &&
          cluster::BlocksFor(answer.tokens_max, to.about.block_tokens) <= to.about.kv_blocks &&
          cluster::BlocksToBegin(to.about, answer.positions, answer.tokens_max) <= to.kv_blocks_free;

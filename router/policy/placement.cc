@@ -9,10 +9,18 @@ namespace {
 using cluster::Phase;
 using cluster::WorkerSnapshot;
 
+/// Or of two, where the receiver takes that.
+bool OfOneClass(const WorkerSnapshot& from, const WorkerSnapshot& to) {
+  return from.about.numerics_class == to.about.numerics_class || to.about.other_classes;
+}
+
 std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& decode,
                         const RequestSize& request) {
+  if (!OfOneClass(prefill, decode)) return "another numerics class";
+  if (!Convertible(prefill.about.kv, decode.about.kv)) return "KV cannot be converted";
   if (!Linked(prefill, decode)) return "link not ready";
-  if (!request.numerics_class.empty() && request.numerics_class != prefill.about.numerics_class)
+  if (!request.numerics_class.empty() && (request.numerics_class != prefill.about.numerics_class ||
+                                          request.numerics_class != decode.about.numerics_class))
     return "another numerics class";
   if (!CanHold(prefill, request) || !CanHold(decode, request)) return "too large";
   if (decode.kv_blocks_free < cluster::BlocksToBegin(decode.about, request.prompt_tokens, request.tokens_max))
@@ -20,11 +28,17 @@ std::string_view WhyNot(const WorkerSnapshot& prefill, const WorkerSnapshot& dec
   return "";
 }
 
+/// A worker keeps full blocks of its own.
+std::int64_t HeldTokens(const WorkerSnapshot& prefill, const HeldPrefix& held) {
+  const std::int64_t block_tokens = std::max<std::int64_t>(1, prefill.about.block_tokens);
+  return held.blocks * kPrefixBlockTokens / block_tokens * block_tokens;
+}
+
 /// At least one token is computed, however much is held.
 std::int64_t UncachedTokens(const WorkerSnapshot& prefill, const RequestSize& request) {
   for (const HeldPrefix& held : request.held) {
     if (held.worker == prefill.about.id)
-      return std::max<std::int64_t>(1, request.prompt_tokens - held.blocks * prefill.about.block_tokens);
+      return std::max<std::int64_t>(1, request.prompt_tokens - HeldTokens(prefill, held));
   }
   return request.prompt_tokens;
 }
@@ -43,9 +57,19 @@ bool CanHold(const WorkerSnapshot& worker, const RequestSize& request) {
          cluster::BlocksFor(tokens, worker.about.block_tokens) <= worker.about.kv_blocks;
 }
 
+bool Convertible(const cluster::KvForm& from, const cluster::KvForm& to) {
+  if (from == to) return true;
+  const auto known = [](const cluster::KvForm& form) {
+    return (form.dtype == "f32" || form.dtype == "bf16" || form.dtype == "f16") && form.kv_heads > 0 &&
+           form.ranks > 0 && (form.kv_heads % form.ranks == 0 || form.ranks % form.kv_heads == 0);
+  };
+  return from.layers == to.layers && from.kv_heads == to.kv_heads && from.head_dim == to.head_dim &&
+         known(from) && known(to);
+}
+
 bool Linked(const WorkerSnapshot& prefill, const WorkerSnapshot& decode) {
-  return prefill.about.model == decode.about.model &&
-         prefill.about.numerics_class == decode.about.numerics_class &&
+  return prefill.about.model == decode.about.model && OfOneClass(prefill, decode) &&
+         Convertible(prefill.about.kv, decode.about.kv) &&
          std::any_of(prefill.links.begin(), prefill.links.end(), [&](const cluster::LinkReport& link) {
            return link.peer == decode.about.id && link.ready;
          });

@@ -56,7 +56,11 @@ struct PlacementResult {
 
 /// Whether the workers could ever hold the request with nothing else running.
 [[nodiscard]] bool CanHold(const cluster::WorkerSnapshot& worker, const RequestSize& request);
-/// Whether the link from `prefill` to `decode` is ready, and both are of one model and numerics class.
+/// Whether KV of `from` can be made KV of `to` on its way: they are of one model, and heads can be shared out
+/// among the ranks of each.
+[[nodiscard]] bool Convertible(const cluster::KvForm& from, const cluster::KvForm& to);
+/// Whether the link from `prefill` to `decode` is ready, both are of one model and, unless `decode` takes
+/// others, of one numerics class, and the KV can be converted where it lies differently.
 [[nodiscard]] bool Linked(const cluster::WorkerSnapshot& prefill, const cluster::WorkerSnapshot& decode);
 
 }  // namespace baton::router

@@ -10,6 +10,9 @@
 
 namespace baton::router {
 
+/// Tokens of a block of a prefix's name, whatever a worker's own blocks have.
+inline constexpr std::int64_t kPrefixBlockTokens = 16;
+
 /// How much of a prompt a prefill worker probably has the KV of.
 struct HeldPrefix {
   WorkerId worker;

@@ -18,7 +18,7 @@
 /// line; docs/RECORDING.md has the format. Prompts, answers and clients are not in it.
 namespace baton::router {
 
-inline constexpr int kRecordingVersion = 1;
+inline constexpr int kRecordingVersion = 2;
 
 /// The first line: what decides beside the events.
 struct RecordingStart {

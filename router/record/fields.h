@@ -71,7 +71,7 @@ void Describe(Io& io, T& link) {
 template <typename Io, Is<cluster::WorkerDescription> T>
 void Describe(Io& io, T& worker) {
   auto& [id, name, phase, incarnation, model, numerics_class, kv_blocks, block_tokens, context_tokens,
-         batch_tokens, batch_sequences, growth_blocks, kv_returns] = worker;
+         batch_tokens, batch_sequences, growth_blocks, kv_returns, kv, other_classes] = worker;
   IdField(io, "worker", id);
   io.Text("name", name);
   io.Choice("phase", phase, kPhaseNames);
@@ -90,6 +90,16 @@ void Describe(Io& io, T& worker) {
   });
   auto& returns = kv_returns;
   io.Maybe("kv_returns", returns, [&] { io.Boolean("kv_returns", returns); });
+  auto& form = kv;
+  io.Maybe("kv_heads", form.kv_heads > 0, [&] {
+    io.Whole("kv_layers", form.layers);
+    io.Whole("kv_heads", form.kv_heads);
+    io.Whole("kv_head_dim", form.head_dim);
+    io.Whole("kv_ranks", form.ranks);
+    io.Text("kv_dtype", form.dtype);
+  });
+  auto& others = other_classes;
+  io.Maybe("other_classes", others, [&] { io.Boolean("other_classes", others); });
 }
 
 /// Where it is measured; else not even a digest knows of it, so that older recordings keep theirs.

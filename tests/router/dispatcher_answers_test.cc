@@ -46,6 +46,22 @@ TEST_CASE("the client hears how much of its prompt was found, whichever worker r
   }
 }
 
+TEST_CASE("several answers count the ends of blocks as large as the decode workers have") {
+  const std::int64_t blocks = GENERATE(5, 6);
+  Bench bench;
+  bench.Join(kP, cluster::Phase::kPrefill, {kD});
+  bench.Join(kD, cluster::Phase::kDecode, {kP}, blocks, "c",
+             [](cluster::WorkerDescription& worker) { worker.block_tokens = 64; });
+  Seen seen;
+  Job job = bench.MakeJob(seen);
+  job.prompt = std::make_shared<const std::vector<TokenId>>(60, 5);
+  job.sampling.samples = 3;  // two blocks each: they share no full one
+  bench.dispatcher->Submit(std::move(job));
+
+  CHECK(bench.port.Of("reserve").size() == (blocks == 6 ? 1 : 0));
+  CHECK(seen.status == (blocks == 6 ? 0 : 400));
+}
+
 TEST_CASE("several answers are placed once, told apart, and end the request together") {
   Bench bench;
   bench.JoinPair();

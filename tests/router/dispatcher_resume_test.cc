@@ -250,6 +250,21 @@ TEST_CASE("an answer stays in the numerics class that it began in") {
   CHECK(bench.port.Of("reserve").size() == 2);  // which it does not hold up
 }
 
+TEST_CASE("an answer of a pair of two classes goes on in any") {
+  Bench bench;
+  const auto takes_others = [](cluster::WorkerDescription& worker) { worker.other_classes = true; };
+  bench.Join(kP, cluster::Phase::kPrefill, {kD});
+  bench.Join(kD, cluster::Phase::kDecode, {kP}, 64, "other", takes_others);
+  Seen seen;
+  LoseDecodeAfterThree(bench, seen);
+
+  bench.Join(kP2, cluster::Phase::kPrefill, {kD2});
+  bench.Join(kD2, cluster::Phase::kDecode, {kP2}, 64, "third", takes_others);
+  bench.dispatcher->Tick();
+  REQUIRE(bench.port.Of("reserve").size() == 2);
+  CHECK(bench.port.Of("reserve")[1].worker == kD2);
+}
+
 TEST_CASE("an answer that is resumed for its last token needs no decode") {
   Bench bench;
   bench.JoinTwoPairs();

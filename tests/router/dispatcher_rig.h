@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -126,18 +127,21 @@ class Bench {
                                                                   .give_back = give_back});
   }
   void Join(WorkerId id, cluster::Phase phase, const std::vector<WorkerId>& peers, std::int64_t blocks = 64,
-            const std::string& numerics_class = "c") {
-    dispatcher->OnJoined({.id = id,
-                          .name = "w",
-                          .phase = phase,
-                          .incarnation = Incarnation{id.value + 1000U},
-                          .model = "m",
-                          .numerics_class = numerics_class,
-                          .kv_blocks = blocks,
-                          .block_tokens = 16,
-                          .context_tokens = 512,
-                          .batch_tokens = 0,
-                          .batch_sequences = 0});
+            const std::string& numerics_class = "c",
+            const std::function<void(cluster::WorkerDescription&)>& change = {}) {
+    cluster::WorkerDescription worker{.id = id,
+                                      .name = "w",
+                                      .phase = phase,
+                                      .incarnation = Incarnation{id.value + 1000U},
+                                      .model = "m",
+                                      .numerics_class = numerics_class,
+                                      .kv_blocks = blocks,
+                                      .block_tokens = 16,
+                                      .context_tokens = 512,
+                                      .batch_tokens = 0,
+                                      .batch_sequences = 0};
+    if (change) change(worker);
+    dispatcher->OnJoined(worker);
     cluster::LoadReport load;
     load.ready = true;
     load.kv_blocks_free = blocks;

@@ -378,6 +378,8 @@ TEST_CASE("registrations that do not fit are refused with the reason") {
       {[](auto& r) { r.set_phase(wire::PHASE_UNSPECIFIED); }, "neither prefill nor decode"},
       {[](auto& r) { r.set_incarnation(0); }, "incarnation"},
       {[](auto& r) { r.set_kv_blocks(-1); }, "must be positive"},
+      {[](auto& r) { r.mutable_kv()->set_ranks(-1); }, "-1 ranks"},
+      {[](auto& r) { r.mutable_kv()->set_kv_heads(-1); }, "must not be negative"},
       {[](auto& r) { r.set_peer_address("nowhere"); }, "peer_address"},
       {[](auto& r) { r.set_name(std::string(200, 'n')); }, "name"},
   };

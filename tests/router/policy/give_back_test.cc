@@ -46,6 +46,10 @@ TEST_CASE("KV goes back to a worker that could compute the same bits, and to no 
   SECTION("of another numerics class") {
     first.about.numerics_class = "cpu-bf16";
   }
+  SECTION("of another numerics class, though decode takes others") {
+    first.about.numerics_class = "cpu-bf16";
+    Of(snapshot, kD).about.other_classes = true;
+  }
   SECTION("of another model") {
     first.about.model = "n";
   }
@@ -65,6 +69,13 @@ TEST_CASE("KV goes back to a worker that could compute the same bits, and to no 
     first.kv_blocks_free = 35;
   }
   CHECK(Choose(snapshot, {{kP, 1}}) == kP2);
+}
+
+TEST_CASE("what is known of an answer counts in full blocks of the workers' own") {
+  cluster::ClusterSnapshot snapshot = Ready();
+  for (cluster::WorkerSnapshot& worker : snapshot.workers) worker.about.block_tokens = 48;
+  CHECK(Choose(snapshot, {{kP, 8}, {kP2, 8}}, {}, {}, 144) == kP);  // two blocks of 48 are known, one is new
+  CHECK(Choose(snapshot, {{kP, 9}, {kP2, 9}}, {}, {.tokens_min = 1}, 144) == std::nullopt);
 }
 
 TEST_CASE("where the decode worker needs its memory, leaves, or has KV at a loss, nothing goes back") {

@@ -72,6 +72,13 @@ constexpr MovableAnswer kAnswer{.at = WorkerId(1), .positions = 300, .tokens_max
 
 }  // namespace
 
+TEST_CASE("an answer stays in its numerics class, even where the other worker takes others") {
+  cluster::ClusterSnapshot snapshot = Three();
+  snapshot.workers[2].about.numerics_class = "other";
+  snapshot.workers[2].about.other_classes = true;
+  CHECK(ChooseDestination(snapshot, kAnswer) == WorkerId(2));
+}
+
 TEST_CASE("an answer goes to the decode worker that holds the fewest tokens, never to where it is") {
   cluster::ClusterSnapshot snapshot = Three();
   CHECK(ChooseDestination(snapshot, kAnswer) == WorkerId(3));

@@ -56,6 +56,35 @@ TEST_CASE("a prompt goes where it is known, unless the queue there costs more th
   CHECK(Place(cluster, request).placement->prefill == WorkerId{1});
 }
 
+TEST_CASE("of a prompt that is known, a worker holds the full blocks of its own size") {
+  auto cluster = Cluster(3, 1);
+  cluster.workers[1].about.block_tokens = 48;
+  cluster.workers[2].about.block_tokens = 128;
+  const HeldPrefix held[] = {{WorkerId{1}, 5}, {WorkerId{2}, 5}, {WorkerId{3}, 5}};
+  RequestSize request = kRequest;
+  request.held = held;
+
+  const PlacementResult result = Place(cluster, request);
+
+  CHECK(result.scores[0].uncached_tokens == 20);
+  CHECK(result.scores[1].uncached_tokens == 52);
+  CHECK(result.scores[2].uncached_tokens == 100);
+}
+
+TEST_CASE("memory is counted in each worker's own blocks") {
+  auto cluster = Cluster(1, 2);
+  cluster.workers[1].about.block_tokens = 16;
+  cluster.workers[2].about.block_tokens = 64;
+  for (const std::size_t i : {1U, 2U}) cluster.workers[i].kv_blocks_free = 12;
+  // 200 tokens: 13 blocks of 16, or 4 of 64.
+  CHECK(Place(cluster, kRequest).placement->decode == WorkerId{102});
+  cluster.workers[2].kv_blocks_free = 3;
+  CHECK_FALSE(Place(cluster, kRequest).placement.has_value());
+  cluster.workers[2].about.kv_blocks = 3;
+  CHECK_FALSE(CanHold(cluster.workers[2], kRequest));
+  CHECK(CanHold(cluster.workers[1], kRequest));
+}
+
 TEST_CASE("the decode worker that holds the fewest tokens is taken") {
   auto cluster = Cluster(1, 3);
   cluster.workers[1].placed_tokens = 300;
@@ -106,10 +135,13 @@ TEST_CASE("a pair needs a ready link") {
   CHECK(result.scores[0].why == "link not ready");
 }
 
-TEST_CASE("numerics classes and models are never mixed") {
+TEST_CASE("models are never mixed, numerics classes only where the decode worker takes others") {
   auto cluster = Cluster(1, 1);
   cluster.workers[1].about.numerics_class = "cpu-bf16";
   CHECK_FALSE(Place(cluster, kRequest).placement.has_value());
+  CHECK(Place(cluster, kRequest).scores[0].why == "another numerics class");
+  cluster.workers[1].about.other_classes = true;
+  CHECK(Place(cluster, kRequest).placement.has_value());
   CHECK_FALSE(
       Place(Cluster(1, 1), {.model = "other", .prompt_tokens = 1, .tokens_max = 2}).placement.has_value());
 }
@@ -123,6 +155,33 @@ TEST_CASE("a request that has begun in a numerics class stays in it") {
   CHECK(Place(cluster, request).placement->decode == WorkerId{102});
   request.numerics_class = "gpu";
   CHECK_FALSE(Place(cluster, request).placement.has_value());
+  // Nor does it end in another one, even where that would take it.
+  cluster.workers[3].about.numerics_class = "cpu-f32";
+  cluster.workers[3].about.other_classes = true;
+  request.numerics_class = "cpu-bf16";
+  CHECK_FALSE(Place(cluster, request).placement.has_value());
+  request.numerics_class = "";
+  CHECK(Place(cluster, request).placement.has_value());
+}
+
+TEST_CASE("a pair whose KV cannot be converted is not chosen, and says why") {
+  auto cluster = Cluster(1, 2);
+  const cluster::KvForm form{.layers = 2, .kv_heads = 4, .head_dim = 8, .ranks = 1, .dtype = "bf16"};
+  for (auto& worker : cluster.workers) worker.about.kv = form;
+  cluster.workers[1].about.kv.ranks = 3;
+  cluster.workers[2].about.kv.ranks = 8;  // with other heads twice
+
+  const PlacementResult result = Place(cluster, kRequest);
+
+  REQUIRE(result.placement.has_value());
+  CHECK(result.placement->decode == cluster.workers[2].about.id);
+  CHECK(result.scores[0].why == "KV cannot be converted");
+  cluster::KvForm other = form;
+  other.dtype = "f32";
+  CHECK(Convertible(form, other));
+  other.dtype = "fp4";
+  CHECK_FALSE(Convertible(form, other));
+  CHECK_FALSE(Convertible(form, {.layers = 2, .kv_heads = 8, .head_dim = 8, .ranks = 1, .dtype = "bf16"}));
 }
 
 TEST_CASE("the same snapshot gives the same placement") {

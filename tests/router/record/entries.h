@@ -39,6 +39,8 @@ inline std::vector<Entry> EveryEntry() {
   decode.id = WorkerId{2};
   decode.phase = cluster::Phase::kDecode;
   decode.growth_blocks = 2;
+  decode.kv = {.layers = 2, .kv_heads = 4, .head_dim = 32, .ranks = 8, .dtype = "bf16"};
+  decode.other_classes = true;
   std::vector<Entry> out;
   out.emplace_back(RecordingStart{.router = "0.1.0", .model = "m", .limits = {}});
   const auto event = [&](std::int64_t at, auto what) {

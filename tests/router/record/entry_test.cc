@@ -35,7 +35,7 @@ TEST_CASE("every kind of line is read back as it was written") {
 
 TEST_CASE("the lines are what docs/RECORDING.md says") {
   CHECK(FormatEntry(RecordingStart{.router = "0.1.0", .model = "m", .limits = {}}) ==
-        R"({"recording":1,"router":"0.1.0","model":"m","queue_requests":256,"queue_prompt_tokens":200000})");
+        R"({"recording":2,"router":"0.1.0","model":"m","queue_requests":256,"queue_prompt_tokens":200000})");
   CHECK(
       FormatEntry(cluster::ClusterEvent{
           TimePoint(Duration(77)),
@@ -104,7 +104,7 @@ TEST_CASE("a line that is wrong is refused with its field and the reason") {
   CHECK(Refused(R"({"decision":"marry"})") == "decision: 'marry' is unknown");
   CHECK(Refused(R"({"decision":"ready","view":"100000000"})") ==
         "view: '100000000' is no hexadecimal number of 32 bits");
-  CHECK(Refused(R"({"recording":2})") == "recording: version 2 is not 1, which this program reads");
+  CHECK(Refused(R"({"recording":1})") == "recording: version 1 is not 2, which this program reads");
   const std::string load = FormatEntry(std::get<cluster::ClusterEvent>(LoadEntry()));
   const std::string wrong = std::string(load).replace(load.find("\"peer\":3"), 8, "\"peer\":-3");
   CHECK(Refused(wrong) == "links[1].peer: -3 is no whole number from 0 to 4294967295");
