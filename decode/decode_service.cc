@@ -436,7 +436,7 @@ void DecodeService::Keep(const Job& job) {
   if (job.keep == Duration{} || job.samples != 1 || !waiting_.empty() || memory_.Available() == 0) return;
   // The last token has none.
   const std::int64_t positions = std::ssize(job.tokens) - job.resumed + std::ssize(job.answer) - 1;
-  const std::int64_t full = positions / engine::kBlockTokens;
+  const std::int64_t full = positions / context_.block_tokens;
   engine::BlockTable blocks = memory_.BlocksOf({job.key, 0});
   if (full == 0 || std::ssize(blocks) < full) return;
   blocks.resize(static_cast<std::size_t>(full));

@@ -37,22 +37,22 @@ void KeptAnswers::Send(RequestKey key, const Target& target) {
 
 absl::Status KeptAnswers::Begin(RequestKey key, Kept& kept, const Target& target) {
   if (kept.sends != RequestKey()) return Error(kFailedPrecondition, "it goes to another worker");
-  const std::int64_t held = std::ssize(kept.blocks) * engine::kBlockTokens;
+  const std::int64_t held = std::ssize(kept.blocks) * context_.block_tokens;
   if (target.first < 0 || target.first >= target.positions || target.positions > held ||
-      target.first % engine::kBlockTokens != 0) {
+      target.first % context_.block_tokens != 0) {
     return Error(kInvalidArgument, "positions {} to {} of {}", target.first, target.positions, held);
   }
   const std::int64_t tokens = target.positions - target.first;
-  BATON_RETURN_IF_ERROR(
-      context_.handoff.Send({.key = target.key,
-                             .receiver = target.worker,
-                             .receiver_incarnation = target.incarnation,
-                             .prompt_tokens = tokens,
-                             .blocks = {kept.blocks.begin() + target.first / engine::kBlockTokens,
-                                        kept.blocks.begin() + engine::BlocksFor(target.positions)}},
-                            {.on_granted = nullptr,
-                             .on_ended = [this, key](kvtransfer::TransferEnd, const absl::Status&,
-                                                     const kvtransfer::TransferStats&) { Over(key); }}));
+  BATON_RETURN_IF_ERROR(context_.handoff.Send(
+      {.key = target.key,
+       .receiver = target.worker,
+       .receiver_incarnation = target.incarnation,
+       .prompt_tokens = tokens,
+       .blocks = {kept.blocks.begin() + target.first / context_.block_tokens,
+                  kept.blocks.begin() + engine::BlocksFor(target.positions, context_.block_tokens)}},
+      {.on_granted = nullptr,
+       .on_ended = [this, key](kvtransfer::TransferEnd, const absl::Status&,
+                               const kvtransfer::TransferStats&) { Over(key); }}));
   kept.sends = target.key;
   kept.lease = context_.loop.After(kSendLimit, [this, key] { Drop(key); });
   context_.handoff.ProducerStarted(target.key);

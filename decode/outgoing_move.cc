@@ -15,7 +15,7 @@ OutgoingMove::OutgoingMove(const engine::ServiceContext& context, const engine::
       memory_(memory),
       source_(source),
       target_(target),
-      rounds_({}, engine::kBlockTokens, context.answers.block_bytes, target.positions_max) {}
+      rounds_({}, context.block_tokens, context.answers.block_bytes, target.positions_max) {}
 
 absl::Status OutgoingMove::Begin(std::function<void(const Result&)> done) {
   BATON_RETURN_IF_ERROR(context_.handoff.Send(
@@ -43,7 +43,7 @@ void OutgoingMove::OnGranted() {
 bool OutgoingMove::SendRound() {
   const std::int64_t positions = Positions();
   const engine::BlockTable blocks = memory_.BlocksOf(source_.sequence);
-  const std::int64_t needed = engine::BlocksFor(positions);
+  const std::int64_t needed = engine::BlocksFor(positions, context_.block_tokens);
   if (positions > target_.positions_max || std::ssize(blocks) < needed) {
     Abort(blocks.empty() ? "it made room for another answer" : "it outgrew what was reserved for it");
     return false;

@@ -125,7 +125,7 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   auto grammar = engine::GrammarWanted(order.sampling(), job.stop, context_.grammars);
   if (!grammar.ok()) return End(job, engine::Failed("internal", grammar.status()));
   job.grammar = *std::move(grammar);
-  const std::int64_t needed = engine::BlocksFor(std::ssize(job.tokens));
+  const std::int64_t needed = engine::BlocksFor(std::ssize(job.tokens), context_.block_tokens);
   if (full || needed > context_.pool.Counts().total) {
     return End(job,
                engine::Failed("no_memory", Error(kResourceExhausted,
@@ -178,7 +178,7 @@ bool PrefillService::WillFindMore(const Job& job) const {
   }
   furthest =
       std::min<std::int64_t>(furthest, std::ssize(job.tokens) - 1);  // the last token is computed anyway
-  return furthest / engine::kBlockTokens * engine::kBlockTokens >
+  return furthest / context_.block_tokens * context_.block_tokens >
          context_.prefixes->CachedTokens(job.cache_salt, job.tokens);
 }
 
@@ -186,7 +186,7 @@ bool PrefillService::WillFindMore(const Job& job) const {
 bool PrefillService::Allocate(Job& job) {
   if (context_.prefixes == nullptr) {
     absl::StatusOr<engine::BlockTable> blocks =
-        context_.pool.Allocate(engine::BlocksFor(std::ssize(job.tokens)));
+        context_.pool.Allocate(engine::BlocksFor(std::ssize(job.tokens), context_.block_tokens));
     if (blocks.ok()) job.blocks = *std::move(blocks);
     return blocks.ok();
   }

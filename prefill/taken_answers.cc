@@ -30,7 +30,7 @@ void TakenAnswers::Take(const wire::TakeBack& order) {
 /// The outcome where nothing is to be received.
 Outcome TakenAnswers::Begin(RequestKey key, const wire::TakeBack& order) {
   const std::vector<TokenId> tokens(order.tokens().begin(), order.tokens().end());
-  const bool whole = !tokens.empty() && std::ssize(tokens) % engine::kBlockTokens == 0;
+  const bool whole = !tokens.empty() && std::ssize(tokens) % context_.block_tokens == 0;
   const bool known = std::ranges::all_of(
       tokens, [this](TokenId token) { return token >= 0 && token < context_.model.vocabulary; });
   if (context_.prefixes == nullptr || !whole || !known) {
@@ -45,7 +45,8 @@ Outcome TakenAnswers::Begin(RequestKey key, const wire::TakeBack& order) {
   Taken taken{.cache_salt = order.cache_salt(),
               .tokens = tokens,
               .blocks = std::move(blocks->blocks),
-              .first = blocks->cached_tokens};
+              .first = blocks->cached_tokens,
+              .shared_blocks = blocks->cached_tokens / context_.block_tokens};
   if (taken.first == std::ssize(tokens)) {
     context_.pool.Release(taken.blocks);
     return {.name = "done", .code = {}, .message = {}};

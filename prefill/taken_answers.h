@@ -34,16 +34,15 @@ class TakenAnswers {
   struct Taken {
     std::string cache_salt;
     std::vector<TokenId> tokens;
-    engine::BlockTable blocks;  // of all tokens
-    std::int64_t first = 0;     // tokens that were here
+    engine::BlockTable blocks;       // of all tokens
+    std::int64_t first = 0;          // tokens that were here
+    std::int64_t shared_blocks = 0;  // which they fill
     engine::Outcome outcome{.name = "cancelled", .code = {}, .message = {}};
     bool quarantined = false;  // the blocks from `first` on
     [[nodiscard]] engine::BlockTable Shared() const {
-      return {blocks.begin(), blocks.begin() + engine::BlocksFor(first)};
+      return {blocks.begin(), blocks.begin() + shared_blocks};
     }
-    [[nodiscard]] engine::BlockTable Fresh() const {
-      return {blocks.begin() + engine::BlocksFor(first), blocks.end()};
-    }
+    [[nodiscard]] engine::BlockTable Fresh() const { return {blocks.begin() + shared_blocks, blocks.end()}; }
   };
   [[nodiscard]] engine::Outcome Begin(RequestKey key, const wire::TakeBack& order);
   void OnCommitted(RequestKey key);

@@ -5,34 +5,48 @@
 
 namespace baton::engine {
 
-absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, kernels::ComputeClass compute,
-                                            const absl::StatusOr<std::string>& gpu) {
+namespace {
+
+/// What of this a GPU cannot do; empty: nothing.
+std::string MissingOnGpus(const kernels::CpuOptions& cpu, int ranks) {
+  if (cpu.compute == kernels::ComputeClass::kInt8) return "compute.class is int8, which GPUs do not have";
+  if (cpu.kv.has_value()) return "kv.dtype is set, and a GPU keeps KV in the type of its class";
+  if (ranks > 1) return fmt::format("compute.ranks is {}, and a worker uses one GPU", ranks);
+  return "";
+}
+
+}  // namespace
+
+absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, const kernels::CpuOptions& cpu,
+                                            int ranks, const absl::StatusOr<std::string>& gpu) {
   if (config.backend == BackendChoice::kCpu) return ChosenBackend{.why = "compute.backend is cpu"};
-  const bool has_class = compute != kernels::ComputeClass::kInt8;
+  const std::string missing = MissingOnGpus(cpu, ranks);
   if (config.backend == BackendChoice::kCuda) {
-    if (!has_class) {
-      return Error(kInvalidArgument,
-                   "compute.backend is cuda, compute.class int8: a GPU computes in bf16 or f32");
-    }
+    if (!missing.empty()) return Error(kInvalidArgument, "compute.backend is cuda, but {}", missing);
     if (!gpu.ok()) return Error(kFailedPrecondition, "compute.backend is cuda: {}", Message(gpu.status()));
   }
-  if (!has_class) return ChosenBackend{.why = "compute.class is int8, which GPUs do not have"};
+  if (!missing.empty()) return ChosenBackend{.why = missing};
   if (!gpu.ok()) return ChosenBackend{.why = Message(gpu.status())};
   return ChosenBackend{.cuda = true, .why = fmt::format("GPU {}, {}", config.device, *gpu)};
 }
 
-absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, kernels::ComputeClass compute) {
-  if (config.backend == BackendChoice::kCpu) return ChooseBackend(config, compute, std::string());
-  return ChooseBackend(config, compute, kernels::FindCudaDevice(config.device));
+absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, const kernels::CpuOptions& cpu,
+                                            int ranks) {
+  if (config.backend == BackendChoice::kCpu) return ChooseBackend(config, cpu, ranks, std::string());
+  return ChooseBackend(config, cpu, ranks, kernels::FindCudaDevice(config.device));
 }
 
-absl::StatusOr<std::unique_ptr<kernels::Backend>> OpenBackend(const DeviceConfig& config,
-                                                              const kernels::CpuOptions& cpu) {
-  BATON_ASSIGN_OR_RETURN(const ChosenBackend chosen, ChooseBackend(config, cpu.compute));
+absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> OpenBackends(const DeviceConfig& config,
+                                                                            const kernels::CpuOptions& cpu,
+                                                                            int ranks) {
+  BATON_ASSIGN_OR_RETURN(const ChosenBackend chosen, ChooseBackend(config, cpu, ranks));
   LogInfo("backend_chosen", {{"backend", chosen.cuda ? "cuda" : "cpu"}, {"why", chosen.why}});
-  if (!chosen.cuda) return kernels::CreateCpuBackend(cpu);
-  return kernels::CreateCudaBackend(
-      {.compute = cpu.compute, .device = config.device, .graphs = config.graphs});
+  if (!chosen.cuda) return kernels::CreateCpuRanks(cpu, ranks);
+  std::vector<std::unique_ptr<kernels::Backend>> backends;
+  BATON_ASSIGN_OR_RETURN(backends.emplace_back(),
+                         kernels::CreateCudaBackend(
+                             {.compute = cpu.compute, .device = config.device, .graphs = config.graphs}));
+  return backends;
 }
 
 }  // namespace baton::engine

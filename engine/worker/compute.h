@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -25,17 +26,17 @@ struct ChosenBackend {
   std::string why;  // "GPU 0, NVIDIA H200", "compute.class is int8, which GPUs do not have"
 };
 
-/// Pure: `gpu` is the name of the device that is asked for, or what is missing. FailedPrecondition where a
-/// GPU is asked for that cannot be had, InvalidArgument where it cannot compute in this class; the message
-/// names the field.
+/// Pure: `gpu` is the name of the device that is asked for, or what is missing; `cpu` and `ranks` say what is
+/// to be computed. FailedPrecondition where a GPU is asked for that cannot be had, InvalidArgument where it
+/// cannot compute so; the message names the field.
 [[nodiscard]] absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config,
-                                                          kernels::ComputeClass compute,
+                                                          const kernels::CpuOptions& cpu, int ranks,
                                                           const absl::StatusOr<std::string>& gpu);
 /// The same for this machine.
 [[nodiscard]] absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config,
-                                                          kernels::ComputeClass compute);
-/// Makes it. `cpu` has the class also where a GPU computes.
-[[nodiscard]] absl::StatusOr<std::unique_ptr<kernels::Backend>> OpenBackend(const DeviceConfig& config,
-                                                                            const kernels::CpuOptions& cpu);
+                                                          const kernels::CpuOptions& cpu, int ranks);
+/// Makes them, one for each rank. `cpu` has the class also where a GPU computes.
+[[nodiscard]] absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> OpenBackends(
+    const DeviceConfig& config, const kernels::CpuOptions& cpu, int ranks);
 
 }  // namespace baton::engine

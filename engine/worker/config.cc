@@ -1,5 +1,6 @@
 #include "engine/worker/config.h"
 
+#include <bit>
 #include <filesystem>
 #include <utility>
 
@@ -56,7 +57,27 @@ void ReadDevice(const Section& compute, DeviceConfig& out) {
   compute.Boolean("graphs", out.graphs);
 }
 
+void ReadRanks(const Section& compute, const std::vector<int>& cores, int& out) {
+  compute.Integer("ranks", out, 1, kernels::kReductionSegments);
+  if (!std::has_single_bit(static_cast<unsigned>(out))) {
+    compute.Problem("ranks", "must be 1, 2, 4 or 8");
+  } else if (std::ssize(cores) % out != 0) {
+    compute.Problem("ranks",
+                    fmt::format("{} cores cannot be shared out evenly among {} ranks", cores.size(), out));
+  }
+}
+
+void ReadKvForm(const Section& kv, WorkerConfig& out) {
+  kv.Integer("block_tokens", out.block_tokens, 16, 1024);
+  if (out.block_tokens % 16 != 0) kv.Problem("block_tokens", "must be a multiple of 16");
+  std::string dtype = "auto";
+  kv.Choice("dtype", dtype, {"auto", "f32", "bf16"});
+  if (dtype == "f32") out.compute.kv = kernels::DType::kF32;
+  if (dtype == "bf16") out.compute.kv = kernels::DType::kBF16;
+}
+
 void ReadKv(const Section& kv, WorkerConfig& out) {
+  ReadKvForm(kv, out);
   kv.Bytes("memory", out.kv_memory, 4096, std::uint64_t{1} << 50);
   kv.Boolean("prefix_cache", out.prefix_cache);
   kv.Number("prefix_cache_share", out.prefix_cache_share, 0, 1);
@@ -149,10 +170,13 @@ absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
   const Section compute = root.Sub("compute");
   ReadDevice(compute, out.device);
   ReadCompute(compute, out.compute);
+  ReadRanks(compute, out.compute.cores, out.ranks);
   ReadKv(root.Sub("kv"), out);
   ReadBatch(root.Sub("batch"), out.batch);
   root.Sub("queue").Integer("requests", out.queue_requests, 1, 1'000'000);
-  ReadTransfer(root.Sub("transfer"), out.transfer);
+  const Section transfer = root.Sub("transfer");
+  ReadTransfer(transfer, out.transfer);
+  transfer.Boolean("other_classes", out.other_classes);
   ReadPower(root.Sub("power"), out.power);
   root.Duration("drain_timeout", out.drain_timeout, seconds(0), std::chrono::hours(24));
   root.String("ports_file", out.ports_file);

@@ -36,7 +36,9 @@ struct WorkerConfig {
   std::string cluster_key_file;
   bool insecure_no_auth = false;
   DeviceConfig device;
-  kernels::CpuOptions compute;
+  kernels::CpuOptions compute;  // of all ranks together
+  int ranks = 1;                // tensor-parallel, on this machine
+  int block_tokens = 16;        // of a KV block
   std::uint64_t kv_memory = 64U << 20;
   bool prefix_cache = true;         // prefill: keep the KV of prompts
   double prefix_cache_share = 0.9;  // of the KV memory, at most
@@ -48,6 +50,7 @@ struct WorkerConfig {
   PlannerLimits batch;
   std::int64_t queue_requests = 256;
   kvtransfer::HandoffOptions transfer;
+  bool other_classes = false;  // decode: takes KV of another numerics class, converted
   PowerConfig power;
   Duration drain_timeout = std::chrono::seconds(120);
   std::string ports_file;

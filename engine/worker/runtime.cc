@@ -15,6 +15,7 @@
 #include "common/text/tokenizer.h"
 #include "engine/executor.h"
 #include "engine/kv/kv_arena.h"
+#include "engine/model/decoder_weights.h"
 #include "engine/worker/energy_meter.h"
 #include "engine/worker/metrics_listener.h"
 #include "engine/worker/probe.h"
@@ -22,6 +23,8 @@
 
 namespace baton::engine {
 namespace {
+
+constexpr std::int64_t kMeasuredTokens = 64;
 
 class Runtime final : public WorkerRuntime, public ExecutorEvents {
  public:
@@ -83,6 +86,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
     });
   }
 
+  absl::Status CreateBackends();
   absl::Status LoadModelAndArena();
   absl::Status SelfTest();
   [[nodiscard]] AnswerMemoryOptions MeasureAnswers();
@@ -112,7 +116,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::uint64_t tokenizer_fingerprint_ = 0;
   std::shared_ptr<const TokenTable> tokens_;  // null: the vocabulary cannot follow a grammar
   GrammarCache grammars_;
-  std::unique_ptr<kernels::Backend> backend_;
+  std::vector<std::unique_ptr<kernels::Backend>> backends_;  // one for each rank
   std::unique_ptr<Model> model_;
   std::unique_ptr<KvArena> arena_;
   std::shared_ptr<DeviceCopier> copier_;  // null: the host reads the arena
@@ -133,6 +137,17 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   bool draining_ = false;
 };
 
+absl::Status Runtime::CreateBackends() {
+  if (make_backend_) {
+    BATON_ASSIGN_OR_RETURN(auto made, make_backend_());
+    backends_.push_back(std::move(made));
+  } else {
+    BATON_ASSIGN_OR_RETURN(backends_, OpenBackends(config_.device, config_.compute, config_.ranks));
+  }
+  BATON_ASSIGN_OR_RETURN(copier_, backends_.front()->CreateCopier());
+  return absl::OkStatus();
+}
+
 absl::Status Runtime::LoadModelAndArena() {
   BATON_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Load(config_.model));
   tokenizer_fingerprint_ = tokenizer->Fingerprint();
@@ -141,24 +156,24 @@ absl::Status Runtime::LoadModelAndArena() {
   } else {
     LogWarning("grammars_off", {{"error", tokens.status()}});
   }
-  BATON_ASSIGN_OR_RETURN(backend_,
-                         make_backend_ ? make_backend_() : OpenBackend(config_.device, config_.compute));
-  BATON_ASSIGN_OR_RETURN(copier_, backend_->CreateCopier());
+  BATON_RETURN_IF_ERROR(CreateBackends());
   const TimePoint begin = loop_.Now();
-  BATON_ASSIGN_OR_RETURN(model_, LoadModel(config_.model, *backend_, config_.batch.batch_tokens));
+  BATON_ASSIGN_OR_RETURN(model_, LoadRankedModel(config_.model, backends_, config_.batch.batch_tokens));
   probe_.ModelLoaded(loop_.Now() - begin);
   const ModelConfig& model = model_->Config();
   KvGeometry geometry{.layers = model.layers,
                       .blocks = 1,
-                      .kv_heads = model.kv_heads,
+                      .kv_heads = KvHeadsPerRank(model, config_.ranks),
                       .head_dim = model.head_dim,
-                      .dtype = backend_->KvType()};
+                      .dtype = backends_.front()->KvType(),
+                      .block_tokens = config_.block_tokens,
+                      .ranks = config_.ranks};
   geometry.blocks = static_cast<std::int64_t>(config_.kv_memory / geometry.TotalBytes());
   if (geometry.blocks < 1) {
     return Error(kInvalidArgument, "kv.memory of {} bytes holds no block; one takes {} bytes over {} layers",
                  config_.kv_memory, geometry.TotalBytes(), geometry.layers);
   }
-  BATON_ASSIGN_OR_RETURN(KvArena arena, KvArena::Create(*backend_, geometry));
+  BATON_ASSIGN_OR_RETURN(KvArena arena, KvArena::Create(*backends_.front(), geometry));
   arena_ = std::make_unique<KvArena>(std::move(arena));
   pool_ = std::make_unique<BlockPool>(geometry.blocks);
   if (prefill_ && config_.prefix_cache) {
@@ -166,11 +181,14 @@ absl::Status Runtime::LoadModelAndArena() {
     const double pinned = config_.pin_share * static_cast<double>(geometry.blocks);
     prefixes_ = std::make_unique<PrefixCache>(
         *pool_, static_cast<std::int64_t>(share),
-        PinOptions{.hits = config_.pin_hits, .blocks_max = static_cast<std::int64_t>(pinned)});
+        PinOptions{.hits = config_.pin_hits, .blocks_max = static_cast<std::int64_t>(pinned)},
+        config_.block_tokens);
   }
   LogInfo("model_loaded", {{"model", config_.model},
                            {"numerics", model_->NumericsClass()},
+                           {"ranks", geometry.ranks},
                            {"kv_blocks", geometry.blocks},
+                           {"block_tokens", geometry.block_tokens},
                            {"seconds", Seconds(loop_.Now() - begin)}});
   return absl::OkStatus();
 }
@@ -198,11 +216,13 @@ AnswerMemoryOptions Runtime::MeasureAnswers() {
   AnswerMemoryOptions out{.growth_blocks = config_.growth_blocks,
                           .swap_slots = swap_->Slots(),
                           .block_bytes = static_cast<std::int64_t>(swap_->SlotBytes()),
+                          .block_tokens = geometry.block_tokens,
                           .forced = config_.preemption};
   const std::int64_t tokens =
-      std::min({config_.batch.batch_tokens, geometry.blocks * kBlockTokens, std::int64_t{4 * kBlockTokens}});
+      std::min({config_.batch.batch_tokens, geometry.blocks * geometry.block_tokens, kMeasuredTokens});
   BlockTable blocks;
-  for (std::int64_t i = 0; i < BlocksFor(tokens); ++i) blocks.emplace_back(static_cast<std::uint32_t>(i));
+  for (std::int64_t i = 0; i < BlocksFor(tokens, geometry.block_tokens); ++i)
+    blocks.emplace_back(static_cast<std::uint32_t>(i));
   StepBatch batch{.tokens = std::vector<TokenId>(static_cast<std::size_t>(tokens)),
                   .logit_rows = {tokens - 1}};
   for (std::int32_t i = 0; i < tokens; ++i) batch.positions.push_back(i);
@@ -227,7 +247,8 @@ AnswerMemoryOptions Runtime::MeasureAnswers() {
 
 /// Before the executor: its thread looks whether there is one.
 absl::Status Runtime::CreateMeter() {
-  BATON_ASSIGN_OR_RETURN(auto sensor, OpenSensor(config_.power, backend_->Name(), config_.device.device));
+  BATON_ASSIGN_OR_RETURN(
+      auto sensor, OpenSensor(config_.power, backends_.front()->Name(), config_.device.device));
   if (sensor == nullptr) return absl::OkStatus();
   meter_ = std::make_unique<EnergyMeter>(
       loop_, std::move(sensor), metrics_,
@@ -251,13 +272,14 @@ absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
   kvtransfer::ArenaView view{
       .region = arena_->Region(), .blocks = geometry.blocks, .layout = {}, .copier = copier_};
   view.layout = {.layers = geometry.layers,
-                 .kv_heads = geometry.kv_heads,
+                 .kv_heads = model_->Config().kv_heads,
                  .head_dim = geometry.head_dim,
-                 .block_tokens = kBlockTokens,
+                 .block_tokens = geometry.block_tokens,
                  .element_bytes = static_cast<int>(kernels::SizeOf(geometry.dtype)),
                  .dtype = std::string(kernels::Name(geometry.dtype)),
                  .numerics_class = model_->NumericsClass(),
-                 .model_fingerprint = model_->Fingerprint()};
+                 .model_fingerprint = model_->Fingerprint(),
+                 .ranks = geometry.ranks};
   kvtransfer::HandoffOptions options = config_.transfer;
   options.cluster_key = cluster_key;
   BATON_ASSIGN_OR_RETURN(
@@ -315,7 +337,8 @@ absl::Status Runtime::Build(const CreateService& create) {
                      .prefixes = prefixes_.get(),
                      .copy_block = [this](BlockIndex from, BlockIndex to) { CopyBlock(from, to); },
                      .grammars = tokens_ != nullptr ? &grammars_ : nullptr,
-                     .answers = answers});
+                     .answers = answers,
+                     .block_tokens = config_.block_tokens});
   UpdateGauges();
   BATON_ASSIGN_OR_RETURN(http_, MetricsListener::Start(config_.metrics, metrics_));
   return absl::OkStatus();
@@ -333,9 +356,10 @@ void Runtime::FillRegister(wire::Register& message) const {
   message.set_numerics_class(model_->NumericsClass());
   wire::KvShape& kv = *message.mutable_kv();
   kv.set_layers(geometry.layers);
-  kv.set_kv_heads(geometry.kv_heads);
+  kv.set_kv_heads(model.kv_heads);
   kv.set_head_dim(geometry.head_dim);
-  kv.set_block_tokens(kBlockTokens);
+  kv.set_block_tokens(geometry.block_tokens);
+  kv.set_ranks(geometry.ranks);
   kv.set_element_bytes(static_cast<int>(kernels::SizeOf(geometry.dtype)));
   kv.set_dtype(std::string(kernels::Name(geometry.dtype)));
   message.set_kv_blocks(geometry.blocks);
@@ -347,6 +371,7 @@ void Runtime::FillRegister(wire::Register& message) const {
   message.set_batch_sequences(config_.batch.batch_sequences);
   if (!prefill_) message.set_growth_blocks(config_.growth_blocks);
   message.set_kv_returns(!config_.transfer.wire_int8 && (!prefill_ || prefixes_ != nullptr));
+  message.set_other_classes(config_.other_classes);
 }
 
 bool Runtime::Ready() const {

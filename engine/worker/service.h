@@ -45,6 +45,7 @@ struct ServiceContext {
   std::function<void(BlockIndex from, BlockIndex to)> copy_block = {};
   GrammarCache* grammars = nullptr;  // null: this worker's vocabulary cannot follow a grammar
   AnswerMemoryOptions answers = {};  // decode
+  std::int64_t block_tokens = kBlockTokens;
 };
 
 struct ServiceLoad {

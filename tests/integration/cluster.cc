@@ -121,6 +121,7 @@ Cluster::Cluster(const ClusterSettings& settings)
   router_->Start(RouterYaml(0, 0));
   router_->AwaitPorts();
   StartWorkers("decode", settings_.decodes, settings_.decode, decodes_);
+  for (const WorkerSettings& other : settings_.more_decodes) StartWorkers("decode", 1, other, decodes_);
   StartWorkers("prefill", settings_.prefills, settings_.prefill, prefills_);
   AwaitReady();
 }
@@ -138,7 +139,7 @@ Cluster::~Cluster() {
 void Cluster::StartWorkers(const char* program, int count, const WorkerSettings& settings,
                            std::vector<std::unique_ptr<Daemon>>& out) {
   for (int i = 0; i < count; ++i) {
-    Daemon::Spec spec{.program = program, .name = fmt::format("{}-{}", program, i)};
+    Daemon::Spec spec{.program = program, .name = fmt::format("{}-{}", program, out.size())};
     if (settings_.network != nullptr) {
       spec.net_namespace = SideOf(*settings_.network, program).name;
       spec.address = SideOf(*settings_.network, program).address;
@@ -169,11 +170,13 @@ std::string Cluster::WorkerYaml(const Daemon& worker, const WorkerSettings& sett
       worker.About().name, settings_.model, kModelName, router_->About().address, router_->Port("control"),
       host, host, host, worker.PortsFile());
   yaml += fmt::format("cluster_key_file: {}\n", folder_.Path() + "/key");
-  yaml += fmt::format("compute: {{class: {}, threads: 1}}\nkv: {{memory: {}{}{}}}\n", settings.compute,
-                      settings.kv_memory, settings.kv_more.empty() ? "" : ", ", settings.kv_more);
+  yaml +=
+      fmt::format("compute: {{class: {}, threads: 1, ranks: {}}}\nkv: {{memory: {}{}{}}}\n", settings.compute,
+                  settings.ranks, settings.kv_memory, settings.kv_more.empty() ? "" : ", ", settings.kv_more);
   yaml += fmt::format("batch: {{tokens: {}, sequences: {}, prefill_chunk: {}}}\n", settings.batch_tokens,
                       settings.batch_sequences, settings.prefill_chunk);
-  yaml += fmt::format("transfer: {{transport: ucx, net_device: {}, tls: \"tcp,self\"}}\n", device);
+  yaml += fmt::format("transfer: {{transport: ucx, net_device: {}, tls: \"tcp,self\"{}{}}}\n", device,
+                      settings.transfer_more.empty() ? "" : ", ", settings.transfer_more);
   return yaml;
 }
 

@@ -24,6 +24,8 @@ struct WorkerSettings {
   std::int64_t prefill_chunk = 256;
   std::string kv_memory = "64MiB";
   std::string kv_more = "";  // further fields of `kv`, such as "swap: 1MiB, growth: 2"
+  int ranks = 1;
+  std::string transfer_more = "";  // further fields of `transfer`
 };
 
 struct ClusterSettings {
@@ -32,6 +34,7 @@ struct ClusterSettings {
   int decodes = 1;
   WorkerSettings prefill = {};
   WorkerSettings decode = {};
+  std::vector<WorkerSettings> more_decodes = {};  // workers beside those, configured otherwise
   /// Router and prefill workers on the first side, decode workers on the second; null: all on loopback.
   const NetworkPair* network = nullptr;
   std::string router_more = "";  // further lines of the router's configuration

@@ -1,5 +1,6 @@
 #include <csignal>
 
+#include <fmt/format.h>
 #include <catch2/catch.hpp>
 
 #include "common/text/chat_template.h"
@@ -67,8 +68,8 @@ EngineRequest NextTurn(const EngineRequest& turn, const EngineAnswer& answer) {
   return next;
 }
 
-std::int64_t WholeBlocks(std::int64_t tokens) {
-  return tokens / 16 * 16;
+std::int64_t WholeBlocks(std::int64_t tokens, std::int64_t block_tokens = 16) {
+  return tokens / block_tokens * block_tokens;
 }
 
 double GaveBack(Cluster& cluster, const char* outcome) {
@@ -86,7 +87,12 @@ TEST_CASE("the next turn computes what is new, and its answer is that of an undi
   const EngineAnswer expected = engine->Run(turn);
   const EngineRequest next = NextTurn(turn, expected);
   const EngineAnswer expected_next = engine->Run(next);
-  Cluster cluster(Settings(compute));
+  // In the exact class, between workers of other ranks and with larger blocks.
+  const std::int64_t block_tokens = exact ? 48 : 16;
+  ClusterSettings settings = Settings(compute);
+  settings.prefill.kv_more = settings.decode.kv_more = fmt::format("block_tokens: {}", block_tokens);
+  settings.decode.ranks = exact ? 2 : 1;
+  Cluster cluster(settings);
 
   const perf::Answer answer = cluster.Ask(Chat(100));
   INFO(answer.Describe());
@@ -101,10 +107,12 @@ TEST_CASE("the next turn computes what is new, and its answer is that of an undi
   // The answer's last token has no KV.
   const auto known = static_cast<std::int64_t>(turn.prompt.size() + expected.tokens.size()) - 1;
   REQUIRE(second.usage.has_value());
-  CHECK(second.usage->cached_tokens == WholeBlocks(known));
-  CHECK(second.usage->cached_tokens > WholeBlocks(static_cast<std::int64_t>(turn.prompt.size())) + 64);
+  CHECK(second.usage->cached_tokens == WholeBlocks(known, block_tokens));
+  CHECK(second.usage->cached_tokens >
+        WholeBlocks(static_cast<std::int64_t>(turn.prompt.size()), block_tokens) + 64);
   CHECK(cluster.Router().Metrics().Sum("baton_given_back_tokens_total") ==
-        static_cast<double>(WholeBlocks(known) - WholeBlocks(static_cast<std::int64_t>(turn.prompt.size()))));
+        static_cast<double>(WholeBlocks(known, block_tokens) -
+                            WholeBlocks(static_cast<std::int64_t>(turn.prompt.size()), block_tokens)));
   cluster.RequireIdle();
 }
 

@@ -70,11 +70,13 @@ ReferenceEngine::~ReferenceEngine() = default;
 
 absl::StatusOr<std::unique_ptr<ReferenceEngine>> ReferenceEngine::Create(const std::string& model,
                                                                          kernels::ComputeClass compute,
-                                                                         std::int64_t prefill_chunk) {
+                                                                         std::int64_t prefill_chunk,
+                                                                         std::optional<kernels::DType> kv) {
   auto state = std::make_unique<State>();
   BATON_ASSIGN_OR_RETURN(state->tokenizer, text::Tokenizer::Load(model));
-  BATON_ASSIGN_OR_RETURN(state->backend, kernels::CreateCpuBackend(
-                                             {.compute = compute, .threads = 1, .instruction_set = "auto"}));
+  BATON_ASSIGN_OR_RETURN(
+      state->backend,
+      kernels::CreateCpuBackend({.compute = compute, .kv = kv, .threads = 1, .instruction_set = "auto"}));
   BATON_ASSIGN_OR_RETURN(state->model, engine::LoadModel(model, *state->backend, prefill_chunk));
   const engine::ModelConfig& config = state->model->Config();
   const engine::KvGeometry geometry{.layers = config.layers,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,9 +34,10 @@ class ReferenceEngine {
  public:
   struct State;
   explicit ReferenceEngine(std::unique_ptr<State> state);  // see Create
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ReferenceEngine>> Create(const std::string& model,
-                                                                               kernels::ComputeClass compute,
-                                                                               std::int64_t prefill_chunk);
+  /// `kv`: the type of its KV; nothing: what the class says.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<ReferenceEngine>> Create(
+      const std::string& model, kernels::ComputeClass compute, std::int64_t prefill_chunk,
+      std::optional<kernels::DType> kv = std::nullopt);
   ~ReferenceEngine();
   [[nodiscard]] EngineAnswer Run(const EngineRequest& request);
   /// Token ids of a text, as the router makes them of a plain prompt (`chat` false) or of a rendered chat.

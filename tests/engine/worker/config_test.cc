@@ -51,6 +51,10 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->device.backend == BackendChoice::kAuto);
     CHECK(config->device.device == 0);
     CHECK(config->device.graphs);
+    CHECK(config->ranks == defaults.ranks);
+    CHECK(config->block_tokens == defaults.block_tokens);
+    CHECK(config->compute.kv == defaults.compute.kv);
+    CHECK(config->other_classes == defaults.other_classes);
   }
 }
 
@@ -125,6 +129,30 @@ TEST_CASE("cores are numbers and ranges, and a list that is none is named with i
   for (const char* expected : {":4:", "cores", "'3-1'", "numa_node"})
     CHECK(Message(refused.status()).find(expected) != std::string::npos);
   CHECK(Message(refused.status()).find("unknown") == std::string::npos);  // the rest is read all the same
+}
+
+TEST_CASE("ranks, block size and KV type are each worker's own, and a wrong one is named with its line") {
+  const test::TemporaryFolder folder;
+  const std::string start = "name: d\nmodel: m\nrouter: \"127.0.0.1:1\"\n";
+
+  const auto config = ReadWorkerConfig(
+      Write(folder, start + "compute: {ranks: 4, cores: [0-7]}\nkv: {block_tokens: 48, dtype: f32}\n"
+                            "transfer: {other_classes: true}\n"));
+  INFO(config.status());
+  REQUIRE(config.ok());
+  CHECK(config->ranks == 4);
+  CHECK(config->block_tokens == 48);
+  CHECK(config->compute.kv == kernels::DType::kF32);
+  CHECK(config->other_classes);
+
+  const auto refused =
+      ReadWorkerConfig(Write(folder, start + "compute: {ranks: 3}\nkv: {block_tokens: 24, dtype: int8}\n"));
+  REQUIRE_FALSE(refused.ok());
+  for (const char* expected : {":4:", "must be 1, 2, 4 or 8", ":5:", "must be a multiple of 16", "dtype"})
+    CHECK(Message(refused.status()).find(expected) != std::string::npos);
+  const auto uneven = ReadWorkerConfig(Write(folder, start + "compute: {ranks: 4, cores: [0-5]}\n"));
+  CHECK(Message(uneven.status()).find("6 cores cannot be shared out evenly among 4 ranks") !=
+        std::string::npos);
 }
 
 TEST_CASE("the prefix cache can be turned off") {
