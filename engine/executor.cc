@@ -154,6 +154,9 @@ void Executor::Submit(SequenceSpec spec) {
       "request {}: {} blocks for {} positions", spec.key, spec.blocks.size(), PositionsAtSubmit(spec));
   BATON_CHECK(spec.computed_tokens >= 0 && spec.computed_tokens < std::ssize(spec.tokens),
               "request {}: {} of {} tokens computed", spec.key, spec.computed_tokens, spec.tokens.size());
+  BATON_CHECK(!spec.prompt_logprobs || (spec.logprobs >= 0 && spec.computed_tokens == 0),
+              "request {}: log-probabilities of a prompt of which {} tokens are computed", spec.key,
+              spec.computed_tokens);
   BATON_CHECK(spec.resumed >= 0 && spec.resumed < std::min(std::ssize(spec.tokens), spec.stop.max_tokens) &&
                   (spec.resumed == 0 || spec.samples == 1),
               "request {}: {} tokens resumed of {}, max_tokens {}, {} samples", spec.key, spec.resumed,
@@ -414,6 +417,9 @@ void Executor::State::Build(const BatchPlan& plan) {
       batch.tokens.push_back(sequence.spec.tokens[static_cast<std::size_t>(i)]);
       batch.positions.push_back(static_cast<std::int32_t>(i));
     }
+    const std::int64_t shown = sequence.PromptToShow(slice.tokens);
+    for (std::int64_t i = 0; i < shown; ++i) batch.logit_rows.push_back(first_row + i);
+    all_logits |= shown > 0;
     const bool samples = sequence.computed + slice.tokens == std::ssize(sequence.spec.tokens);
     if (!samples) continue;
     batch.logit_rows.push_back(first_row + slice.tokens - 1);
@@ -439,8 +445,19 @@ void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
 
 void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits) {
   std::int64_t row = 0;
+  const auto next_row = [&] {
+    return std::span<const float>(logits.data + row++ * logits.stride,
+                                  static_cast<std::size_t>(logits.columns));
+  };
   for (const PlannedSlice& slice : plan.slices) {
     RunningSequence& sequence = running[slice.sequence];
+    const std::int64_t shown = sequence.PromptToShow(slice.tokens);
+    PromptLogprobsEvent prompt{.key = sequence.spec.key, .first = sequence.computed + 1, .logprobs = {}};
+    for (std::int64_t i = 0; i < shown; ++i) {
+      const TokenId token = sequence.spec.tokens[static_cast<std::size_t>(prompt.first + i)];
+      prompt.logprobs.push_back(LogprobsOf(next_row(), token, sequence.spec.logprobs));
+    }
+    if (shown > 0) events.OnPromptLogprobs(prompt);
     sequence.computed += slice.tokens;
     if (sequence.computed < std::ssize(sequence.spec.tokens)) continue;
     const TokenEvent event = Choose(sequence, logits, row, sequence.spec.sample);

@@ -59,6 +59,9 @@ struct SequenceSpec {
   StopRules stop;
   /// Alternatives whose log-probability is reported with each token; below 0: none is, nor the token's own.
   std::int32_t logprobs = -1;
+  /// Report the prompt's own tokens too, from the second on. Needs `logprobs`, and all of the prompt is
+  /// computed.
+  bool prompt_logprobs = false;
   /// kPrefill: answers to begin, each with a seed of its own: as many first tokens are drawn.
   /// Else 1, and `sample` says which of them this sequence is; `sampling.seed` is the first one's.
   std::int32_t samples = 1;
@@ -79,6 +82,13 @@ struct TokenEvent {
   TimePoint step_begun = {};         // of the step that made it
   std::int32_t sample = 0;           // which of the request's answers
   std::optional<Logprobs> logprobs;  // where asked for
+};
+
+/// How likely the model held tokens of the prompt, each after those before it.
+struct PromptLogprobsEvent {
+  RequestKey key;
+  std::int64_t first = 0;          // place in the prompt of the first of them
+  std::vector<Logprobs> logprobs;  // in order
 };
 
 struct LayerEvent {
@@ -129,6 +139,8 @@ class ExecutorEvents {
   virtual void OnLayerDone(const LayerEvent& event) = 0;
   /// After the one with `finish` the executor touches this sequence's blocks no more.
   virtual void OnToken(const TokenEvent& event) = 0;
+  /// With each step that computes some of them; before the sequence's first token.
+  virtual void OnPromptLogprobs(const PromptLogprobsEvent&) {}
   /// The executor will never touch the sequence's blocks again. Exactly once for each Submit, after all else.
   virtual void OnReleased(RequestKey key, FinishReason reason) = 0;
   virtual void OnStep(const StepReport& report) = 0;

@@ -21,6 +21,12 @@ RunningSequence::RunningSequence(SequenceSpec from, std::uint64_t number, int to
   for (const TokenId token : tokens.last(static_cast<std::size_t>(answered))) history.AddAnswer(token);
 }
 
+std::int64_t RunningSequence::PromptToShow(std::int64_t tokens) const {
+  if (!spec.prompt_logprobs || decoding || recomputes) return 0;
+  const std::int64_t prompt = std::ssize(spec.tokens) - answered;
+  return std::clamp<std::int64_t>(prompt - 1 - computed, 0, tokens);
+}
+
 std::optional<FinishReason> RunningSequence::FinishAfter(std::int64_t count, TokenId token) const {
   if (std::ranges::count(spec.stop.stop_ids, token) > 0) return FinishReason::kStop;
   if (count >= spec.stop.max_tokens) return FinishReason::kLength;

@@ -17,6 +17,9 @@ struct RunningSequence {
 
   [[nodiscard]] SequenceKey Key() const { return {spec.key, spec.sample}; }
   [[nodiscard]] std::int64_t PromptLeft() const { return decoding ? 0 : std::ssize(spec.tokens) - computed; }
+  /// Of the next `tokens` to be computed, those whose follower in the prompt is to be reported: the first
+  /// ones.
+  [[nodiscard]] std::int64_t PromptToShow(std::int64_t tokens) const;
   /// It is not paused, and the next position has a block.
   [[nodiscard]] bool CanRun() const {
     return !paused &&

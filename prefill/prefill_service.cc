@@ -32,6 +32,7 @@ struct Job {
   engine::SamplingParams sampling;
   engine::StopRules stop;
   std::int32_t logprobs = -1;
+  bool prompt_logprobs = false;                     // then all of the prompt is computed: KV alone has none
   std::shared_ptr<const grammar::Grammar> grammar;  // null: the answer may be anything
   std::int32_t samples = 1;
   WorkerId decode;
@@ -66,6 +67,7 @@ class PrefillService final : public engine::PhaseService {
   void CancelAll() override;
   void OnLayerDone(const engine::LayerEvent& event) override;
   void OnToken(const engine::TokenEvent& event) override;
+  void OnPromptLogprobs(const engine::PromptLogprobsEvent& event) override;
   void OnExecutorReleased(RequestKey key, FinishReason reason) override;
   engine::ServiceLoad Load() const override;
   std::int64_t InFlight() const override { return std::ssize(jobs_) + taken_.InFlight(); }
@@ -111,6 +113,7 @@ void PrefillService::OnPrefill(const wire::Prefill& order) {
   job.sampling = engine::FromWire(order.sampling());
   job.stop = engine::FromWire(order.stop());
   job.logprobs = engine::LogprobsWanted(order.sampling());
+  job.prompt_logprobs = job.logprobs >= 0 && order.sampling().prompt_logprobs();
   job.samples = engine::SamplesWanted(order.sampling());
   job.decode = WorkerId(order.decode_worker());
   job.decode_incarnation = Incarnation(order.decode_incarnation());
@@ -168,7 +171,7 @@ void PrefillService::Advance() {
 /// those blocks instead of computing them a second time. They come chunk by chunk; where the other one is
 /// cancelled, what it has computed stays and the wait is over.
 bool PrefillService::WillFindMore(const Job& job) const {
-  if (context_.prefixes == nullptr) return false;
+  if (context_.prefixes == nullptr || job.prompt_logprobs) return false;
   std::int64_t furthest = 0;
   for (const auto& [key, other] : jobs_) {
     if (!other->executor_holds || other->outcome || other->cache_salt != job.cache_salt) continue;
@@ -190,7 +193,8 @@ bool PrefillService::Allocate(Job& job) {
     if (blocks.ok()) job.blocks = *std::move(blocks);
     return blocks.ok();
   }
-  absl::StatusOr<engine::PromptBlocks> prompt = context_.prefixes->Allocate(job.cache_salt, job.tokens);
+  absl::StatusOr<engine::PromptBlocks> prompt =
+      context_.prefixes->Allocate(job.cache_salt, job.tokens, /*share=*/!job.prompt_logprobs);
   if (!prompt.ok()) return false;
   job.blocks = std::move(prompt->blocks);
   job.cached = job.computed = prompt->cached_tokens;
@@ -223,6 +227,7 @@ void PrefillService::Begin(Job& job) {
                             .sampling = job.sampling,
                             .stop = job.stop,
                             .logprobs = job.logprobs,
+                            .prompt_logprobs = job.prompt_logprobs,
                             .samples = job.samples,
                             .grammar = job.grammar,
                             .report_layers = true});
@@ -267,6 +272,14 @@ void PrefillService::OnToken(const engine::TokenEvent& event) {
                            .cached_tokens = job->cached,
                            .more_first_tokens = {job->first_tokens.begin() + 1, job->first_tokens.end()},
                            .computed_at = event.at});
+}
+
+void PrefillService::OnPromptLogprobs(const engine::PromptLogprobsEvent& event) {
+  const Job* job = Find(event.key);
+  if (job == nullptr || job->outcome) return;
+  wire::Envelope envelope;
+  engine::ToWire(event, *envelope.mutable_prompt_logprobs());
+  context_.send(envelope);
 }
 
 void PrefillService::OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,

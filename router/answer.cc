@@ -12,7 +12,35 @@ std::int64_t CharactersIn(std::string_view text) {
                        [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; });
 }
 
+ShownLogprobs ShownAs(const text::Tokenizer& tokenizer, TokenId token, const Logprobs& logprobs,
+                      std::int64_t text_offset) {
+  const auto shown = [&](TokenId id, float logprob) {
+    return ShownToken{std::string(tokenizer.TokenBytes(id, /*skip_special=*/false)), logprob};
+  };
+  ShownLogprobs out{.token = shown(token, logprobs.chosen), .top = {}, .text_offset = text_offset};
+  for (const TokenLogprob& top : logprobs.top) out.top.push_back(shown(top.token, top.logprob));
+  return out;
+}
+
 }  // namespace
+
+std::vector<ShownLogprobs> ShownPrompt(const text::Tokenizer& tokenizer, const std::vector<TokenId>& prompt,
+                                       const std::vector<Logprobs>& rest, std::string_view prefix) {
+  // The echo has the client's words, and tokens may say more (a first BOS) or less: offsets are those of the
+  // decoded text, within the echo.
+  text::StreamDecoder decoder(tokenizer, /*skip_special=*/true);
+  const std::int64_t end = CharactersIn(prefix);
+  std::int64_t offset = 0;
+  std::vector<ShownLogprobs> out;
+  out.reserve(prompt.size());
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    const bool known = i > 0 && i <= rest.size();
+    out.push_back(ShownAs(tokenizer, prompt[i], known ? rest[i - 1] : Logprobs{}, std::min(offset, end)));
+    out.back().known = known;
+    offset += CharactersIn(decoder.Push(prompt[i]));
+  }
+  return out;
+}
 
 Answer::Answer(const text::Tokenizer& tokenizer, Options options)
     : options_(std::move(options)),
@@ -36,12 +64,21 @@ Answer::Step Answer::Take(std::int64_t index, TokenId token, const std::string& 
 }
 
 void Answer::Append(const Early& report, Step& step) {
-  if (tokens_.empty()) step.text = options_.prefix;
+  if (tokens_.empty()) {
+    step.text = options_.prefix;
+    if (prefix_logprobs_ != nullptr) step.logprobs = *prefix_logprobs_;
+  }
   tokens_.push_back(report.token);
   ++step.tokens;
+  if (options_.prefix_alone) {
+    ended_ = true;
+    step.end = AnswerEnd{"length", {}};
+    return;
+  }
   const bool shown = report.finish != "stop" || options_.include_stop_text;
   if (shown) {
-    if (report.logprobs && options_.logprobs) step.logprobs.push_back(Shown(report.token, *report.logprobs));
+    if (report.logprobs && options_.logprobs)
+      step.logprobs.push_back(ShownAs(*tokenizer_, report.token, *report.logprobs, characters_));
     const std::string text = decoder_.Push(report.token);
     characters_ += CharactersIn(text);
     StopScanner::Piece piece = scanner_.Push(text);
@@ -53,15 +90,6 @@ void Answer::Append(const Early& report, Step& step) {
     }
   }
   if (!report.finish.empty()) End(report.token, report.finish, step);
-}
-
-ShownLogprobs Answer::Shown(TokenId token, const Logprobs& logprobs) const {
-  const auto shown = [&](TokenId id, float logprob) {
-    return ShownToken{std::string(tokenizer_->TokenBytes(id, /*skip_special=*/false)), logprob};
-  };
-  ShownLogprobs out{.token = shown(token, logprobs.chosen), .top = {}, .text_offset = characters_};
-  for (const TokenLogprob& top : logprobs.top) out.top.push_back(shown(top.token, top.logprob));
-  return out;
 }
 
 void Answer::End(TokenId token, const std::string& finish, Step& step) {

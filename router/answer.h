@@ -2,8 +2,11 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/base/ids.h"
@@ -27,8 +30,15 @@ class Answer {
     /// Tokens count only with their log-probabilities: a report without them is a repeat of one that has.
     bool logprobs = false;
     std::string prefix = {};  // comes before the answer's own text
+    /// The prefix is all that is shown: the one token that a worker makes anyway is not.
+    bool prefix_alone = false;
   };
   Answer(const text::Tokenizer& tokenizer, Options options);
+
+  /// Of the prefix's tokens; to be set before the first report where they are wanted.
+  void SetPrefixLogprobs(std::shared_ptr<const std::vector<ShownLogprobs>> logprobs) {
+    prefix_logprobs_ = std::move(logprobs);
+  }
 
   struct Step {
     std::string text;                     // may be shown now
@@ -55,7 +65,6 @@ class Answer {
     std::optional<Logprobs> logprobs;
   };
   void Append(const Early& report, Step& step);
-  [[nodiscard]] ShownLogprobs Shown(TokenId token, const Logprobs& logprobs) const;
   void End(TokenId token, const std::string& finish, Step& step);
 
   Options options_;
@@ -65,7 +74,14 @@ class Answer {
   std::map<std::int64_t, Early> early_;  // reports ahead of their turn; at most tokens_max
   std::vector<TokenId> tokens_;          // of the answer so far
   std::int64_t characters_ = 0;          // decoded so far, the prefix among them
+  std::shared_ptr<const std::vector<ShownLogprobs>> prefix_logprobs_;
   bool ended_ = false;
 };
+
+/// What clients see of a prompt's tokens, whose text is echoed as `prefix`; `rest`: of all but the first.
+[[nodiscard]] std::vector<ShownLogprobs> ShownPrompt(const text::Tokenizer& tokenizer,
+                                                     const std::vector<TokenId>& prompt,
+                                                     const std::vector<Logprobs>& rest,
+                                                     std::string_view prefix);
 
 }  // namespace baton::router

@@ -72,7 +72,7 @@ bool IsJson(const net::HttpRequest& request) {
   return lower.starts_with(kJson);
 }
 
-/// Answers requests that ask for no token of an answer.
+/// Answers requests that ask for no token of an answer, and nothing about the prompt's.
 void EchoAlone(std::vector<Job>& jobs) {
   for (Job& job : jobs) {
     const Usage usage{.prompt_tokens = std::ssize(*job.prompt)};
@@ -226,7 +226,7 @@ void Api::Generate(Endpoint endpoint, const net::HttpRequest& request,
       Divide(body.stream ? MakeStreamSink(std::move(context), style) : MakeWholeSink(std::move(context)),
              jobs.size(), body.choices);
   for (std::size_t i = 0; i < jobs.size(); ++i) jobs[i].sink = std::move(sinks[i]);
-  if (body.max_tokens == 0) return EchoAlone(jobs);
+  if (body.max_tokens == 0 && body.logprobs < 0) return EchoAlone(jobs);
   std::vector<RequestId> ids;
   for (Job& job : jobs) {
     ids.push_back(job.id);

@@ -1,6 +1,7 @@
 #include "router/dispatcher.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/base/log.h"
@@ -100,6 +101,7 @@ void Dispatcher::Submit(Job job) {
                                 .first_token_after = {},
                                 .answered_at = {},
                                 .prefill = {}});
+  ShowPromptLogprobs(*Find(id));  // a prompt of one token has none to wait for
   Apply(cluster::RequestQueued{id, size.prompt_tokens, size.tokens_max});
   waiting_.push_back(id);
   PlaceWaiting();
@@ -159,6 +161,7 @@ Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   Order order = OrderOf(job, key, *snapshot.Find(decode));
   order.tokens = request.beginning.tokens;
   order.resumed = request.beginning.resumed;
+  order.sampling.prompt_logprobs = LacksPromptLogprobs(request);
   workers_.SendPrefill(prefill, order);
   order.peer = prefill;
   order.peer_incarnation = snapshot.Find(prefill)->about.incarnation;
@@ -260,6 +263,8 @@ void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
       report.sample >= std::ssize(request->answers)) {
     return AttemptFailed(*request, "internal", "a token past the answer's limit");
   }
+  if (part->phase == Phase::kPrefill && LacksPromptLogprobs(*request))
+    return AttemptFailed(*request, "internal", "a token before the prompt's log-probabilities");
   if (request->move && part->key == request->move->target) request->move->there = true;
   const bool none_yet = TokensOf(*request) == 0;
   if (report.index == 0 && none_yet) {
@@ -297,6 +302,36 @@ void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
     EndChoice(*request, report, *step.end);
   }
   if (begins) PlaceWaiting();
+}
+
+/// Whether the prompt's log-probabilities are asked for and not all there.
+bool Dispatcher::LacksPromptLogprobs(const Request& request) {
+  return request.job.sampling.prompt_logprobs &&
+         request.prompt_logprobs.size() + 1 < request.job.prompt->size();
+}
+
+/// Gives them to the answers, once all are there.
+void Dispatcher::ShowPromptLogprobs(Request& request) {
+  const Job& job = request.job;
+  if (!job.sampling.prompt_logprobs || LacksPromptLogprobs(request)) return;
+  const auto shown = std::make_shared<const std::vector<ShownLogprobs>>(
+      ShownPrompt(tokenizer_, *job.prompt, request.prompt_logprobs, job.answer.prefix));
+  for (Answer& answer : request.answers) answer.SetPrefixLogprobs(shown);
+}
+
+void Dispatcher::OnPromptLogprobs(WorkerId worker, PromptLogprobsReport report) {
+  Request* request = Find(report.key.request);
+  const Part* part =
+      request != nullptr && !request->answered ? HeldBy(*request, worker, report.key) : nullptr;
+  if (part == nullptr || part->cancelled) return;
+  std::vector<Logprobs>& all = request->prompt_logprobs;
+  const auto room = std::ssize(*request->job.prompt) - 1 - std::ssize(all);
+  if (!request->job.sampling.prompt_logprobs || report.first != std::ssize(all) + 1 ||
+      std::ssize(report.logprobs) > room) {
+    return AttemptFailed(*request, "internal", "log-probabilities of the prompt out of order");
+  }
+  std::move(report.logprobs.begin(), report.logprobs.end(), std::back_inserter(all));
+  ShowPromptLogprobs(*request);
 }
 
 void Dispatcher::EndChoice(Request& request, const TokenReport& report, const AnswerEnd& end) {
@@ -484,7 +519,7 @@ std::int64_t Dispatcher::TokensOf(const Request& request) {
 
 Usage Dispatcher::UsageOf(const Request& request) {
   return {.prompt_tokens = static_cast<std::int64_t>(request.job.prompt->size()),
-          .completion_tokens = TokensOf(request),
+          .completion_tokens = request.job.answer.prefix_alone ? 0 : TokensOf(request),
           .cached_tokens = request.cached_tokens};
 }
 

@@ -94,6 +94,7 @@ class Dispatcher {
   void OnLeaving(WorkerId worker);
   void OnLost(WorkerId worker);
   void OnToken(WorkerId worker, const TokenReport& token);
+  void OnPromptLogprobs(WorkerId worker, PromptLogprobsReport report);
   void OnReleased(WorkerId worker, const ReleaseReport& release);
   void OnMoveFailed(WorkerId worker, const MoveFailure& failure);
   void OnTakes(WorkerId worker, const TakeReport& takes);
@@ -147,7 +148,8 @@ class Dispatcher {
     TimePoint answered_at;
     ReleaseReport prefill;  // as the prefill worker reported it
     WorkerId prefill_worker;
-    std::int64_t cached_tokens = 0;  // of the prompt
+    std::int64_t cached_tokens = 0;         // of the prompt
+    std::vector<Logprobs> prompt_logprobs;  // where asked for, so far: of all but its first token
   };
 
   template <typename T>
@@ -166,6 +168,8 @@ class Dispatcher {
   void AttemptFailed(Request& request, std::string_view code, std::string_view message);
   void Resume(Request& request, std::string_view client_code, Duration pause);
   void AttemptBegun(const Request& request, const TokenReport& report);
+  [[nodiscard]] static bool LacksPromptLogprobs(const Request& request);
+  void ShowPromptLogprobs(Request& request);
   [[nodiscard]] static bool HandedOver(const Request& request);
   void Fail(Request& request, const ApiError& error, std::string_view reason);
   void End(Request& request, std::string_view outcome, bool cancel);

@@ -122,7 +122,9 @@ std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInf
   if (auto error = Tokenize(request, model, prompt_index, prompt)) return error;
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
   const std::int64_t room = context_tokens - prompt_tokens;
-  const std::int64_t least = request.max_tokens == 0 ? 0 : 1;  // 0: the prompt's echo alone
+  const bool judged = request.echo && request.logprobs >= 0;  // the prompt's tokens have log-probabilities
+  // 0: the prompt's echo alone. What a worker is to look at makes one token.
+  const std::int64_t least = request.max_tokens == 0 && !judged ? 0 : 1;
   if (room < least || request.max_tokens.value_or(1) > room) {
     return ContextLengthExceeded(context_tokens, prompt_tokens, request.max_tokens.value_or(1));
   }
@@ -130,7 +132,7 @@ std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInf
   const std::int64_t silent =
       chat ? room : std::min(room, std::max(kCompletionTokensDefault, request.min_tokens));
   out.endpoint = request.endpoint;
-  out.max_tokens = request.max_tokens.value_or(silent);
+  out.max_tokens = std::max(request.max_tokens.value_or(silent), least);
   out.min_tokens = request.min_tokens;
   if (out.min_tokens > out.max_tokens) {
     return InvalidValue("min_tokens", "'min_tokens' does not fit into the model's context after this prompt");
@@ -146,6 +148,7 @@ std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInf
                   .frequency_penalty = request.frequency_penalty,
                   .bias = request.bias,
                   .logprobs = request.logprobs,
+                  .prompt_logprobs = judged,
                   .samples = request.choices,
                   .grammar = request.grammar};
   if (out.sampling.samples > 1 && out.sampling.temperature == 0) {
@@ -164,8 +167,10 @@ std::optional<ApiError> MakeJob(const GenerationRequest& request, const ModelInf
                 .client_stop_ids = request.stop_token_ids,
                 .logprobs = request.logprobs >= 0};
   if (request.echo) out.answer.prefix = Echo(request, model, prompt_index);
+  out.answer.prefix_alone = request.max_tokens == 0;
   out.cache_salt = request.cache_salt;
-  out.prefixes = text::PrefixNames(out.cache_salt, prompt, kPrefixBlockTokens);
+  // A prompt that is computed whole finds nothing in a worker's cache.
+  if (!judged) out.prefixes = text::PrefixNames(out.cache_salt, prompt, kPrefixBlockTokens);
   out.prompt = std::make_shared<const std::vector<TokenId>>(std::move(prompt));
   return std::nullopt;
 }

@@ -24,9 +24,10 @@ struct SamplingParameters {
   double presence_penalty = 0;
   double frequency_penalty = 0;
   std::vector<TokenBias> bias = {};
-  std::int32_t logprobs = -1;  // alternatives to report with each token; below 0: no log-probabilities
-  std::int32_t samples = 1;    // answers to write
-  std::string grammar = {};    // what the answer must be; empty: anything
+  std::int32_t logprobs = -1;    // alternatives to report with each token; below 0: no log-probabilities
+  bool prompt_logprobs = false;  // of the prompt's tokens too
+  std::int32_t samples = 1;      // answers to write
+  std::string grammar = {};      // what the answer must be; empty: anything
 };
 
 /// One worker's part of an attempt: a Prefill or a Reserve.
@@ -108,6 +109,13 @@ struct TokenReport {
   std::int64_t cached_tokens = 0;  // with index 0: of the prompt
   std::int32_t sample = 0;         // which of the request's answers
   std::optional<Logprobs> logprobs = {};
+};
+
+/// Of tokens of the prompt, each after those before it.
+struct PromptLogprobsReport {
+  RequestKey key;
+  std::int64_t first = 1;  // place in the prompt of the first of them
+  std::vector<Logprobs> logprobs;
 };
 
 struct TransferReport {

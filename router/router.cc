@@ -105,6 +105,10 @@ class RunningRouter final : public Router {
             },
         .on_token = [this](WorkerId worker,
                            const TokenReport& token) { dispatcher_->OnToken(worker, token); },
+        .on_prompt_logprobs =
+            [this](WorkerId worker, PromptLogprobsReport report) {
+              dispatcher_->OnPromptLogprobs(worker, std::move(report));
+            },
         .on_released = [this](WorkerId worker,
                               const ReleaseReport& release) { dispatcher_->OnReleased(worker, release); },
         .on_move_failed = [this](WorkerId worker,

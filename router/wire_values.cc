@@ -20,6 +20,7 @@ constexpr std::size_t kTextBytesMax = 512;
 constexpr int kLinksMax = 4096;
 constexpr int kLogprobsMax = 20;
 constexpr int kSamplesMax = 64;
+constexpr int kPromptLogprobsMax = 1 << 20;  // in one message: far beyond the tokens of a step
 // Beyond any machine, and small enough that sums of counts stay inside int64.
 constexpr std::int64_t kCountMax = std::int64_t{1} << 48;
 constexpr double kStepSecondsMax = 3600;
@@ -89,6 +90,7 @@ void FillPrefill(const Order& order, wire::Envelope& out) {
   wire::Prefill& message = *out.mutable_prefill();
   FillCommon(order, message);
   message.set_cache_salt(order.cache_salt);
+  message.mutable_sampling()->set_prompt_logprobs(order.sampling.prompt_logprobs);
   message.set_decode_worker(order.peer.value);
   message.set_decode_incarnation(order.peer_incarnation.value);
 }
@@ -219,6 +221,19 @@ absl::StatusOr<TokenReport> ReadToken(const wire::Token& message) {
                      .cached_tokens = message.cached_tokens(),
                      .sample = message.sample(),
                      .logprobs = std::move(logprobs)};
+}
+
+absl::StatusOr<PromptLogprobsReport> ReadPromptLogprobs(const wire::PromptLogprobs& message) {
+  if (message.first() < 1 || message.first() > kCountMax || message.logprobs_size() > kPromptLogprobsMax)
+    return Error(kInvalidArgument, "PromptLogprobs of {} tokens from {} on", message.logprobs_size(),
+                 message.first());
+  PromptLogprobsReport out{
+      .key = Key(message.request(), message.attempt()), .first = message.first(), .logprobs = {}};
+  for (const wire::Logprobs& logprobs : message.logprobs()) {
+    BATON_ASSIGN_OR_RETURN(Logprobs read, ReadLogprobs(logprobs));
+    out.logprobs.push_back(std::move(read));
+  }
+  return out;
 }
 
 absl::StatusOr<ReleaseReport> ReadReleased(const wire::Released& message) {

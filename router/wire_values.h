@@ -9,6 +9,7 @@ namespace baton::wire {
 class Envelope;
 class Load;
 class MoveFailed;
+class PromptLogprobs;
 class Register;
 class Released;
 class Takes;
@@ -27,6 +28,7 @@ void FillGiveBack(const GiveBackOrder& order, wire::Envelope& out);
 
 [[nodiscard]] absl::StatusOr<cluster::LoadReport> ReadLoad(const wire::Load& message);
 [[nodiscard]] absl::StatusOr<TokenReport> ReadToken(const wire::Token& message);
+[[nodiscard]] absl::StatusOr<PromptLogprobsReport> ReadPromptLogprobs(const wire::PromptLogprobs& message);
 [[nodiscard]] absl::StatusOr<ReleaseReport> ReadReleased(const wire::Released& message);
 [[nodiscard]] MoveFailure ReadMoveFailed(const wire::MoveFailed& message);
 [[nodiscard]] absl::StatusOr<TakeReport> ReadTakes(const wire::Takes& message);

@@ -140,6 +140,11 @@ class Registry final : public WorkerRegistry {
         events_.on_token(worker, token);
         return absl::OkStatus();
       }
+      case wire::Envelope::kPromptLogprobs: {
+        BATON_ASSIGN_OR_RETURN(PromptLogprobsReport prompt, ReadPromptLogprobs(envelope.prompt_logprobs()));
+        events_.on_prompt_logprobs(worker, std::move(prompt));
+        return absl::OkStatus();
+      }
       case wire::Envelope::kReleased: {
         BATON_ASSIGN_OR_RETURN(const ReleaseReport release, ReadReleased(envelope.released()));
         events_.on_released(worker, release);

@@ -30,6 +30,7 @@ class WorkerRegistry : public WorkerPort {
     /// The connection is gone; nothing of this worker comes any more.
     std::function<void(WorkerId)> on_lost;
     std::function<void(WorkerId, const TokenReport&)> on_token;
+    std::function<void(WorkerId, PromptLogprobsReport)> on_prompt_logprobs;
     std::function<void(WorkerId, const ReleaseReport&)> on_released;
     std::function<void(WorkerId, const MoveFailure&)> on_move_failed;
     std::function<void(WorkerId, const TakeReport&)> on_takes;

@@ -21,12 +21,14 @@ std::int64_t PrefixCache::CachedTokens(std::string_view salt, std::span<const To
   return std::ssize(Find(salt, prompt, (std::ssize(prompt) - 1) / block_tokens_)) * block_tokens_;
 }
 
-absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::span<const TokenId> prompt) {
+absl::StatusOr<PromptBlocks> PrefixCache::Allocate(std::string_view salt, std::span<const TokenId> prompt,
+                                                   bool share) {
   BATON_CHECK(!prompt.empty(), "blocks for an empty prompt");
   const std::int64_t total = BlocksFor(std::ssize(prompt), block_tokens_);
-  const std::vector<Entry*> found = Find(salt, prompt, (std::ssize(prompt) - 1) / block_tokens_);
+  const std::int64_t most = share ? (std::ssize(prompt) - 1) / block_tokens_ : 0;
+  const std::vector<Entry*> found = Find(salt, prompt, most);
   BATON_ASSIGN_OR_RETURN(PromptBlocks out, Share(found, total, /*take_pinned=*/true));
-  ++(found.empty() ? counts_.misses : counts_.hits);
+  if (share) ++(found.empty() ? counts_.misses : counts_.hits);
   counts_.tokens_reused += out.cached_tokens;
   CountHit(found);
   return out;

@@ -60,7 +60,9 @@ class PrefixCache {
   /// Blocks for all of `prompt`, with one reference each for the caller: shared ones for what is here, new
   /// ones for the rest. At least the last token stays to be computed, for its logits. All or nothing;
   /// ResourceExhausted where the pool is short even without the blocks that only the cache holds.
-  [[nodiscard]] absl::StatusOr<PromptBlocks> Allocate(std::string_view salt, std::span<const TokenId> prompt);
+  /// Without `share` all blocks are new: all of the prompt is to be computed.
+  [[nodiscard]] absl::StatusOr<PromptBlocks> Allocate(std::string_view salt, std::span<const TokenId> prompt,
+                                                      bool share = true);
   /// Blocks for all of `tokens`, whole blocks, whose KV is to be received where it is not here: as Allocate,
   /// but the last ones, too, may be here, pinned blocks stay, and it counts as no lookup.
   [[nodiscard]] absl::StatusOr<PromptBlocks> AllocateToReceive(std::string_view salt,

@@ -58,6 +58,9 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   void OnToken(const TokenEvent& event) override {
     ToLoop([event](Runtime& self) { self.service_->OnToken(event); });
   }
+  void OnPromptLogprobs(const PromptLogprobsEvent& event) override {
+    ToLoop([event](Runtime& self) { self.service_->OnPromptLogprobs(event); });
+  }
   void OnReleased(RequestKey key, FinishReason reason) override {
     ToLoop([key, reason](Runtime& self) { self.service_->OnExecutorReleased(key, reason); });
   }

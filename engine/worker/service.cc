@@ -11,6 +11,14 @@ namespace {
 
 constexpr std::int32_t kLogprobsMax = 20;  // the OpenAI API's
 
+void Fill(const Logprobs& logprobs, wire::Logprobs& out) {
+  out.set_chosen(logprobs.chosen);
+  for (const TokenLogprob& top : logprobs.top) {
+    out.add_tokens(top.token);
+    out.add_logprobs(top.logprob);
+  }
+}
+
 }  // namespace
 
 SamplingParams FromWire(const wire::Sampling& sampling) {
@@ -55,13 +63,14 @@ void ToWire(const TokenEvent& event, wire::Token& out) {
   out.set_sample(event.sample);
   if (event.finish == FinishReason::kStop) out.set_finish("stop");
   if (event.finish == FinishReason::kLength) out.set_finish("length");
-  if (!event.logprobs) return;
-  wire::Logprobs& logprobs = *out.mutable_logprobs();
-  logprobs.set_chosen(event.logprobs->chosen);
-  for (const TokenLogprob& top : event.logprobs->top) {
-    logprobs.add_tokens(top.token);
-    logprobs.add_logprobs(top.logprob);
-  }
+  if (event.logprobs) Fill(*event.logprobs, *out.mutable_logprobs());
+}
+
+void ToWire(const PromptLogprobsEvent& event, wire::PromptLogprobs& out) {
+  out.set_request(event.key.request.value);
+  out.set_attempt(event.key.attempt.value);
+  out.set_first(event.first);
+  for (const Logprobs& logprobs : event.logprobs) Fill(logprobs, *out.add_logprobs());
 }
 
 StopRules FromWire(const wire::Stop& stop) {

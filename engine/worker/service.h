@@ -17,6 +17,7 @@
 
 namespace baton::wire {
 class Envelope;
+class PromptLogprobs;
 class Released;
 class Sampling;
 class Stop;
@@ -68,6 +69,8 @@ class PhaseService {
   virtual void CancelAll() = 0;
   virtual void OnLayerDone(const LayerEvent& event) = 0;
   virtual void OnToken(const TokenEvent& event) = 0;
+  /// Of a phase that asks the executor for it.
+  virtual void OnPromptLogprobs(const PromptLogprobsEvent&) {}
   virtual void OnExecutorReleased(RequestKey key, FinishReason reason) = 0;
   virtual void OnPreempted(const PreemptedEvent&) {}
   virtual void OnResumed(const ResumedEvent&) {}
@@ -91,6 +94,7 @@ class PhaseService {
     const wire::Sampling& sampling, const StopRules& stop, GrammarCache* grammars);
 /// `event` as the router reads it; not finished by a hand-off.
 void ToWire(const TokenEvent& event, wire::Token& out);
+void ToWire(const PromptLogprobsEvent& event, wire::PromptLogprobs& out);
 inline constexpr std::int32_t kSamplesMax = 64;
 /// InvalidArgument where the model cannot run this: ids outside the vocabulary, empty, longer than the
 /// context, bad limits. Of `prompt`, the last `resumed` tokens are the answer's, of which there is one then.

@@ -76,8 +76,8 @@ Value CompletionLogprobs(const std::vector<ShownLogprobs>& logprobs) {
   Array offsets;
   for (const ShownLogprobs& shown : logprobs) {
     tokens.emplace_back(CompletionToken(shown.token));
-    values.emplace_back(Finite(shown.token.logprob));
-    top.emplace_back(CompletionTop(shown));
+    values.emplace_back(shown.known ? Value(Finite(shown.token.logprob)) : Value());
+    top.emplace_back(shown.known ? Value(CompletionTop(shown)) : Value());
     offsets.emplace_back(shown.text_offset);
   }
   Object out;

@@ -42,6 +42,7 @@ struct ShownToken {
 struct ShownLogprobs {
   ShownToken token;
   std::vector<ShownToken> top;
+  bool known = true;             // false: of a prompt's first token, which nothing stands before
   std::int64_t text_offset = 0;  // characters of the choice's text before it
 };
 

@@ -117,9 +117,6 @@ void ReadLogprobs(Fields& fields, GenerationRequest& out) {
   std::optional<std::int64_t> wanted;
   fields.Integer("logprobs", 0, kCompletionLogprobsMax, wanted);
   out.logprobs = static_cast<std::int32_t>(wanted.value_or(-1));
-  if (out.echo && out.logprobs >= 0)
-    fields.Fail(UnsupportedParameter(
-        "logprobs", "'logprobs' together with 'echo' is not supported: the prompt's tokens have none"));
 }
 
 void ReadEcho(Fields& fields, GenerationRequest& out) {

@@ -162,6 +162,45 @@ TEST_CASE("log-probabilities are of the model's own logits, and absent where nob
   }
 }
 
+TEST_CASE("a prompt's own log-probabilities come in order, in whatever chunks and company it is computed") {
+  const std::int64_t chunk = GENERATE(1, 7, 16, 64);
+  CAPTURE(chunk);
+  Rig rig;
+  SequenceSpec asked = rig.Spec(1, Prompt(40, 1), 3);
+  asked.phase = GENERATE(Phase::kWhole, Phase::kPrefill);
+  asked.logprobs = 2;
+  asked.prompt_logprobs = true;
+  SequenceSpec silent = rig.Spec(2, Prompt(30, 2), 3);
+  silent.logprobs = 2;
+  // Four tokens of the prompt are an answer's that began on another worker: nobody asks for them again.
+  SequenceSpec resumed = rig.Spec(3, Prompt(20, 3), 8);
+  resumed.resumed = 4;
+  resumed.logprobs = 0;
+  resumed.prompt_logprobs = true;
+  rig.Start({.batch_tokens = 64, .batch_sequences = 4, .prefill_chunk_tokens = chunk});
+
+  rig.events.ExpectFirstIndex(Key(3), 4);
+  for (const SequenceSpec& spec : {asked, silent, resumed}) rig.executor->Submit(spec);
+  rig.events.WaitForReleases(3);
+
+  const auto seen = rig.events.Of(Key(1));
+  REQUIRE(seen.orderly);
+  REQUIRE(seen.prompt_logprobs.size() == 39);
+  for (std::size_t i = 1; i < asked.tokens.size(); ++i) {
+    const std::vector<TokenId> before(asked.tokens.begin(),
+                                      asked.tokens.begin() + static_cast<std::ptrdiff_t>(i));
+    const Logprobs wanted = LogprobsOf(rig.model.PlainLogits(before), asked.tokens[i], 2);
+    REQUIRE(seen.prompt_logprobs[i - 1].chosen == wanted.chosen);
+    REQUIRE(seen.prompt_logprobs[i - 1].top.size() == 2);
+    REQUIRE(seen.prompt_logprobs[i - 1].top[1].token == wanted.top[1].token);
+  }
+  if (asked.phase == Phase::kWhole) CHECK(seen.tokens == PlainAnswer(rig.model, asked));
+  CHECK(rig.events.Of(Key(2)).prompt_logprobs.empty());
+  CHECK(rig.events.Of(Key(2)).tokens == PlainAnswer(rig.model, silent));
+  CHECK(rig.events.Of(Key(3)).prompt_logprobs.size() == 15);
+  CHECK(rig.events.Of(Key(3)).orderly);
+}
+
 TEST_CASE("the fake model notices a foreign block") {
   Rig rig;
   SequenceSpec good = rig.Spec(1, Prompt(40, 1), 8);

@@ -213,6 +213,37 @@ void CheckStep(const json::Value& logprobs, std::size_t step, const json::Value&
   CHECK(named > 0);
 }
 
+/// The echo of a golden prompt: its tokens' log-probabilities add up to the golden ones, though the prompt is
+/// in the prefix cache by now; and one token of an answer has the log-probability that it has without an
+/// echo.
+void CheckPrompt(const Cluster& cluster, const json::Value& golden, const json::Value& plain) {
+  const std::size_t length = golden.Find("ids")->AsArray()->size();
+  for (const std::int64_t max_tokens : {0, 1}) {
+    CAPTURE(length, max_tokens);
+    const json::Value answer = Whole(cluster, {{"model", kModelName},
+                                               {"prompt", *golden.Find("ids")},
+                                               {"max_tokens", max_tokens},
+                                               {"temperature", 0},
+                                               {"ignore_eos", true},
+                                               {"echo", true},
+                                               {"logprobs", 1}});
+    CHECK(CompletionTokens(answer) == max_tokens);
+    const json::Value& logprobs = *Choices(answer)[0].Find("logprobs");
+    const json::Array& values = *logprobs.Find("token_logprobs")->AsArray();
+    REQUIRE(values.size() == length + static_cast<std::size_t>(max_tokens));
+    REQUIRE(logprobs.Find("text_offset")->AsArray()->size() == values.size());
+    CHECK(values[0].IsNull());
+    CHECK(logprobs.Find("top_logprobs")->AsArray()->at(0).IsNull());
+    double sum = 0;
+    for (std::size_t i = 1; i < length; ++i) sum -= values[i].Number();
+    if (length > 1)
+      CHECK(sum ==
+            Approx(golden.Find("prompt_nll_sum")->Number()).margin(2e-3 * static_cast<double>(length)));
+    if (max_tokens > 0)
+      CHECK(values.back().Number() == plain.Find("token_logprobs")->AsArray()->at(0).Number());
+  }
+}
+
 TEST_CASE("log-probabilities of both workers are the golden ones") {
   const auto model_folder = SharedData("golden/models/llama3-tiny");
   if (!model_folder) {
@@ -247,6 +278,7 @@ TEST_CASE("log-probabilities of both workers are the golden ones") {
       CAPTURE(step);
       CheckStep(logprobs, step, prompt.Find("top5")->AsArray()->at(step), *tokenizer);
     }
+    CheckPrompt(cluster, prompt, logprobs);
   }
   cluster.RequireIdle();
 }

@@ -549,5 +549,44 @@ TEST_CASE("when the first of two equal prompts is cancelled the second is comput
   CHECK(rig.Tokens(Key(2)).at(0).token() == Next(rig.model, Prompt(60)));
 }
 
+TEST_CASE(
+    "a prompt's log-probabilities come before its first token, and none of it is taken from the cache") {
+  PrefillRig rig(8, /*prefix_blocks=*/kBlocks);
+  const std::vector<TokenId> prompt = Prompt(50);
+  CHECK(rig.Complete(Key(1), Order(Key(1), prompt)).cached_tokens() == 0);
+  CHECK(rig.Complete(Key(2), Order(Key(2), prompt)).cached_tokens() == 48);
+  wire::Envelope order = Order(Key(3), prompt);
+  wire::Sampling& sampling = *order.mutable_prefill()->mutable_sampling();
+  sampling.set_logprobs(true);
+  sampling.set_top_logprobs(1);
+  sampling.set_prompt_logprobs(true);
+
+  CHECK(rig.Complete(Key(3), order).cached_tokens() == 0);
+
+  std::int64_t next = 1;
+  bool token = false;
+  for (const wire::Envelope& envelope : rig.sent.Get()) {
+    token |= envelope.has_token() && envelope.token().request() == 3;
+    if (!envelope.has_prompt_logprobs()) continue;
+    const wire::PromptLogprobs& some = envelope.prompt_logprobs();
+    CHECK(some.request() == 3);
+    CHECK(some.first() == next);
+    CHECK_FALSE(token);
+    for (const wire::Logprobs& logprobs : some.logprobs()) {
+      const std::vector<TokenId> before(prompt.begin(), prompt.begin() + next);
+      const engine::Logprobs wanted =
+          engine::LogprobsOf(rig.model.PlainLogits(before), prompt[static_cast<std::size_t>(next)], 1);
+      REQUIRE(logprobs.chosen() == wanted.chosen);
+      REQUIRE(logprobs.tokens_size() == 1);
+      REQUIRE(logprobs.tokens(0) == wanted.top[0].token);
+      ++next;
+    }
+  }
+  CHECK(next == 50);
+  // The cache still has the blocks of the first, and the second is not in it twice.
+  CHECK(rig.Blocks().cached == 3);
+  CHECK(rig.Blocks().used == 0);
+}
+
 }  // namespace
 }  // namespace baton::prefill

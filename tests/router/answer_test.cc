@@ -171,5 +171,42 @@ TEST_CASE("with log-probabilities a report without them waits for the one that h
   CHECK(last.end.has_value());
 }
 
+TEST_CASE("a prompt's tokens have offsets in the echo, whatever stands before it or is not decoded") {
+  const std::vector<TokenId> prompt = {kEnd, Letter('a'), 257, kEnd, Letter('b')};
+  const std::vector<Logprobs> rest = {{-1, {{Letter('x'), -0.5F}}}, {-2, {}}, {-3, {}}, {-4, {}}};
+  const std::vector<ShownLogprobs> shown = ShownPrompt(Toy(), prompt, rest, "atheb");
+  REQUIRE(shown.size() == 5);
+  CHECK_FALSE(shown[0].known);
+  CHECK(shown[0].token.bytes == "</s>");
+  CHECK(shown[1].known);
+  CHECK(shown[1].token.logprob == -1);
+  CHECK(shown[1].top.at(0).bytes == "x");
+  CHECK(shown[2].token.bytes == "the");
+  std::vector<std::int64_t> offsets;
+  for (const ShownLogprobs& each : shown) offsets.push_back(each.text_offset);
+  CHECK(offsets == std::vector<std::int64_t>{0, 0, 1, 4, 4});
+  // The echo is the client's text: where it is shorter, offsets end with it.
+  CHECK(ShownPrompt(Toy(), prompt, rest, "at")[4].text_offset == 2);
+}
+
+TEST_CASE("the echo comes with its log-probabilities before the answer's, or alone") {
+  const auto prompt = std::make_shared<const std::vector<ShownLogprobs>>(2);
+  for (const bool alone : {false, true}) {
+    CAPTURE(alone);
+    Answer answer(Toy(),
+                  {.tokens_max = 5, .stop = {}, .logprobs = true, .prefix = "pq", .prefix_alone = alone});
+    answer.SetPrefixLogprobs(prompt);
+    const auto step = answer.Take(0, Letter('a'), "stop", Logprobs{-1, {}});
+    CHECK(step.text == "pq");
+    CHECK(step.logprobs.size() == 2);
+    REQUIRE(step.end);
+    CHECK(step.end->finish_reason == (alone ? "length" : "stop"));
+  }
+  Answer answer(Toy(), {.tokens_max = 5, .stop = {}, .logprobs = true, .prefix = "pq"});
+  answer.SetPrefixLogprobs(prompt);
+  CHECK(answer.Take(0, Letter('a'), "", Logprobs{-1, {}}).logprobs.size() == 3);
+  CHECK(answer.Take(1, Letter('a'), "", Logprobs{-1, {}}).logprobs.at(0).text_offset == 3);
+}
+
 }  // namespace
 }  // namespace baton::router

@@ -114,5 +114,109 @@ TEST_CASE("a token of an answer that nobody asked for fails the request") {
   CHECK(seen.error == "internal_error");
 }
 
+/// A job whose prompt of 20 tokens is echoed and judged.
+Job Judged(Bench& bench, Seen& seen, std::int32_t choices = 1) {
+  Job job = bench.MakeJob(seen);
+  job.sampling.samples = choices;
+  job.sampling.logprobs = 1;
+  job.sampling.prompt_logprobs = true;
+  job.answer.logprobs = true;
+  job.answer.prefix = "echo";
+  return job;
+}
+
+void Judge(Bench& bench, WorkerId worker, std::int64_t first, std::size_t count, RequestKey key = kFirst) {
+  bench.dispatcher->OnPromptLogprobs(
+      worker, {.key = key, .first = first, .logprobs = std::vector<Logprobs>(count, Logprobs{-1, {}})});
+}
+
+void JudgedToken(Bench& bench, WorkerId worker, std::int64_t index, RequestKey key = kFirst,
+                 std::string finish = "", std::int32_t sample = 0) {
+  bench.dispatcher->OnToken(worker, {.key = key,
+                                     .index = index,
+                                     .token = kA,
+                                     .finish = std::move(finish),
+                                     .sample = sample,
+                                     .logprobs = Logprobs{-1, {}}});
+}
+
+TEST_CASE("a prompt's log-probabilities reach every choice, with its echo") {
+  Bench bench;
+  bench.JoinPair();
+  Seen seen;
+  bench.dispatcher->Submit(Judged(bench, seen, 2));
+  CHECK(bench.port.Of("prefill").at(0).order.sampling.prompt_logprobs);
+  Judge(bench, kP, 1, 12);
+  JudgedToken(bench, kD, 1);  // another connection: it may overtake what prefill says
+  Judge(bench, kP, 13, 7);
+  CHECK(seen.text.empty());
+  JudgedToken(bench, kP, 0);
+  CHECK(seen.text == "echoaa");
+  CHECK(seen.logprobs == 20 + 2);
+  JudgedToken(bench, kP, 0, kFirst, "", 1);
+  CHECK(seen.choices[1] == "echoa");
+  CHECK(seen.logprobs == 40 + 3);
+  CHECK(seen.error.empty());
+}
+
+TEST_CASE("a prompt of one token has nothing to wait for") {
+  Bench bench;
+  bench.JoinPair();
+  Seen seen;
+  Job job = Judged(bench, seen);
+  job.prompt = std::make_shared<const std::vector<TokenId>>(1, 5);
+  bench.dispatcher->Submit(std::move(job));
+  JudgedToken(bench, kP, 0);
+  CHECK(seen.text == "echoa");
+  CHECK(seen.logprobs == 1 + 1);
+}
+
+TEST_CASE("log-probabilities out of order, missing or unasked for end the request") {
+  Bench bench;
+  bench.JoinPair();
+  Seen seen;
+  SECTION("out of order") {
+    bench.dispatcher->Submit(Judged(bench, seen));
+    Judge(bench, kP, 2, 3);
+  }
+  SECTION("more than the prompt has") {
+    bench.dispatcher->Submit(Judged(bench, seen));
+    Judge(bench, kP, 1, 20);
+  }
+  SECTION("a token first") {
+    bench.dispatcher->Submit(Judged(bench, seen));
+    Judge(bench, kP, 1, 18);
+    JudgedToken(bench, kP, 0);
+  }
+  SECTION("nobody asked") {
+    bench.Submit(seen);
+    Judge(bench, kP, 1, 1);
+  }
+  CHECK(seen.error == "internal_error");
+}
+
+TEST_CASE("a new attempt is asked for a prompt's log-probabilities where the last one did not say all") {
+  Bench bench;
+  bench.JoinTwoPairs();
+  Seen seen;
+  bench.dispatcher->Submit(Judged(bench, seen));
+  const WorkerId first = bench.port.Of("prefill").at(0).worker;
+  const WorkerId second = first == kP ? kP2 : kP;
+  const bool all = GENERATE(false, true);
+  CAPTURE(all);
+  Judge(bench, first, 1, all ? 19 : 12);
+  if (all) JudgedToken(bench, first, 0);
+  bench.dispatcher->OnLost(first);
+  const Sent again = bench.port.Of("prefill").back();
+  REQUIRE(again.worker == second);
+  CHECK(again.order.sampling.prompt_logprobs != all);
+  if (!all) Judge(bench, second, 1, 19, kSecond);
+  JudgedToken(bench, second, all ? 1 : 0, kSecond, "length");
+  CHECK(seen.finish == "length");
+  CHECK(seen.text == (all ? "echoaa" : "echoa"));
+  CHECK(seen.logprobs == (all ? 22 : 21));
+  CHECK(seen.error.empty());
+}
+
 }  // namespace
 }  // namespace baton::router

@@ -244,5 +244,24 @@ TEST_CASE("a least number of tokens raises the default and must fit") {
   CHECK(Refused(request) == "invalid_value");
 }
 
+TEST_CASE("an echo with log-probabilities needs one token of a worker, and no cache") {
+  GenerationRequest request = Completion(std::string(200, 'a'));
+  request.echo = true;
+  request.max_tokens = 0;
+  CHECK(Made(request).max_tokens == 0);
+  request.logprobs = 1;
+  const Job job = Made(request);
+  CHECK(job.max_tokens == 1);
+  CHECK(job.answer.prefix_alone);
+  CHECK(job.sampling.prompt_logprobs);
+  CHECK(job.prefixes.empty());
+  const auto length = static_cast<std::int64_t>(job.prompt->size());
+  CHECK(Refused(request, length) == "context_length_exceeded");
+  CHECK(Refused(request, length + 1).empty());
+  request.echo = false;
+  request.max_tokens = 3;
+  CHECK_FALSE(Made(request).sampling.prompt_logprobs);
+}
+
 }  // namespace
 }  // namespace baton::router

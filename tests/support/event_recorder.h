@@ -17,6 +17,7 @@ class EventRecorder final : public engine::ExecutorEvents {
   struct Sequence {
     std::vector<TokenId> tokens;
     std::vector<engine::LayerEvent> layers;
+    std::vector<engine::Logprobs> prompt_logprobs;
     std::optional<engine::FinishReason> finish;  // of the last token event
     std::optional<engine::FinishReason> released;
     int releases = 0;
@@ -47,6 +48,13 @@ class EventRecorder final : public engine::ExecutorEvents {
       token_events_.push_back(event);
     }
     if (on_token) on_token(event);
+  }
+  void OnPromptLogprobs(const engine::PromptLogprobsEvent& event) override {
+    const std::scoped_lock lock(mutex_);
+    Sequence& sequence = sequences_[event.key];
+    sequence.orderly &= sequence.tokens.empty() && event.first == std::ssize(sequence.prompt_logprobs) + 1;
+    sequence.prompt_logprobs.insert(sequence.prompt_logprobs.end(), event.logprobs.begin(),
+                                    event.logprobs.end());
   }
   void OnReleased(RequestKey key, engine::FinishReason reason) override {
     {

@@ -84,6 +84,9 @@ class ServiceRig : public ExecutorEvents {
   void OnToken(const TokenEvent& event) override {
     thread_.Loop().Post([this, event] { service->OnToken(event); });
   }
+  void OnPromptLogprobs(const PromptLogprobsEvent& event) override {
+    thread_.Loop().Post([this, event] { service->OnPromptLogprobs(event); });
+  }
   void OnReleased(RequestKey key, FinishReason reason) override {
     thread_.Loop().Post([this, key, reason] { service->OnExecutorReleased(key, reason); });
   }

@@ -428,10 +428,11 @@ TEST_CASE("chats ask for log-probabilities with a switch and a number") {
   CHECK(out.logprobs == -1);
 }
 
-TEST_CASE("an echo has no log-probabilities, and says so") {
-  CheckAll(Endpoint::kCompletions,
-           {{With(R"("echo":true,"logprobs":1)"), "unsupported_parameter", "logprobs"},
-            {With(R"("echo":true,"logprobs":null)"), "", ""}});
+TEST_CASE("an echo may have log-probabilities, also one without an answer") {
+  CheckAll(Endpoint::kCompletions, {{With(R"("echo":true,"logprobs":1)"), "", ""},
+                                    {With(R"("echo":true,"logprobs":5,"max_tokens":0)"), "", ""},
+                                    {With(R"("echo":true,"logprobs":6)"), "invalid_value", "logprobs"},
+                                    {With(R"("echo":true,"logprobs":null)"), "", ""}});
 }
 
 TEST_CASE("prompts and choices together are bounded") {

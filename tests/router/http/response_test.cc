@@ -128,6 +128,14 @@ TEST_CASE("a completion's log-probabilities are these bytes, and bytes that are 
                    R"("text_offset":[4]},"finish_reason":null}])") != std::string::npos);
 }
 
+TEST_CASE("a prompt's first token has no log-probability") {
+  ShownLogprobs first = kShown;
+  first.known = false;
+  const std::string event =
+      TextEvent(kText, {.text = "x", .logprobs = {first, kShown}}, true, UsageStyle::kAbsent, kUsage);
+  CHECK(event.find(R"("token_logprobs":[null,-0.5],"top_logprobs":[null,{"b":)") != std::string::npos);
+}
+
 TEST_CASE("a chat's log-probabilities are these bytes") {
   const std::string body = WholeBody(kChat, {{.text = "x", .logprobs = {kShown}, .end = kStop}}, kUsage);
   CHECK(body.find(
