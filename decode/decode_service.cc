@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
@@ -11,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/cluster/wire.pb.h"
 #include "decode/kept_answers.h"
+#include "decode/mover.h"
 #include "decode/outgoing_move.h"
 #include "engine/kv/answer_memory.h"
 #include "engine/worker/probe.h"
@@ -44,6 +46,7 @@ struct Job {
   std::int64_t known = 0;          // of such an answer: tokens that the router has
   Duration keep{};                 // for which its KV may be asked for after its end
 
+  std::set<std::int32_t> stopped;      // answers that the router has ended before the prompt came
   std::vector<TokenId> answer;         // its tokens so far, of a request of one answer
   std::unique_ptr<OutgoingMove> move;  // the answer is on its way to another worker
   bool handoff_holds = false;
@@ -56,24 +59,6 @@ struct Job {
   TimePoint committed{};
   std::optional<kvtransfer::CommitInfo> handed_over;  // until the first step
   net::Timer deadline;
-};
-
-/// Hands what the memory wants on to the executor.
-class Mover final : public engine::SequenceMover {
- public:
-  explicit Mover(engine::Executor& executor) : executor_(executor) {}
-  void Grow(engine::SequenceKey key, engine::BlockTable more) override {
-    executor_.Grow(key, std::move(more));
-  }
-  void Preempt(engine::SequenceKey key, engine::BlockTable slots) override {
-    executor_.Preempt(key, std::move(slots));
-  }
-  void Resume(engine::SequenceKey key, engine::BlockTable blocks, engine::BlockTable slots) override {
-    executor_.Resume(key, std::move(blocks), std::move(slots));
-  }
-
- private:
-  engine::Executor& executor_;
 };
 
 class DecodeService final : public engine::PhaseService {
@@ -89,6 +74,7 @@ class DecodeService final : public engine::PhaseService {
     if (order.has_move()) OnMove(order.move());
     if (order.has_move_stop()) OnMoveStop(order.move_stop());
     if (order.has_give_back()) OnGiveBack(order.give_back());
+    if (order.has_stop_sample()) OnStopSample(order.stop_sample());
   }
   void Cancel(RequestKey key) override;
   void CancelAll() override;
@@ -98,6 +84,7 @@ class DecodeService final : public engine::PhaseService {
   void OnPreempted(const engine::PreemptedEvent& event) override;
   void OnResumed(const engine::ResumedEvent& event) override;
   void OnPaused(engine::SequenceKey sequence) override;
+  void OnStopped(engine::SequenceKey sequence) override;
   engine::ServiceLoad Load() const override;
   engine::AnswerMemoryCounts Answers() const override { return memory_.Counts(); }
   std::int64_t InFlight() const override { return static_cast<std::int64_t>(jobs_.size()); }
@@ -107,6 +94,7 @@ class DecodeService final : public engine::PhaseService {
   [[nodiscard]] std::optional<Outcome> CheckReserve(Job& job, const wire::Reserve& order, bool full);
   void OnMove(const wire::Move& order);
   void OnMoveStop(const wire::MoveStop& order);
+  void OnStopSample(const wire::StopSample& order);
   [[nodiscard]] absl::Status BeginMove(Job& job, const OutgoingMove::Target& target);
   void OnMoveEnded(RequestKey key, RequestKey target, const OutgoingMove::Result& result);
   void Keep(const Job& job);
@@ -269,7 +257,7 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
     if (stops) finish = FinishReason::kStop;
     SendToken({.key = key, .index = job->resumed, .token = token, .finish = finish, .sample = sample},
               info.cached_tokens);
-    if (!finish) going_on.push_back(sample);
+    if (!finish && !job->stopped.contains(sample)) going_on.push_back(sample);
   }
   if (job->samples == 1) {
     job->answer.assign(job->tokens.end() - job->resumed, job->tokens.end());
@@ -497,6 +485,24 @@ void DecodeService::CountHandoff(Job& job, TimePoint step_begun) {
   engine::HandoffTimes times{.start = step_begun - info->arrived_at, .moved = job.positions_max > 0};
   if (info->computed_at) times.whole = step_begun - *info->computed_at;
   context_.probe.HandedOver(times);
+}
+
+/// The router ends one of several answers; the last is ended with its request.
+void DecodeService::OnStopSample(const wire::StopSample& order) {
+  const RequestKey key{.request = RequestId(order.request()), .attempt = Attempt(order.attempt())};
+  Job* job = Find(key);
+  if (job == nullptr || job->outcome || job->samples == 1) return;
+  if (job->committed != TimePoint{}) return context_.executor.Stop({key, order.sample()});
+  if (order.sample() >= 0 && order.sample() < job->samples) job->stopped.insert(order.sample());
+}
+
+void DecodeService::OnStopped(engine::SequenceKey sequence) {
+  Job* job = Find(sequence.request);
+  if (job == nullptr || job->outcome) return;
+  memory_.OnEnded(sequence);
+  if (--job->writing == 0) job->outcome = Outcome{.name = "done", .code = {}, .message = {}};
+  Advance();
+  context_.load_changed();
 }
 
 void DecodeService::OnPaused(engine::SequenceKey sequence) {

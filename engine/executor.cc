@@ -36,9 +36,12 @@ struct ContinueCommand {
 struct CancelCommand {
   RequestKey key;
 };
+struct StopCommand {
+  SequenceKey key;
+};
 /// In order of arrival.
-using Command = std::variant<SequenceSpec, CancelCommand, GrowCommand, PreemptCommand, ResumeCommand,
-                             PauseCommand, ContinueCommand>;
+using Command = std::variant<SequenceSpec, CancelCommand, StopCommand, GrowCommand, PreemptCommand,
+                             ResumeCommand, PauseCommand, ContinueCommand>;
 
 std::span<const float> RowOf(const kernels::Rows& rows, std::int64_t row) {
   return {rows.data + row * rows.stride, static_cast<std::size_t>(rows.columns)};
@@ -77,6 +80,7 @@ struct Executor::State {
   void Obey(std::vector<Command>& taken);
   void ObeyOne(SequenceSpec spec);
   void ObeyOne(const CancelCommand& cancel) { CancelAll(cancel.key); }
+  void ObeyOne(const StopCommand& stop);
   void ObeyOne(GrowCommand grow);
   void ObeyOne(const PreemptCommand& preempt);
   void ObeyOne(ResumeCommand resume);
@@ -179,6 +183,10 @@ void Executor::Cancel(RequestKey key) {
   state_->Give(CancelCommand{key});
 }
 
+void Executor::Stop(SequenceKey key) {
+  state_->Give(StopCommand{key});
+}
+
 void Executor::Grow(SequenceKey key, BlockTable more) {
   state_->Give(GrowCommand{key, std::move(more)});
 }
@@ -257,6 +265,15 @@ void Executor::State::ObeyOne(SequenceSpec spec) {
       running.emplace_back(std::move(spec), arrivals++, arena.Geometry().block_tokens);
   Constrain(sequence);
   if (sequence.answered >= sequence.spec.stop.max_tokens) sequence.finish = FinishReason::kLength;
+}
+
+void Executor::State::ObeyOne(const StopCommand& stop) {
+  for (std::vector<RunningSequence>* sequences : {&running, &parked}) {
+    const auto sequence = std::ranges::find(*sequences, stop.key, &RunningSequence::Key);
+    if (sequence == sequences->end() || sequence->finish.has_value()) continue;
+    sequence->finish = FinishReason::kCancelled;
+    events.OnStopped(stop.key);
+  }
 }
 
 void Executor::State::ObeyOne(GrowCommand grow) {

@@ -139,6 +139,8 @@ class ExecutorEvents {
   virtual void OnLayerDone(const LayerEvent& event) = 0;
   /// After the one with `finish` the executor touches this sequence's blocks no more.
   virtual void OnToken(const TokenEvent& event) = 0;
+  /// Once for each Stop of a sequence that has not ended before: its blocks are touched no more.
+  virtual void OnStopped(SequenceKey) {}
   /// With each step that computes some of them; before the sequence's first token.
   virtual void OnPromptLogprobs(const PromptLogprobsEvent&) {}
   /// The executor will never touch the sequence's blocks again. Exactly once for each Submit, after all else.
@@ -179,8 +181,10 @@ class Executor {
   void Submit(SequenceSpec spec);
   /// Nothing happens where the sequence is unknown or already released.
   void Cancel(RequestKey key);
-  /// More blocks for a sequence that grows; obeyed, like the two below, in order and before the next step.
-  /// Nothing happens where the sequence is unknown or already released.
+  /// Ends one sequence as Cancel ends all of a request.
+  void Stop(SequenceKey key);
+  /// More blocks for a sequence that grows; obeyed, like those below and above, in order and before the next
+  /// step. Nothing happens where the sequence is unknown or already released.
   void Grow(SequenceKey key, BlockTable more);
   /// Takes the sequence out. Its KV goes to `slots`, as many as it has blocks; where there are none it is
   /// dropped, to be computed again.

@@ -167,6 +167,9 @@ Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   order.peer_incarnation = snapshot.Find(prefill)->about.incarnation;
   order.keep = KeepFor(request);
   workers_.SendReserve(decode, order);
+  for (std::size_t i = 0; i < request.answers.size(); ++i) {  // it has begun anew, the others with it
+    if (request.answers[i].Ended()) workers_.SendStopSample(decode, key, static_cast<std::int32_t>(i));
+  }
   LogDebug("request_placed", {{"request", key}, {"prefill", prefill}, {"decode", decode}});
   return Tried::kPlaced;
 }
@@ -337,11 +340,22 @@ void Dispatcher::OnPromptLogprobs(WorkerId worker, PromptLogprobsReport report) 
 void Dispatcher::EndChoice(Request& request, const TokenReport& report, const AnswerEnd& end) {
   request.job.sink->Finish(report.sample, end, UsageOf(request));
   request.cut |= report.finish.empty() || end.stop_reason.AsString() != nullptr;
-  if (++request.ended < request.answers.size()) return;
+  if (++request.ended < request.answers.size()) {
+    if (report.finish.empty()) StopSample(request, report.sample);
+    return;
+  }
   // Where decode itself ended every answer, both workers end by themselves.
   const bool cancel = request.cut || report.index == request.beginning.resumed;
   if (!cancel) OfferBack(request);
   End(request, end.finish_reason, cancel);
+}
+
+/// Decode writes no more of an answer that has ended without its doing.
+void Dispatcher::StopSample(const Request& request, std::int32_t sample) {
+  for (const Part& part : request.held) {
+    if (part.phase == Phase::kDecode && part.key.attempt == request.attempt && !part.cancelled)
+      workers_.SendStopSample(part.worker, part.key, sample);
+  }
 }
 
 void Dispatcher::OnReleased(WorkerId worker, const ReleaseReport& release) {

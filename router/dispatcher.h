@@ -196,6 +196,7 @@ class Dispatcher {
   [[nodiscard]] Request* Find(RequestId id);
   [[nodiscard]] static std::int64_t TokensOf(const Request& request);
   void EndChoice(Request& request, const TokenReport& report, const AnswerEnd& end);
+  void StopSample(const Request& request, std::int32_t sample);
   [[nodiscard]] static Usage UsageOf(const Request& request);
 
   const Clock& clock_;

@@ -28,7 +28,7 @@ void Dispatcher::Resume(Request& request, std::string_view client_code, Duration
   request.beginning = BeginningOf(request.job.prompt, request.answers);
   request.prefilled = request.decode_writes = false;
   if (LacksPromptLogprobs(request)) request.prompt_logprobs.clear();
-  // Answers that have ended are written again beside the others, unheard: decode may still be at them when
+  // Answers that have ended begin again beside the others, and are stopped: decode may still be at them when
   // the last of the others ends.
   request.cut |= request.ended > 0;
   request.failure = client_code;

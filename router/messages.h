@@ -146,6 +146,7 @@ class WorkerPort {
   virtual void SendPrefill(WorkerId worker, const Order& order) = 0;
   virtual void SendReserve(WorkerId worker, const Order& order) = 0;
   virtual void SendCancel(WorkerId worker, RequestKey key) = 0;
+  virtual void SendStopSample(WorkerId worker, RequestKey key, std::int32_t sample) = 0;
   virtual void SendMove(WorkerId worker, const MoveOrder& order) = 0;
   virtual void SendMoveStop(WorkerId worker, RequestKey target) = 0;
   virtual void SendTakeBack(WorkerId worker, const TakeBackOrder& order) = 0;

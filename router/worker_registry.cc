@@ -68,6 +68,13 @@ class Registry final : public WorkerRegistry {
     FillMove(order, envelope);
     SendToWorker(worker, envelope);
   }
+  void SendStopSample(WorkerId worker, RequestKey key, std::int32_t sample) override {
+    wire::Envelope envelope;
+    envelope.mutable_stop_sample()->set_request(key.request.value);
+    envelope.mutable_stop_sample()->set_attempt(key.attempt.value);
+    envelope.mutable_stop_sample()->set_sample(sample);
+    SendToWorker(worker, envelope);
+  }
   void SendMoveStop(WorkerId worker, RequestKey target) override {
     wire::Envelope envelope;
     envelope.mutable_move_stop()->set_request(target.request.value);

@@ -58,6 +58,9 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   void OnToken(const TokenEvent& event) override {
     ToLoop([event](Runtime& self) { self.service_->OnToken(event); });
   }
+  void OnStopped(SequenceKey sequence) override {
+    ToLoop([sequence](Runtime& self) { self.service_->OnStopped(sequence); });
+  }
   void OnPromptLogprobs(const PromptLogprobsEvent& event) override {
     ToLoop([event](Runtime& self) { self.service_->OnPromptLogprobs(event); });
   }

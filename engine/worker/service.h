@@ -75,6 +75,7 @@ class PhaseService {
   virtual void OnPreempted(const PreemptedEvent&) {}
   virtual void OnResumed(const ResumedEvent&) {}
   virtual void OnPaused(SequenceKey) {}
+  virtual void OnStopped(SequenceKey) {}
   [[nodiscard]] virtual ServiceLoad Load() const = 0;
   /// Of a phase that writes answers.
   [[nodiscard]] virtual AnswerMemoryCounts Answers() const { return {}; }

@@ -466,6 +466,27 @@ TEST_CASE("a cancel ends all answers of a request and frees what they share") {
   CHECK(rig.Blocks().used == 0);
 }
 
+TEST_CASE("an answer that is stopped is written no more, whether the prompt has come or not") {
+  const bool early = GENERATE(true, false);
+  DecodeRig rig;
+  rig.Shut();
+  wire::Envelope stop;
+  stop.mutable_stop_sample()->set_request(1);
+  stop.mutable_stop_sample()->set_attempt(1);
+  stop.mutable_stop_sample()->set_sample(1);
+  rig.Order(OrderOfSeveral(Key(1), 40, 20, 3));
+  if (early) rig.Order(stop);
+  static_cast<void>(CommitSeveral(rig, Key(1), 40, {6, 7}));
+  if (!early) rig.Order(stop);
+  rig.Open();
+  CHECK(rig.Released(Key(1)).outcome() == "done");
+  std::vector<int> tokens(3);
+  for (const wire::Token& token : rig.Tokens(Key(1))) ++tokens[static_cast<std::size_t>(token.sample())];
+  CHECK(std::pair(tokens[0], tokens[2]) == std::pair(20, 20));
+  CHECK(tokens[1] <= (early ? 1 : 2));  // a step may have begun
+  CHECK(rig.Blocks().used == 0);
+}
+
 TEST_CASE("a COMMIT with too few first tokens, or an unknown one, fails the request") {
   for (const std::vector<TokenId>& more : {std::vector<TokenId>{6}, std::vector<TokenId>{6, 100000}}) {
     DecodeRig rig;

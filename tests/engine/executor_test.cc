@@ -305,6 +305,33 @@ TEST_CASE("a sequence that is cancelled leaves before the next step") {
   CHECK(seen.orderly);
 }
 
+TEST_CASE("one of a request's answers is stopped alone, and says so once") {
+  Rig rig;
+  std::vector<SequenceSpec> specs;
+  for (std::int32_t sample = 0; sample < 3; ++sample) {
+    specs.push_back(rig.Spec(1, Prompt(5, 4), 40));
+    specs.back().sampling = {.temperature = 1, .seed = 3};
+    specs.back().sample = sample;
+  }
+  rig.events.on_token = [&](const TokenEvent& event) {
+    if (event.sample == 1 && event.index == 6) rig.executor->Stop({event.key, 1});  // in the middle of a step
+    if (event.sample == 2 && event.finish) rig.executor->Stop({event.key, 2});      // too late
+  };
+  rig.Start();
+  rig.executor->Stop({Key(1), 1});  // too early
+
+  for (const SequenceSpec& spec : specs) rig.executor->Submit(spec);
+  rig.events.WaitForReleases(3);
+
+  std::vector<std::vector<TokenId>> answers(3);
+  for (const TokenEvent& event : rig.events.TokenEvents())
+    answers[static_cast<std::size_t>(event.sample)].push_back(event.token);
+  CHECK(answers[0] == PlainAnswer(rig.model, specs[0]));
+  CHECK(answers[1].size() == 7);
+  CHECK(answers[2] == PlainAnswer(rig.model, specs[2]));
+  CHECK(rig.events.Stopped() == std::vector{SequenceKey{Key(1), 1}});
+}
+
 TEST_CASE("cancelling what is unknown or over changes nothing, also for a later request of that key") {
   Rig rig;
   rig.Start();

@@ -89,20 +89,53 @@ TEST_CASE("several answers are placed once, told apart, and end the request toge
   CHECK(seen.tokens == 3);
   token(kD, 2, 1, kA, "stop");
   CHECK(seen.ends == std::map<std::int32_t, std::string>{{2, "stop"}});
+  CHECK(bench.port.Of("stop_sample").empty());
   token(kD, 0, 1, kA + 1, "");  // "ab": the router's own end
   CHECK(seen.ends[0] == "stop");
   CHECK(bench.port.Of("cancel").empty());
+  REQUIRE(bench.port.Of("stop_sample").size() == 1);
+  CHECK(bench.port.Of("stop_sample")[0].worker == kD);
+  CHECK(bench.port.Of("stop_sample")[0].key == kFirst);
+  CHECK(bench.port.Of("stop_sample")[0].sample == 0);
   token(kD, 1, 1, kA, "");
   token(kD, 1, 2, kA, "length");
   CHECK(seen.ends[1] == "length");
   CHECK(seen.choices[1] == "baa");
   CHECK(seen.choices[2] == "c");
   CHECK(seen.tokens == 7);
-  // Decode still writes the answer that the stop string ended.
+  // Decode may not have heard yet.
   CHECK(bench.port.Of("cancel").size() == 2);
   bench.Release(kP);
   bench.Release(kD);
   CHECK(bench.dispatcher->Live() == 0);
+}
+
+TEST_CASE("answers that have ended are not written again by the next attempt") {
+  Bench bench;
+  bench.JoinTwoPairs();
+  Seen seen;
+  Job job = bench.MakeJob(seen);
+  job.sampling.samples = 2;
+  job.answer.stop = {"aa"};
+  bench.dispatcher->Submit(std::move(job));
+  const Sent first = bench.port.Of("reserve").at(0);
+  const WorkerId prefill = bench.port.Of("prefill").at(0).worker;
+  for (const std::int32_t sample : {0, 1}) {
+    bench.dispatcher->OnToken(
+        prefill, {.key = kFirst, .index = 0, .token = kA + sample, .finish = "", .sample = sample});
+  }
+  bench.dispatcher->OnToken(first.worker,
+                            {.key = kFirst, .index = 1, .token = kA, .finish = "", .sample = 0});
+  CHECK(seen.ends == std::map<std::int32_t, std::string>{{0, "stop"}});
+  REQUIRE(bench.port.Of("stop_sample").size() == 1);
+  bench.dispatcher->OnLost(first.worker);
+
+  REQUIRE(bench.port.Of("reserve").size() == 2);
+  const Sent again = bench.port.Of("stop_sample").back();
+  CHECK(bench.port.Of("stop_sample").size() == 2);
+  CHECK(again.worker == bench.port.Of("reserve")[1].worker);
+  CHECK(again.key == kSecond);
+  CHECK(again.sample == 0);
 }
 
 TEST_CASE("a token of an answer that nobody asked for fails the request") {

@@ -68,6 +68,7 @@ struct Sent {
   MoveOrder move = {};
   TakeBackOrder take = {};
   GiveBackOrder give = {};
+  std::int32_t sample = 0;
 };
 
 class FakePort final : public WorkerPort {
@@ -79,6 +80,10 @@ class FakePort final : public WorkerPort {
     sent.push_back({"reserve", worker, order.key, order});
   }
   void SendCancel(WorkerId worker, RequestKey key) override { sent.push_back({"cancel", worker, key, {}}); }
+  void SendStopSample(WorkerId worker, RequestKey key, std::int32_t sample) override {
+    sent.push_back({"stop_sample", worker, key, {}});
+    sent.back().sample = sample;
+  }
   void SendMove(WorkerId worker, const MoveOrder& order) override {
     sent.push_back({"move", worker, order.key, {}, order});
   }

@@ -68,6 +68,10 @@ class EventRecorder final : public engine::ExecutorEvents {
   void OnPaused(engine::SequenceKey sequence) override {
     if (on_paused) on_paused(sequence);
   }
+  void OnStopped(engine::SequenceKey sequence) override {
+    const std::scoped_lock lock(mutex_);
+    stopped_.push_back(sequence);
+  }
   void OnPreempted(const engine::PreemptedEvent& event) override {
     if (on_preempted) on_preempted(event);
   }
@@ -83,6 +87,10 @@ class EventRecorder final : public engine::ExecutorEvents {
   void ExpectFirstIndex(RequestKey key, std::int64_t index) {
     const std::scoped_lock lock(mutex_);
     first_index_[key] = index;
+  }
+  [[nodiscard]] std::vector<engine::SequenceKey> Stopped() {
+    const std::scoped_lock lock(mutex_);
+    return stopped_;
   }
   void WaitForReleases(int count) {
     std::unique_lock lock(mutex_);
@@ -106,6 +114,7 @@ class EventRecorder final : public engine::ExecutorEvents {
   std::condition_variable changed_;
   std::map<RequestKey, Sequence> sequences_;
   std::map<RequestKey, std::int64_t> first_index_;
+  std::vector<engine::SequenceKey> stopped_;
   std::vector<engine::StepReport> steps_;
   std::vector<engine::TokenEvent> token_events_;
   int releases_ = 0;

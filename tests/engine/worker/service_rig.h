@@ -84,6 +84,9 @@ class ServiceRig : public ExecutorEvents {
   void OnToken(const TokenEvent& event) override {
     thread_.Loop().Post([this, event] { service->OnToken(event); });
   }
+  void OnStopped(SequenceKey sequence) override {
+    thread_.Loop().Post([this, sequence] { service->OnStopped(sequence); });
+  }
   void OnPromptLogprobs(const PromptLogprobsEvent& event) override {
     thread_.Loop().Post([this, event] { service->OnPromptLogprobs(event); });
   }
