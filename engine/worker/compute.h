@@ -20,23 +20,30 @@ struct DeviceConfig {
   bool graphs = true;  // steps of a GPU are replayed where they are alike
 };
 
+/// What is to be computed, as far as not everything can do it.
+struct ComputeDemand {
+  kernels::CpuOptions cpu;  // the class and the KV type also where a GPU computes
+  int ranks = 1;
+  int block_tokens = 16;  // of a KV block
+};
+
 /// What a worker computes on, and why.
 struct ChosenBackend {
   bool cuda = false;
   std::string why;  // "GPU 0, NVIDIA H200", "compute.class is int8, which GPUs do not have"
 };
 
-/// Pure: `gpu` is the name of the device that is asked for, or what is missing; `cpu` and `ranks` say what is
-/// to be computed. FailedPrecondition where a GPU is asked for that cannot be had, InvalidArgument where it
-/// cannot compute so; the message names the field.
+/// Pure: `gpu` is the name of the device that is asked for, or what is missing. FailedPrecondition where a GPU
+/// is asked for that cannot be had, InvalidArgument where it cannot meet the demand; the message names the
+/// field.
 [[nodiscard]] absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config,
-                                                          const kernels::CpuOptions& cpu, int ranks,
+                                                          const ComputeDemand& demand,
                                                           const absl::StatusOr<std::string>& gpu);
 /// The same for this machine.
 [[nodiscard]] absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config,
-                                                          const kernels::CpuOptions& cpu, int ranks);
-/// Makes them, one for each rank. `cpu` has the class also where a GPU computes.
+                                                          const ComputeDemand& demand);
+/// Makes them, one for each rank.
 [[nodiscard]] absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> OpenBackends(
-    const DeviceConfig& config, const kernels::CpuOptions& cpu, int ranks);
+    const DeviceConfig& config, const ComputeDemand& demand);
 
 }  // namespace baton::engine

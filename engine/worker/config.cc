@@ -155,6 +155,10 @@ void ReadNetwork(const Section& root, WorkerConfig& out) {
 
 }  // namespace
 
+ComputeDemand Demand(const WorkerConfig& config) {
+  return {.cpu = config.compute, .ranks = config.ranks, .block_tokens = config.block_tokens};
+}
+
 absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
   BATON_ASSIGN_OR_RETURN(config::Document document, config::Document::Open(path));
   const Section root = document.Root();

@@ -57,6 +57,9 @@ struct WorkerConfig {
   LogLevel log_level = LogLevel::kInfo;
 };
 
+/// What the worker is to compute.
+[[nodiscard]] ComputeDemand Demand(const WorkerConfig& config);
+
 /// Every error of the file, one a line, as "file:line:column: field: what".
 [[nodiscard]] absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path);
 

@@ -148,7 +148,7 @@ absl::Status Runtime::CreateBackends() {
     BATON_ASSIGN_OR_RETURN(auto made, make_backend_());
     backends_.push_back(std::move(made));
   } else {
-    BATON_ASSIGN_OR_RETURN(backends_, OpenBackends(config_.device, config_.compute, config_.ranks));
+    BATON_ASSIGN_OR_RETURN(backends_, OpenBackends(config_.device, Demand(config_)));
   }
   BATON_ASSIGN_OR_RETURN(copier_, backends_.front()->CreateCopier());
   return absl::OkStatus();

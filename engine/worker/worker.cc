@@ -71,7 +71,7 @@ int RunWorker(const PhaseDefinition& phase, int argc, char** argv) {
   const absl::StatusOr<WorkerConfig> config = ReadWorkerConfig(options.config_path);
   if (!config.ok()) return Fail(phase, config.status(), daemon::kExitConfig);
   if (options.check_config) {
-    const auto backend = ChooseBackend(config->device, config->compute, config->ranks);
+    const auto backend = ChooseBackend(config->device, Demand(*config));
     if (!backend.ok()) {
       fmt::print(stderr, "{}: {}\n", options.config_path, Message(backend.status()));
       return daemon::kExitConfig;

@@ -17,8 +17,8 @@ absl::StatusOr<std::string> NoGpu() {
 }
 
 TEST_CASE("auto computes on a GPU where there is one, else on the CPU, and says why") {
-  const auto on_gpu = ChooseBackend({.device = 3}, {.compute = ComputeClass::kBF16}, 1, Gpu());
-  const auto on_cpu = ChooseBackend({}, {.compute = ComputeClass::kBF16}, 1, NoGpu());
+  const auto on_gpu = ChooseBackend({.device = 3}, {{.compute = ComputeClass::kBF16}}, Gpu());
+  const auto on_cpu = ChooseBackend({}, {{.compute = ComputeClass::kBF16}}, NoGpu());
 
   REQUIRE(on_gpu.ok());
   CHECK(on_gpu->cuda);
@@ -29,43 +29,44 @@ TEST_CASE("auto computes on a GPU where there is one, else on the CPU, and says 
 }
 
 TEST_CASE("auto leaves a class that GPUs do not have to the CPU; cuda refuses it") {
-  CHECK_FALSE(ChooseBackend({}, {.compute = ComputeClass::kInt8}, 1, Gpu())->cuda);
+  CHECK_FALSE(ChooseBackend({}, {{.compute = ComputeClass::kInt8}}, Gpu())->cuda);
 
-  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {.compute = ComputeClass::kInt8}, 1, Gpu());
+  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kInt8}}, Gpu());
 
   CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
   CHECK(Message(refused.status()).find("compute.class is int8") != std::string::npos);
 }
 
-TEST_CASE("ranks and a KV type of its own are the CPU's") {
+TEST_CASE("ranks, blocks and a KV type of its own are the CPU's") {
   const kernels::CpuOptions wide{.compute = ComputeClass::kBF16, .kv = kernels::DType::kF32};
 
-  CHECK_FALSE(ChooseBackend({}, {.compute = ComputeClass::kBF16}, 2, Gpu())->cuda);
-  CHECK_FALSE(ChooseBackend({}, wide, 1, Gpu())->cuda);
-  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {}, 2, Gpu());
+  CHECK_FALSE(ChooseBackend({}, {.ranks = 2}, Gpu())->cuda);
+  CHECK_FALSE(ChooseBackend({}, {.cpu = wide}, Gpu())->cuda);
+  CHECK_FALSE(ChooseBackend({}, {.block_tokens = 32}, Gpu())->cuda);
+  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {.ranks = 2}, Gpu());
 
   CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
   CHECK(Message(refused.status()).find("compute.ranks is 2") != std::string::npos);
 }
 
 TEST_CASE("cpu never asks for a GPU, cuda has one or an error that names the field and what is missing") {
-  CHECK_FALSE(ChooseBackend({.backend = BackendChoice::kCpu}, {.compute = ComputeClass::kF32}, 1, Gpu())->cuda);
-  CHECK(ChooseBackend({.backend = BackendChoice::kCuda}, {.compute = ComputeClass::kF32}, 1, Gpu())->cuda);
+  CHECK_FALSE(ChooseBackend({.backend = BackendChoice::kCpu}, {{.compute = ComputeClass::kF32}}, Gpu())->cuda);
+  CHECK(ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}, Gpu())->cuda);
 
-  const auto missing = ChooseBackend({.backend = BackendChoice::kCuda}, {.compute = ComputeClass::kF32}, 1, NoGpu());
+  const auto missing = ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}, NoGpu());
 
   CHECK(missing.status().code() == absl::StatusCode::kFailedPrecondition);
   CHECK(Message(missing.status()) == "compute.backend is cuda: no GPU can be used: the driver lists none");
 }
 
 TEST_CASE("what is chosen for this machine is what opens") {
-  const auto chosen = ChooseBackend({}, {.compute = ComputeClass::kF32}, 1);
+  const auto chosen = ChooseBackend({}, {{.compute = ComputeClass::kF32}});
   REQUIRE(chosen.ok());
-  const auto opened = OpenBackends({}, {.compute = ComputeClass::kF32, .threads = 1}, 1);
+  const auto opened = OpenBackends({}, {{.compute = ComputeClass::kF32, .threads = 1}});
 
   REQUIRE(opened.ok());
   CHECK(opened->front()->Name().starts_with(chosen->cuda ? "cuda/" : "cpu/"));
-  const bool there = OpenBackends({.backend = BackendChoice::kCuda}, {.compute = ComputeClass::kF32}, 1).ok();
+  const bool there = OpenBackends({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}).ok();
   CHECK(there == chosen->cuda);
 }
 
