@@ -11,6 +11,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/cluster/wire.pb.h"
+#include "decode/job.h"
 #include "decode/kept_answers.h"
 #include "decode/mover.h"
 #include "decode/outgoing_move.h"
@@ -30,36 +31,6 @@ constexpr Duration kAbandonedPatience = std::chrono::seconds(2);
 constexpr Duration kKeepMax = std::chrono::seconds(10);
 /// Requests whose newest attempt is remembered: more than can be live or on their way at once.
 constexpr std::size_t kRememberedRequests = 16384;
-
-struct Job {
-  RequestKey key;
-  std::vector<TokenId> tokens;  // the prompt
-  std::int64_t resumed = 0;     // of them, at the end: the answer's, from an earlier attempt
-  engine::SamplingParams sampling;
-  engine::StopRules stop;
-  std::int32_t logprobs = -1;
-  std::shared_ptr<const grammar::Grammar> grammar;  // null: the answer may be anything
-  std::int32_t samples = 1;
-  WorkerId sender;  // prefill, or the decode worker that an answer moves from
-  Incarnation sender_incarnation;
-  std::int64_t positions_max = 0;  // of an answer that moves here: what is reserved; 0: a prompt comes
-  std::int64_t known = 0;          // of such an answer: tokens that the router has
-  Duration keep{};                 // for which its KV may be asked for after its end
-
-  std::set<std::int32_t> stopped;      // answers that the router has ended before the prompt came
-  std::vector<TokenId> answer;         // its tokens so far, of a request of one answer
-  std::unique_ptr<OutgoingMove> move;  // the answer is on its way to another worker
-  bool handoff_holds = false;
-  std::int32_t sequences = 0;  // in the executor
-  std::int32_t writing = 0;    // answers that have not ended
-  bool reserved = false;       // has blocks, and the prompt has not come
-  std::optional<Outcome> outcome;
-  TimePoint arrived{};
-  TimePoint begun{};
-  TimePoint committed{};
-  std::optional<kvtransfer::CommitInfo> handed_over;  // until the first step
-  net::Timer deadline;
-};
 
 class DecodeService final : public engine::PhaseService {
  public:

@@ -9,7 +9,8 @@ namespace {
 
 /// What of this a GPU cannot do; empty: nothing.
 std::string MissingOnGpus(const ComputeDemand& demand) {
-  if (demand.cpu.compute == kernels::ComputeClass::kInt8) return "compute.class is int8, which GPUs do not have";
+  if (demand.cpu.compute == kernels::ComputeClass::kInt8)
+    return "compute.class is int8, which GPUs do not have";
   if (demand.cpu.kv.has_value()) return "kv.dtype is set, and a GPU keeps KV in the type of its class";
   if (demand.ranks > 1) return fmt::format("compute.ranks is {}, and a worker uses one GPU", demand.ranks);
   if (demand.block_tokens != 16)
@@ -38,15 +39,14 @@ absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, const Co
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> OpenBackends(const DeviceConfig& config,
-                                                                            const kernels::CpuOptions& cpu,
-                                                                            int ranks) {
+                                                                            const ComputeDemand& demand) {
   BATON_ASSIGN_OR_RETURN(const ChosenBackend chosen, ChooseBackend(config, demand));
   LogInfo("backend_chosen", {{"backend", chosen.cuda ? "cuda" : "cpu"}, {"why", chosen.why}});
   if (!chosen.cuda) return kernels::CreateCpuRanks(demand.cpu, demand.ranks);
   std::vector<std::unique_ptr<kernels::Backend>> backends;
-  BATON_ASSIGN_OR_RETURN(backends.emplace_back(),
-                         kernels::CreateCudaBackend(
-                             {.compute = demand.cpu.compute, .device = config.device, .graphs = config.graphs}));
+  BATON_ASSIGN_OR_RETURN(backends.emplace_back(), kernels::CreateCudaBackend({.compute = demand.cpu.compute,
+                                                                              .device = config.device,
+                                                                              .graphs = config.graphs}));
   return backends;
 }
 

@@ -33,9 +33,9 @@ struct ChosenBackend {
   std::string why;  // "GPU 0, NVIDIA H200", "compute.class is int8, which GPUs do not have"
 };
 
-/// Pure: `gpu` is the name of the device that is asked for, or what is missing. FailedPrecondition where a GPU
-/// is asked for that cannot be had, InvalidArgument where it cannot meet the demand; the message names the
-/// field.
+/// Pure: `gpu` is the name of the device that is asked for, or what is missing. FailedPrecondition where a
+/// GPU is asked for that cannot be had, InvalidArgument where it cannot meet the demand; the message names
+/// the field.
 [[nodiscard]] absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config,
                                                           const ComputeDemand& demand,
                                                           const absl::StatusOr<std::string>& gpu);

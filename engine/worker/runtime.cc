@@ -253,8 +253,8 @@ AnswerMemoryOptions Runtime::MeasureAnswers() {
 
 /// Before the executor: its thread looks whether there is one.
 absl::Status Runtime::CreateMeter() {
-  BATON_ASSIGN_OR_RETURN(
-      auto sensor, OpenSensor(config_.power, backends_.front()->Name(), config_.device.device));
+  BATON_ASSIGN_OR_RETURN(auto sensor,
+                         OpenSensor(config_.power, backends_.front()->Name(), config_.device.device));
   if (sensor == nullptr) return absl::OkStatus();
   meter_ = std::make_unique<EnergyMeter>(
       loop_, std::move(sensor), metrics_,

@@ -1,63 +1,11 @@
-#include "decode/decode_service.h"
-
 #include <limits>
-#include <map>
 
 #include <catch2/catch.hpp>
 
-#include "common/base/random.h"
-#include "tests/engine/worker/service_rig.h"
+#include "tests/decode/decode_rig.h"
 
 namespace baton::decode {
 namespace {
-
-using engine::Key;
-using engine::Next;
-using engine::Prompt;
-using engine::ServiceRig;
-using kvtransfer::TransferEnd;
-
-constexpr std::int64_t kBlocks = 8;
-constexpr TokenId kFirst = 5;
-
-struct DecodeRig : ServiceRig {
-  explicit DecodeRig(std::int64_t queue = 8, std::int64_t blocks = kBlocks,
-                     const engine::AnswerMemoryOptions& answers = {})
-      : ServiceRig(CreateDecodeService, false, blocks, queue, /*prefix_blocks=*/0, answers) {}
-
-  void Commit(RequestKey key, std::int64_t prompt_tokens, TokenId first = kFirst,
-              std::optional<TimePoint> computed_at = std::nullopt) {
-    REQUIRE(handoff.WaitFor(fmt::format("receive {}", key)));
-    OnLoop([&] {
-      handoff.receives.at(key).second.on_committed({.first_token = first,
-                                                    .prompt_tokens = prompt_tokens,
-                                                    .computed_at = computed_at,
-                                                    .arrived_at = std::chrono::steady_clock::now()});
-      handoff.Release(key);
-    });
-  }
-  void Fail(RequestKey key, TransferEnd end, const absl::Status& status) {
-    REQUIRE(handoff.WaitFor(fmt::format("receive {}", key)));
-    OnLoop([&] { handoff.receives.at(key).second.on_failed(end, status); });
-  }
-  void ReleaseTransfer(RequestKey key) {
-    OnLoop([&] { handoff.Release(key); });
-  }
-};
-
-wire::Envelope Order(RequestKey key, std::int64_t prompt_tokens, std::int64_t max_tokens) {
-  wire::Envelope envelope;
-  wire::Reserve& order = *envelope.mutable_reserve();
-  order.set_request(key.request.value);
-  order.set_attempt(key.attempt.value);
-  const std::vector<TokenId> prompt = Prompt(prompt_tokens);
-  order.mutable_tokens()->Assign(prompt.begin(), prompt.end());
-  order.mutable_sampling()->set_top_p(1);
-  order.mutable_stop()->set_max_tokens(max_tokens);
-  order.set_prefill_worker(3);
-  order.set_prefill_incarnation(33);
-  return envelope;
-}
 
 TEST_CASE("a committed prompt is answered token by token from index 0 on") {
   DecodeRig rig;
@@ -377,40 +325,6 @@ TEST_CASE("when the router is lost everything ends, whatever its state") {
   CHECK(rig.Blocks().free == kBlocks);
 }
 
-wire::Envelope OrderOfSeveral(RequestKey key, std::int64_t prompt_tokens, std::int64_t max_tokens,
-                              std::int32_t samples) {
-  wire::Envelope envelope = Order(key, prompt_tokens, max_tokens);
-  wire::Sampling& sampling = *envelope.mutable_reserve()->mutable_sampling();
-  sampling.set_temperature(1.5);
-  sampling.set_seed(77);
-  sampling.set_samples(samples);
-  return envelope;
-}
-
-/// COMMIT, after the prompt's KV has been written as the transport would; the prompt's blocks.
-engine::BlockTable CommitSeveral(DecodeRig& rig, RequestKey key, std::int64_t prompt_tokens,
-                                 std::vector<TokenId> more_first_tokens) {
-  REQUIRE(rig.handoff.WaitFor(fmt::format("receive {}", key)));
-  engine::BlockTable blocks;
-  rig.OnLoop([&] {
-    blocks = rig.handoff.receives.at(key).first.blocks;
-    const std::vector<TokenId> prompt = Prompt(prompt_tokens);
-    engine::StepBatch batch;
-    for (std::int64_t i = 0; i < prompt_tokens; ++i) {
-      batch.tokens.push_back(prompt[static_cast<std::size_t>(i)]);
-      batch.positions.push_back(static_cast<std::int32_t>(i));
-    }
-    batch.slices.push_back({.blocks = blocks, .first_row = 0, .tokens = prompt_tokens, .first_position = 0});
-    test::FakeModel writer;
-    static_cast<void>(writer.Forward(batch, rig.Arena(), {}));
-    rig.handoff.receives.at(key).second.on_committed({.first_token = kFirst,
-                                                      .prompt_tokens = prompt_tokens,
-                                                      .more_first_tokens = std::move(more_first_tokens)});
-    rig.handoff.Release(key);
-  });
-  return blocks;
-}
-
 TEST_CASE("several answers share the prompt's full blocks and go on in copies of its last one") {
   DecodeRig rig;
   rig.Shut();
@@ -495,124 +409,6 @@ TEST_CASE("a COMMIT with too few first tokens, or an unknown one, fails the requ
     CHECK(rig.Released(Key(1)).error_code() == "kv_transfer");
     CHECK(rig.Blocks().used == 0);
   }
-}
-
-/// One request of many: prompts of up to 60 tokens, up to three answers of up to 90 each.
-struct Asked {
-  std::uint64_t id = 0;
-  std::int64_t prompt_tokens = 0;
-  std::int64_t max_tokens = 0;
-  std::vector<TokenId> first_tokens;
-};
-
-std::vector<Asked> Many() {
-  RandomStream random(8);
-  std::vector<Asked> all;
-  for (std::uint64_t id = 1; id <= 14; ++id) {
-    Asked& asked = all.emplace_back(Asked{id, random.Between(1, 60), random.Between(20, 90), {}});
-    for (std::int64_t i = random.Between(1, 3); i > 0; --i)
-      asked.first_tokens.push_back(static_cast<TokenId>(random.Between(0, 96)));
-  }
-  return all;
-}
-
-/// The tokens of each answer, by request and sample. The engine begins when as many as have room are there.
-std::map<std::pair<std::uint64_t, std::int32_t>, std::vector<TokenId>> AnswersOf(
-    DecodeRig& rig, const std::vector<Asked>& all) {
-  rig.Shut();
-  for (const Asked& asked : all) {
-    wire::Envelope order = OrderOfSeveral(Key(asked.id), asked.prompt_tokens, asked.max_tokens,
-                                          static_cast<std::int32_t>(asked.first_tokens.size()));
-    order.mutable_reserve()->mutable_sampling()->set_frequency_penalty(0.5);
-    rig.Order(order);
-  }
-  std::map<std::pair<std::uint64_t, std::int32_t>, std::vector<TokenId>> answers;
-  for (const Asked& asked : all) {
-    if (rig.handoff.Count(fmt::format("receive {}", Key(asked.id))) == 0) rig.Open();
-    static_cast<void>(CommitSeveral(rig, Key(asked.id), asked.prompt_tokens,
-                                    {asked.first_tokens.begin() + 1, asked.first_tokens.end()}));
-  }
-  rig.Open();
-  for (const Asked& asked : all) {
-    CHECK(rig.Released(Key(asked.id)).outcome() == "done");
-    for (const wire::Token& token : rig.Tokens(Key(asked.id))) {
-      auto& answer = answers[{asked.id, token.sample()}];
-      CHECK(token.index() == std::ssize(answer));
-      answer.push_back(token.token());
-    }
-  }
-  return answers;
-}
-
-TEST_CASE("answers that had to make room are the same as with room for all, by either way") {
-  const std::vector<Asked> all = Many();
-  DecodeRig large(32, 400);
-  const auto expected = AnswersOf(large, all);
-  REQUIRE(expected.size() > 20);
-  large.OnLoop([&] { CHECK(large.service->Answers().swaps + large.service->Answers().recomputations == 0); });
-  for (const auto& [key, answer] : expected)
-    CHECK(std::ssize(answer) == all[static_cast<std::size_t>(key.first - 1)].max_tokens);
-
-  for (const engine::Preemption kind : {engine::Preemption::kSwap, engine::Preemption::kRecompute}) {
-    for (const std::int64_t growth : {0, 1}) {
-      CAPTURE(kind == engine::Preemption::kSwap, growth);
-      DecodeRig tiny(32, 24,
-                     {.growth_blocks = growth, .swap_slots = 200, .block_bytes = 256, .forced = kind});
-      CHECK(AnswersOf(tiny, all) == expected);
-
-      engine::AnswerMemoryCounts counts;
-      tiny.OnLoop([&] { counts = tiny.service->Answers(); });
-      CHECK((kind == engine::Preemption::kSwap ? counts.swaps : counts.recomputations) > 0);
-      CHECK((kind == engine::Preemption::kSwap ? counts.recomputations : counts.swaps) == 0);
-      CHECK((counts.bytes_out > 0) == (kind == engine::Preemption::kSwap));
-      CHECK(counts.preempted == 0);
-      CHECK(tiny.Blocks().free == 24);
-    }
-  }
-}
-
-TEST_CASE("an answer that was preempted is cancelled like any other, and its memory is free") {
-  for (const engine::Preemption kind : {engine::Preemption::kSwap, engine::Preemption::kRecompute}) {
-    DecodeRig rig(8, 11, {.swap_slots = 20, .block_bytes = 256, .forced = kind});
-    rig.on_preempted = [&rig] { rig.service->Cancel(Key(2)); };
-    rig.Shut();
-    rig.Order(Order(Key(1), 30, 90));  // 8 blocks at last
-    rig.Commit(Key(1), 30);
-    rig.Order(Order(Key(2), 30, 90));
-    rig.Commit(Key(2), 30);
-    rig.Open();
-    REQUIRE(rig.WaitForPreemptions(1));
-
-    CHECK(rig.Released(Key(2)).outcome() == "cancelled");
-    CHECK(rig.Released(Key(1)).outcome() == "done");
-    CHECK(rig.Tokens(Key(1)).size() == 90);
-    CHECK(rig.Blocks().free == 11);
-  }
-}
-
-TEST_CASE("a worker whose answers made room offers no blocks until they are back") {
-  DecodeRig rig(8, 11, {.forced = engine::Preemption::kRecompute});
-  const auto available = [&] {
-    std::optional<std::int64_t> blocks;
-    rig.OnLoop([&] { blocks = rig.service->Load().blocks_available; });
-    return blocks;
-  };
-  std::vector<std::int64_t> seen;
-  rig.on_preempted = [&] { seen.push_back(rig.service->Load().blocks_available.value()); };
-  rig.Shut();
-  CHECK(available() == 11);
-  rig.Order(Order(Key(1), 30, 90));
-  CHECK(available() == 3);  // 8 are kept for it to end
-  rig.Commit(Key(1), 30);
-  rig.Order(Order(Key(2), 30, 90));
-  rig.Commit(Key(2), 30);
-  rig.Open();
-  REQUIRE(rig.WaitForPreemptions(1));
-
-  CHECK(rig.Released(Key(2)).outcome() == "done");
-  CHECK(rig.Tokens(Key(2)).size() == 90);
-  CHECK(available() == 11);
-  rig.OnLoop([&] { CHECK(std::ranges::count(seen, 0) == std::ssize(seen)); });
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ TEST_CASE("auto computes on a GPU where there is one, else on the CPU, and says 
 TEST_CASE("auto leaves a class that GPUs do not have to the CPU; cuda refuses it") {
   CHECK_FALSE(ChooseBackend({}, {{.compute = ComputeClass::kInt8}}, Gpu())->cuda);
 
-  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kInt8}}, Gpu());
+  const auto refused =
+      ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kInt8}}, Gpu());
 
   CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
   CHECK(Message(refused.status()).find("compute.class is int8") != std::string::npos);
@@ -50,10 +51,12 @@ TEST_CASE("ranks, blocks and a KV type of its own are the CPU's") {
 }
 
 TEST_CASE("cpu never asks for a GPU, cuda has one or an error that names the field and what is missing") {
-  CHECK_FALSE(ChooseBackend({.backend = BackendChoice::kCpu}, {{.compute = ComputeClass::kF32}}, Gpu())->cuda);
+  CHECK_FALSE(
+      ChooseBackend({.backend = BackendChoice::kCpu}, {{.compute = ComputeClass::kF32}}, Gpu())->cuda);
   CHECK(ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}, Gpu())->cuda);
 
-  const auto missing = ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}, NoGpu());
+  const auto missing =
+      ChooseBackend({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}, NoGpu());
 
   CHECK(missing.status().code() == absl::StatusCode::kFailedPrecondition);
   CHECK(Message(missing.status()) == "compute.backend is cuda: no GPU can be used: the driver lists none");
