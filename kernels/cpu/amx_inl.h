@@ -31,15 +31,12 @@ inline void UseTiles() {
   ready = true;
 }
 
-/// Asks for a part of the next panel with each chunk of this one, so that it lies in the second-level cache
-/// when its turn comes.
+/// Asks for a part of what comes next with each chunk, so that it lies in the second-level cache when its
+/// turn comes.
 struct NextChunks {
   const char* at;
   long stride;  // bytes with each chunk
 
-  inline __attribute__((always_inline)) explicit NextChunks(const MatMulTile& tile)
-      : at(static_cast<const char*>(tile.next)),
-        stride(tile.next != nullptr ? long{kChunkSteps} * tile.next_stride : 0) {}
   inline __attribute__((always_inline)) void Prefetch() {
     for (long line = 0; line < stride; line += 64) __builtin_prefetch(at + line, 0, 2);
     at += stride;
@@ -71,39 +68,51 @@ struct ByteTiles {
   }
 };
 
-/// Sums of the 8 segments, one after the other: [segment][32 rows][32 columns]. `halves`: 16 rows each.
+/// Sums of one segment: [32 rows][32 columns]. `halves`: 16 rows each.
+template <typename Tiles, int halves>
+inline __attribute__((always_inline)) void SumSegment(const char* a, const char* b, long steps,
+                                                      NextChunks& next, unsigned* sums) {
+  _tile_zero(0);
+  _tile_zero(1);
+  if constexpr (halves == 2) {
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (long step = 0; step < steps; step += kChunkSteps, a += kChunkBytes, b += kChunkSteps * 128) {
+    next.Prefetch();
+    _tile_loadd(6, b, 128);
+    _tile_loadd(4, a, 64);
+    _tile_loadd(7, b + 64, 128);
+    Tiles::FirstHalf();
+    if constexpr (halves == 2) {
+      _tile_loadd(5, a + kChunkBytes / 2, 64);
+      Tiles::SecondHalf();
+    }
+  }
+  _tile_stored(0, sums, 128);
+  _tile_stored(1, sums + 16, 128);
+  if constexpr (halves == 2) {
+    _tile_stored(2, sums + kBlockSums / 2, 128);
+    _tile_stored(3, sums + kBlockSums / 2 + 16, 128);
+  }
+}
+
+inline long ChunksOf(long steps) {
+  return (steps + kChunkSteps - 1) / kChunkSteps;
+}
+
+/// Sums of the 8 segments, one after the other: [segment][32 rows][32 columns].
 template <typename Tiles, int halves>
 __attribute__((noinline)) void SumSegments(const MatMulTile& tile, unsigned* sums) {
   const auto* a = static_cast<const char*>(tile.activations);
   const auto* panel = static_cast<const char*>(tile.panel);
-  NextChunks next(tile);
+  NextChunks next{static_cast<const char*>(tile.next),
+                  tile.next != nullptr ? long{kChunkSteps} * tile.next_stride : 0};
   for (int segment = 0; segment < 8; ++segment) {
     const long first = tile.bounds[segment] / Tiles::kStepElements;
-    const long last = tile.bounds[segment + 1] / Tiles::kStepElements;
-    _tile_zero(0);
-    _tile_zero(1);
-    if constexpr (halves == 2) {
-      _tile_zero(2);
-      _tile_zero(3);
-    }
-    const char* b = panel + first * 128;
-    for (long step = first; step < last; step += kChunkSteps, a += kChunkBytes, b += kChunkSteps * 128) {
-      next.Prefetch();
-      _tile_loadd(6, b, 128);
-      _tile_loadd(4, a, 64);
-      _tile_loadd(7, b + 64, 128);
-      Tiles::FirstHalf();
-      if constexpr (halves == 2) {
-        _tile_loadd(5, a + kChunkBytes / 2, 64);
-        Tiles::SecondHalf();
-      }
-    }
-    _tile_stored(0, sums, 128);
-    _tile_stored(1, sums + 16, 128);
-    if constexpr (halves == 2) {
-      _tile_stored(2, sums + kBlockSums / 2, 128);
-      _tile_stored(3, sums + kBlockSums / 2 + 16, 128);
-    }
+    const long steps = tile.bounds[segment + 1] / Tiles::kStepElements - first;
+    SumSegment<Tiles, halves>(a, panel + first * 128, steps, next, sums);
+    a += ChunksOf(steps) * kChunkBytes;
     sums += kBlockSums;
   }
 }

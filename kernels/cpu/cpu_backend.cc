@@ -26,9 +26,9 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHugePage = 2U << 20;
 /// Positions that lie one behind the other for attention: blocks are multiples of it.
 constexpr std::int64_t kGroupTokens = 16;
-/// Row blocks that one work item of a matmul takes: 96 rows (256 of AMX) keep a panel of K = 2048 in the
-/// second-level cache.
-constexpr std::int64_t kBlocksPerItem = 8;
+/// Packed rows of an item as large as this leave the second-level cache while its panels pass.
+constexpr std::int64_t kRowsInCache = std::int64_t{1} << 20;
+constexpr std::size_t kLineFloats = 16;
 /// Columns that one work item of an addition over rows takes.
 constexpr std::int64_t kColumnsPerItem = 256;
 
@@ -225,6 +225,18 @@ class CpuBackend final : public Backend {
   [[nodiscard]] bool RowsAreLow() const { return compute_ != ComputeClass::kF32; }
   /// Fills `packed_rows_`; returns the bytes of a block.
   std::int64_t PackRows(const CpuMatrix& matrix, Rows in, const RowBlocks& blocks);
+  void MultiplyPanels(const CpuMatrix& matrix, const RowBlocks& blocks, std::int64_t block_bytes, Rows out);
+  /// Of all threads at once: one that comes late would allocate in the middle of a warmed step.
+  void GrowScratch(std::int64_t floats) {
+    for (std::vector<float>& scratch : scratch_)
+      scratch.resize(std::max(scratch.size(), static_cast<std::size_t>(floats) + kLineFloats));
+  }
+  /// Begins a line of the cache.
+  float* Scratch(int thread) {
+    float* data = scratch_[static_cast<std::size_t>(thread)].data();
+    const auto within = reinterpret_cast<std::uintptr_t>(data) / sizeof(float) % kLineFloats;
+    return within == 0 ? data : data + (kLineFloats - within);
+  }
   /// Rows of one KV head's group that one thread attends for at a time.
   struct AttentionItem {
     std::int64_t slice = 0;
@@ -289,6 +301,9 @@ void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
   BATON_CHECK(in.columns == matrix.Columns() && out.columns == matrix.Rows() && in.rows == out.rows);
   const RowBlocks blocks(in.rows, RowsAreLow() ? kernels_.block_rows : kTileRows);
   const std::int64_t block_bytes = PackRows(matrix, in, blocks);
+  if (kernels_.matmul_bf16_panels != nullptr && RowsAreLow() && matrix.Format() == PanelFormat::kBF16 &&
+      blocks.count > 1 && kBlocksPerItem * block_bytes >= kRowsInCache)
+    return MultiplyPanels(matrix, blocks, block_bytes, out);
   const auto multiply = matrix.Format() == PanelFormat::kInt8  ? kernels_.matmul_int8
                         : matrix.Format() == PanelFormat::kF32 ? kernels_.matmul_f32
                         : RowsAreLow()                         ? kernels_.matmul_bf16
@@ -315,6 +330,39 @@ void CpuBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
       tile.out = out.data + blocks.First(block) * out.stride + panel * kPanelColumns;
       multiply(tile);
     }
+  });
+}
+
+void CpuBackend::MultiplyPanels(const CpuMatrix& matrix, const RowBlocks& blocks, std::int64_t block_bytes,
+                                Rows out) {
+  const std::int64_t groups = (blocks.count + kBlocksPerItem - 1) / kBlocksPerItem;
+  // Wide matrices: more panels for each reading of the rows. Never so many that threads lack work.
+  const std::int64_t most = kBlocksPerItem * block_bytes > kRowsInCache ? kPanelsPerItem : kPanelsPerItem / 2;
+  const std::int64_t share = matrix.Panels() * groups / (4 * pool_.Threads());
+  const std::int64_t each = std::clamp<std::int64_t>(share, 1, most);
+  const std::int64_t pieces = (matrix.Panels() + each - 1) / each;
+  GrowScratch(PanelsScratchFloats(each));
+  shares_.Divide(groups * pieces);
+  pool_.ParallelFor(groups * pieces, [&](std::int64_t, int thread) {
+    const auto [item, next] = shares_.Take(thread);
+    const std::int64_t block = item / pieces * kBlocksPerItem;
+    const std::int64_t panel = item % pieces * each;
+    const std::int64_t row = blocks.First(block);
+    const std::int64_t column = panel * kPanelColumns;
+    kernels_.matmul_bf16_panels(
+        {.panels = matrix.Panel(panel),
+         .panel_bytes = matrix.PanelBytes(),
+         .panel_count = static_cast<int>(std::min(each, matrix.Panels() - panel)),
+         .activations = packed_rows_.data() + block * block_bytes,
+         .block_bytes = block_bytes,
+         .rows = static_cast<int>(std::min(out.rows - row, kBlocksPerItem * blocks.each)),
+         .block_rows = static_cast<int>(blocks.each),
+         .bounds = matrix.TileBounds().data(),
+         .out = out.data + row * out.stride + column,
+         .out_stride = out.stride,
+         .columns = static_cast<int>(std::min(out.columns - column, each * kPanelColumns)),
+         .next = next >= 0 ? matrix.Panel(next % pieces * each) : nullptr,
+         .scratch = Scratch(thread)});
   });
 }
 
@@ -401,7 +449,6 @@ void CpuBackend::RunAttention(const WorkShares::Item& taken, const KvLayer& laye
                               std::span<const SequenceSlice> slices, const AttentionShape& shape, Rows q,
                               Rows out, int thread) {
   const AttentionItem& item = items_[static_cast<std::size_t>(taken.index)];
-  std::vector<float>& scratch = scratch_[static_cast<std::size_t>(thread)];
   const SequenceSlice& slice = slices[static_cast<std::size_t>(item.slice)];
   const float* q_rows[kAttentionRowsMax];
   float* out_rows[kAttentionRowsMax];
@@ -429,7 +476,7 @@ void CpuBackend::RunAttention(const WorkShares::Item& taken, const KvLayer& laye
                       .window = shape.window,
                       .bf16 = layer.dtype == DType::kBF16,
                       .next = next,
-                      .scratch = scratch.data()});
+                      .scratch = Scratch(thread)});
 }
 
 void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,
@@ -440,11 +487,7 @@ void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> 
   BATON_CHECK(layer.head_dim > 0 && layer.head_dim <= kHeadDimMax && layer.head_dim % 2 == 0, "head dim {}",
               layer.head_dim);
   PlanAttention(layer, slices, shape);
-  // Of all threads at once: one that comes late would allocate in the middle of a warmed step.
-  const auto needed = static_cast<std::size_t>(AttentionScratchFloats(layer.head_dim));
-  for (std::vector<float>& scratch : scratch_) {
-    if (scratch.size() < needed) scratch.resize(needed);
-  }
+  GrowScratch(AttentionScratchFloats(layer.head_dim));
   const auto count = static_cast<std::int64_t>(items_.size());
   shares_.Divide(count);
   pool_.ParallelFor(count, [&](std::int64_t, int thread) {

@@ -35,6 +35,30 @@ struct MatMulTile {
   int next_stride = 0;          // bytes of it to ask for with each step of 128 bytes of `panel`: 64 or 128
 };
 
+/// Several panels times several blocks of rows, for sets that gain from walking them segment by segment:
+/// what all of them read of one segment stays in the caches.
+struct MatMulPanels {
+  const std::byte* panels = nullptr;  // one after the other
+  std::int64_t panel_bytes = 0;
+  int panel_count = 0;  // 1 to kPanelsPerItem
+  const std::byte* activations = nullptr;
+  std::int64_t block_bytes = 0;
+  int rows = 0;                          // of all blocks, at most kBlocksPerItem of them
+  int block_rows = 0;                    // of each block but the last one
+  const std::int32_t* bounds = nullptr;  // of the segments, in elements
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+  int columns = 0;                  // outputs that exist
+  const std::byte* next = nullptr;  // the panel that this thread begins with afterwards; null: none
+  float* scratch = nullptr;         // PanelsScratchFloats(panel_count), aligned to 64 bytes
+};
+inline constexpr std::int64_t kBlocksPerItem = 8;
+inline constexpr std::int64_t kPanelsPerItem = 8;
+/// Three levels of the segments' tree for each pair of a panel and a block of up to 32 rows.
+[[nodiscard]] constexpr std::int64_t PanelsScratchFloats(std::int64_t panels) {
+  return panels * kBlocksPerItem * 3 * 32 * kPanelColumns;
+}
+
 /// A block of rows of f32 to be packed. How they lie then is the instruction set's own affair, but for f32:
 /// [k][12] floats.
 struct PackRowsTask {
@@ -88,10 +112,11 @@ struct AttentionTask {
 
 struct InnerKernels {
   const char* name;
-  void (*matmul_f32)(const MatMulTile&);       // f32 panel, f32 activations
-  void (*matmul_bf16_f32)(const MatMulTile&);  // bf16 panel widened, f32 activations: the exact class
-  void (*matmul_bf16)(const MatMulTile&);      // bf16 panel, bf16 activations
-  void (*matmul_int8)(const MatMulTile&);      // int8 panel, int8 activations; equal bits on every set
+  void (*matmul_f32)(const MatMulTile&);            // f32 panel, f32 activations
+  void (*matmul_bf16_f32)(const MatMulTile&);       // bf16 panel widened, f32 activations: the exact class
+  void (*matmul_bf16)(const MatMulTile&);           // bf16 panel, bf16 activations
+  void (*matmul_int8)(const MatMulTile&);           // int8 panel, int8 activations; equal bits on every set
+  void (*matmul_bf16_panels)(const MatMulPanels&);  // the bits of matmul_bf16; null: no gain
   void (*pack_rows_f32)(const float* in, std::int64_t stride, int rows, std::int64_t k, float* out);
   int block_rows;  // rows of a block of packed bf16 or int8 activations
   std::int64_t (*bf16_block_bytes)(const std::int32_t* bounds);  // of the segments, in elements

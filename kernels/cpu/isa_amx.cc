@@ -22,12 +22,15 @@ constexpr int kRowsPerTile = 12;  // 24 accumulators of 32 registers
 #include "kernels/cpu/inner_kernels_inl.h"
 
 #include "kernels/cpu/amx_inl.h"
+
+#include "kernels/cpu/amx_panels_inl.h"
 #include "kernels/cpu/isa_table_inl.h"
 
 constexpr InnerKernels AmxTable() {
   InnerKernels table = Table("amx");
   table.matmul_bf16 = MatMulBf16Amx;
   table.matmul_int8 = MatMulInt8Amx;
+  table.matmul_bf16_panels = MatMulBf16AmxPanels;
   table.block_rows = kAmxRows;
   table.bf16_block_bytes = Bf16AmxBlockBytes;
   table.int8_block_bytes = Int8AmxBlockBytes;

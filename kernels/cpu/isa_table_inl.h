@@ -5,6 +5,7 @@ constexpr InnerKernels Table(const char* name) {
           .matmul_bf16_f32 = MatMul<Bf16PanelF32>,
           .matmul_bf16 = MatMul<Bf16Panel>,
           .matmul_int8 = MatMulInt8,
+          .matmul_bf16_panels = nullptr,
           .pack_rows_f32 = PackRowsF32,
           .block_rows = kTileRows,
           .bf16_block_bytes = Bf16BlockBytes,
