@@ -188,7 +188,7 @@ TEST_CASE("row 24: over 100 Mbit/s transfers take long, no lease is lost, and ev
 }
 
 TEST_CASE(
-    "row 25: reset again and again, the KV link comes back each time, with one descriptor more at most") {
+    "row 25: reset again and again, the KV link comes back each time, with three descriptors more at most") {
   const auto network = MakeNetwork();
   if (network == nullptr) return;
   const RandomModel model;
@@ -210,12 +210,13 @@ TEST_CASE(
   }
 
   RequireRecovered(cluster);
-  // Where both sides connect at once UCX keeps both connections. A reset that was itself filtered leaves a
-  // connection as it was on the other side, until the kernel asks for the peer: some 16 s.
+  // Where both sides connect at once UCX keeps both connections; 15 rounds leave no more than 5 do. A reset
+  // that was itself filtered leaves a connection as it was on the other side, until the kernel asks for the
+  // peer: some 16 s.
   std::vector<std::size_t> after;
   const auto as_before = [&] {
     after = cluster.Descriptors();
-    return std::ranges::equal(after, before, [](std::size_t a, std::size_t b) { return a <= b + 1; });
+    return std::ranges::equal(after, before, [](std::size_t a, std::size_t b) { return a <= b + 3; });
   };
   CHECK(WaitUntil(kBegin, as_before));
   INFO("before and after: " << fmt::format("{} {}", fmt::join(before, " "), fmt::join(after, " ")));

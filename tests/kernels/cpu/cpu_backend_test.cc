@@ -80,6 +80,31 @@ TEST_CASE("memory that the machine does not have is refused, with its size") {
   }
 }
 
+TEST_CASE("many rows of a wide matrix have the bits that each has alone") {
+  constexpr std::int64_t kOutputs = 299;
+  for (const std::string& set : CpuInstructionSets()) {
+    for (const std::int64_t columns : {2048, 5655}) {
+      const auto backend =
+          *CreateCpuBackend({.compute = ComputeClass::kBF16, .threads = 2, .instruction_set = set});
+      RandomStream random(52);
+      const StoredWeight weight(kOutputs, columns, DType::kBF16, random);
+      const auto packed = *backend->Pack(weight.View());
+      Tensor in = Tensor::Random(300, columns, random);
+      Tensor alone(300, kOutputs);
+      for (std::int64_t r = 0; r < 300; ++r) backend->MatMul(*packed, in.View(r, 1), alone.View(r, 1));
+
+      for (const std::int64_t rows : {33, 50, 65, 256, 300}) {
+        CAPTURE(set, columns, rows);
+        Tensor out(rows, kOutputs);
+        backend->MatMul(*packed, in.View(0, rows), out.View());
+        std::int64_t same = 0;
+        for (std::int64_t r = 0; r < rows; ++r) same += SameBits(out.Row(r), alone.Row(r)) ? 1 : 0;
+        CHECK(same == rows);
+      }
+    }
+  }
+}
+
 TEST_CASE("a matrix without rows or columns is refused") {
   const auto backend = *CreateCpuBackend({.threads = 1});
   const std::byte nothing{};
