@@ -48,7 +48,7 @@ inline constexpr std::int64_t kMoveHeadroom = 256;
 /// Llumnix looks at its loads as often.
 inline constexpr Duration kBalanceInterval = std::chrono::seconds(1);
 /// So long the first in the line waits for memory before answers move for it: most end sooner.
-inline constexpr Duration kRoomPatience = std::chrono::milliseconds(200);
+inline constexpr Duration kRoomPatience = std::chrono::milliseconds(100);
 /// Between two looks for such moves.
 inline constexpr Duration kRoomPause = std::chrono::milliseconds(500);
 /// An answer that ends sooner is not worth a move.
