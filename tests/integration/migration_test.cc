@@ -108,7 +108,7 @@ TEST_CASE("a prompt that no decode worker has the memory for begins where an ans
   settings.decode.kv_memory = "8MiB";  // 256 blocks
   Cluster cluster(settings);
   AwaitDecodes(cluster, 2);
-  const std::vector<perf::AskOptions> answers = {LongStream(1, 16, 4050), LongStream(2, 16, 4050)};
+  const std::vector<perf::AskOptions> answers = {LongStream(1, 16, 3000), LongStream(2, 16, 3000)};
   const std::vector<perf::AskOptions> large = {LongStream(3, 4060, 16)};  // 255 blocks
   const std::vector<Transcript> expected = Undisturbed(cluster, answers);
   const std::vector<Transcript> expected_large = Undisturbed(cluster, large);
