@@ -85,7 +85,7 @@ struct Fixture {
   ArenaView arena{.region = {.address = memory.data(), .bytes = memory.size()},
                   .blocks = kBlocks,
                   .layout = test::TestLayout()};
-  HandoffOptions options;
+  HandoffOptions options{.layer_wise_bytes_min = 0};  // fitted
   metrics::Registry registry;
   Probe probe{registry};
   NotingHost host;
