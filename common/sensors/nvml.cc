@@ -1,12 +1,11 @@
 // NVML, loaded at run time. What is declared here is the part of its C interface that is used; the numbers
 // are that interface's.
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
 
+#include "common/base/dynamic_library.h"
 #include "common/base/error.h"
 #include "common/sensors/energy_counter.h"
 #include "common/sensors/power_sensor.h"
@@ -23,25 +22,6 @@ constexpr Code kErrorNotSupported = 3;
 constexpr Code kErrorNoPermission = 4;
 constexpr unsigned kClockOfProcessors = 1;
 constexpr unsigned kTemperatureOfChip = 0;
-
-/// A loaded library.
-class Library {
- public:
-  explicit Library(const std::string& name) : handle_(dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL)) {}
-  Library(const Library&) = delete;
-  Library& operator=(const Library&) = delete;
-  ~Library() {
-    if (handle_ != nullptr) dlclose(handle_);
-  }
-  [[nodiscard]] bool Loaded() const { return handle_ != nullptr; }
-  template <typename Function>
-  void Find(const char* name, Function*& function) const {
-    function = reinterpret_cast<Function*>(dlsym(handle_, name));
-  }
-
- private:
-  void* handle_;
-};
 
 /// Those that must be there, then those without which a reading is empty or a setting refused.
 struct Functions {
@@ -62,40 +42,32 @@ struct Functions {
   Code (*reset_clocks)(Device) = nullptr;
 };
 
-absl::StatusOr<Functions> Resolve(const Library& library, const std::string& name) {
+absl::StatusOr<Functions> Load(const std::string& name) {
+  absl::StatusOr<DynamicLibrary> library = DynamicLibrary::Open(name);
+  if (!library.ok()) return Annotate(library.status(), "NVML, which comes with NVIDIA's driver");
   Functions f;
-  library.Find("nvmlInit_v2", f.init);
-  library.Find("nvmlShutdown", f.shutdown);
-  library.Find("nvmlErrorString", f.error_string);
-  library.Find("nvmlDeviceGetHandleByPciBusId_v2", f.by_bus_id);
-  library.Find("nvmlDeviceGetTotalEnergyConsumption", f.energy_mj);
-  const std::array<std::pair<const char*, bool>, 5> needed = {
-      {{"nvmlInit_v2", f.init != nullptr},
-       {"nvmlShutdown", f.shutdown != nullptr},
-       {"nvmlErrorString", f.error_string != nullptr},
-       {"nvmlDeviceGetHandleByPciBusId_v2", f.by_bus_id != nullptr},
-       {"nvmlDeviceGetTotalEnergyConsumption", f.energy_mj != nullptr}}};
-  for (const auto& [symbol, found] : needed) {
-    if (!found) {
-      return Error(kFailedPrecondition, "{} has no {}; a newer driver is needed to measure energy", name,
-                   symbol);
-    }
-  }
-  library.Find("nvmlDeviceGetName", f.name);
-  library.Find("nvmlDeviceGetPowerUsage", f.power_mw);
-  library.Find("nvmlDeviceGetPowerManagementLimit", f.limit_mw);
-  library.Find("nvmlDeviceGetPowerManagementLimitConstraints", f.limit_range_mw);
-  library.Find("nvmlDeviceGetTemperature", f.temperature);
-  library.Find("nvmlDeviceGetClockInfo", f.clock_mhz);
-  library.Find("nvmlDeviceSetPowerManagementLimit", f.set_limit_mw);
-  library.Find("nvmlDeviceSetGpuLockedClocks", f.lock_clocks);
-  library.Find("nvmlDeviceResetGpuLockedClocks", f.reset_clocks);
+  library->Find("nvmlInit_v2", f.init);
+  library->Find("nvmlShutdown", f.shutdown);
+  library->Find("nvmlErrorString", f.error_string);
+  library->Find("nvmlDeviceGetHandleByPciBusId_v2", f.by_bus_id);
+  library->Find("nvmlDeviceGetTotalEnergyConsumption", f.energy_mj);
+  if (const absl::Status found = library->FoundAll(); !found.ok())
+    return Annotate(found, "a newer driver is needed to measure energy");
+  library->FindIfThere("nvmlDeviceGetName", f.name);
+  library->FindIfThere("nvmlDeviceGetPowerUsage", f.power_mw);
+  library->FindIfThere("nvmlDeviceGetPowerManagementLimit", f.limit_mw);
+  library->FindIfThere("nvmlDeviceGetPowerManagementLimitConstraints", f.limit_range_mw);
+  library->FindIfThere("nvmlDeviceGetTemperature", f.temperature);
+  library->FindIfThere("nvmlDeviceGetClockInfo", f.clock_mhz);
+  library->FindIfThere("nvmlDeviceSetPowerManagementLimit", f.set_limit_mw);
+  library->FindIfThere("nvmlDeviceSetGpuLockedClocks", f.lock_clocks);
+  library->FindIfThere("nvmlDeviceResetGpuLockedClocks", f.reset_clocks);
   return f;
 }
 
 class Nvml final : public PowerSensor {
  public:
-  explicit Nvml(const NvmlOptions& options) : options_(options), library_(options.library) {}
+  explicit Nvml(const NvmlOptions& options) : options_(options) {}
   ~Nvml() override {
     // Nobody hears of a failure here: the settings then stay until the driver is loaded again.
     if (cap_before_mw_ != 0) functions_.set_limit_mw(device_, cap_before_mw_);
@@ -104,11 +76,7 @@ class Nvml final : public PowerSensor {
   }
 
   absl::Status Open() {
-    if (!library_.Loaded()) {
-      return Error(kFailedPrecondition, "cannot load {} ({}); it comes with NVIDIA's driver",
-                   options_.library, dlerror());
-    }
-    BATON_ASSIGN_OR_RETURN(functions_, Resolve(library_, options_.library));
+    BATON_ASSIGN_OR_RETURN(functions_, Load(options_.library));
     if (const Code code = functions_.init(); code != kSuccess) return ErrorOf(code, "cannot begin");
     begun_ = true;
     if (const Code code = functions_.by_bus_id(options_.bus_id.c_str(), &device_); code != kSuccess)
@@ -190,7 +158,6 @@ class Nvml final : public PowerSensor {
   }
 
   const NvmlOptions options_;
-  const Library library_;
   Functions functions_;
   bool begun_ = false;
   Device device_ = nullptr;

@@ -1,7 +1,6 @@
 // cuBLASLt behind fast_matmul.h. It is column-major: our rows are its columns, so that the weight,
 // [output][K], is its A transposed, the activations, [row][K], its B, and [row][output] its D.
 #include <cublasLt.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <bit>
@@ -10,6 +9,7 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include "common/base/dynamic_library.h"
 #include "common/base/error.h"
 #include "kernels/cuda/fast_matmul.h"
 
@@ -40,28 +40,22 @@ struct Functions {
 };
 
 absl::StatusOr<Functions> Load(const std::string& name) {
-  void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);  // stays loaded
-  if (handle == nullptr) return Error(kFailedPrecondition, "cannot load {} ({})", name, dlerror());
+  BATON_ASSIGN_OR_RETURN(DynamicLibrary library, DynamicLibrary::Open(name));
   Functions out;
-  const char* missing = nullptr;
-  const auto find = [&](const char* symbol, auto& function) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, symbol));
-    if (function == nullptr) missing = symbol;
-  };
-  find("cublasLtCreate", out.create);
-  find("cublasLtDestroy", out.destroy);
-  find("cublasLtGetStatusString", out.status_string);
-  find("cublasLtMatmulDescCreate", out.desc_create);
-  find("cublasLtMatmulDescDestroy", out.desc_destroy);
-  find("cublasLtMatmulDescSetAttribute", out.desc_set);
-  find("cublasLtMatrixLayoutCreate", out.layout_create);
-  find("cublasLtMatrixLayoutDestroy", out.layout_destroy);
-  find("cublasLtMatmulPreferenceCreate", out.preference_create);
-  find("cublasLtMatmulPreferenceDestroy", out.preference_destroy);
-  find("cublasLtMatmulPreferenceSetAttribute", out.preference_set);
-  find("cublasLtMatmulAlgoGetHeuristic", out.heuristic);
-  find("cublasLtMatmul", out.matmul);
-  if (missing != nullptr) return Error(kFailedPrecondition, "{} has no {}", name, missing);
+  library.Find("cublasLtCreate", out.create);
+  library.Find("cublasLtDestroy", out.destroy);
+  library.Find("cublasLtGetStatusString", out.status_string);
+  library.Find("cublasLtMatmulDescCreate", out.desc_create);
+  library.Find("cublasLtMatmulDescDestroy", out.desc_destroy);
+  library.Find("cublasLtMatmulDescSetAttribute", out.desc_set);
+  library.Find("cublasLtMatrixLayoutCreate", out.layout_create);
+  library.Find("cublasLtMatrixLayoutDestroy", out.layout_destroy);
+  library.Find("cublasLtMatmulPreferenceCreate", out.preference_create);
+  library.Find("cublasLtMatmulPreferenceDestroy", out.preference_destroy);
+  library.Find("cublasLtMatmulPreferenceSetAttribute", out.preference_set);
+  library.Find("cublasLtMatmulAlgoGetHeuristic", out.heuristic);
+  library.Find("cublasLtMatmul", out.matmul);
+  BATON_RETURN_IF_ERROR(library.FoundAll());
   return out;
 }
 

@@ -1,6 +1,5 @@
 // NCCL behind communicator.h: one process, one thread a GPU. The library is loaded at run time; a machine
 // without it starts, and hears it when it asks for a group.
-#include <dlfcn.h>
 #include <nccl.h>
 
 #include <bit>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/dynamic_library.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "kernels/communicator.h"
@@ -19,7 +19,7 @@ namespace baton::kernels {
 namespace cuda {
 namespace {
 
-/// What is used of NCCL. The library stays loaded: its threads do not end before the process.
+/// What is used of NCCL.
 struct Nccl {
   decltype(&ncclCommInitAll) init_all = nullptr;
   decltype(&ncclCommDestroy) destroy = nullptr;
@@ -32,23 +32,17 @@ struct Nccl {
 };
 
 absl::StatusOr<Nccl> Load(const std::string& name) {
-  void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) return Error(kFailedPrecondition, "cannot load {} ({})", name, dlerror());
+  BATON_ASSIGN_OR_RETURN(DynamicLibrary library, DynamicLibrary::Open(name));
   Nccl out;
-  const char* missing = nullptr;
-  const auto find = [&](const char* symbol, auto& function) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, symbol));
-    if (function == nullptr) missing = symbol;
-  };
-  find("ncclCommInitAll", out.init_all);
-  find("ncclCommDestroy", out.destroy);
-  find("ncclGroupStart", out.group_start);
-  find("ncclGroupEnd", out.group_end);
-  find("ncclAllGather", out.all_gather);
-  find("ncclAllReduce", out.all_reduce);
-  find("ncclBroadcast", out.broadcast);
-  find("ncclGetErrorString", out.error_string);
-  if (missing != nullptr) return Error(kFailedPrecondition, "{} has no {}", name, missing);
+  library.Find("ncclCommInitAll", out.init_all);
+  library.Find("ncclCommDestroy", out.destroy);
+  library.Find("ncclGroupStart", out.group_start);
+  library.Find("ncclGroupEnd", out.group_end);
+  library.Find("ncclAllGather", out.all_gather);
+  library.Find("ncclAllReduce", out.all_reduce);
+  library.Find("ncclBroadcast", out.broadcast);
+  library.Find("ncclGetErrorString", out.error_string);
+  BATON_RETURN_IF_ERROR(library.FoundAll());
   return out;
 }
 
