@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
@@ -440,8 +439,8 @@ void DecodeService::OnToken(const engine::TokenEvent& event) {
   if (job->move != nullptr) event.finish ? job->move->Abort("it has ended") : job->move->OnToken();
   const engine::SequenceKey sequence{event.key, event.sample};
   if (!event.finish) {
-    memory_.OnToken(sequence);
-    return DropKeptIfShort();
+    if (memory_.OnToken(sequence)) DropKeptIfShort();
+    return;
   }
   Keep(*job);
   memory_.OnEnded(sequence);

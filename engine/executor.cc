@@ -462,17 +462,13 @@ void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
 
 void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits) {
   std::int64_t row = 0;
-  const auto next_row = [&] {
-    return std::span<const float>(logits.data + row++ * logits.stride,
-                                  static_cast<std::size_t>(logits.columns));
-  };
   for (const PlannedSlice& slice : plan.slices) {
     RunningSequence& sequence = running[slice.sequence];
     const std::int64_t shown = sequence.PromptToShow(slice.tokens);
     PromptLogprobsEvent prompt{.key = sequence.spec.key, .first = sequence.computed + 1, .logprobs = {}};
     for (std::int64_t i = 0; i < shown; ++i) {
       const TokenId token = sequence.spec.tokens[static_cast<std::size_t>(prompt.first + i)];
-      prompt.logprobs.push_back(LogprobsOf(next_row(), token, sequence.spec.logprobs));
+      prompt.logprobs.push_back(LogprobsOf(RowOf(logits, row++), token, sequence.spec.logprobs));
     }
     if (shown > 0) events.OnPromptLogprobs(prompt);
     sequence.computed += slice.tokens;

@@ -131,8 +131,8 @@ struct StepReport {
   std::vector<StepPart> parts;
 };
 
-/// Called on the engine thread, never while the executor holds a lock; they post to the control thread and
-/// return.
+/// Called on the engine thread (OnLayerDone: within a step, perhaps on another rank's), never while the
+/// executor holds a lock; they post to the control thread and return.
 class ExecutorEvents {
  public:
   virtual ~ExecutorEvents() = default;

@@ -141,7 +141,8 @@ class Bench {
     const ModelConfig& config = model->Config();
     const std::int64_t longest = *std::max_element(options.prompts.begin(), options.prompts.end());
     const std::int64_t most = *std::max_element(options.batches.begin(), options.batches.end());
-    const std::int64_t blocks = std::max(BlocksFor(longest), most * BlocksFor(kDecodePrompt + kDecodeTokens));
+    const std::int64_t blocks = std::max(BlocksFor(longest, kBlockTokens),
+                                         most * BlocksFor(kDecodePrompt + kDecodeTokens, kBlockTokens));
     BATON_ASSIGN_OR_RETURN(auto arena, KvArena::Create(*backend, {.layers = config.layers,
                                                                   .blocks = blocks,
                                                                   .kv_heads = config.kv_heads,
@@ -207,7 +208,7 @@ class Bench {
     for (std::int64_t i = 0; i < prompt; ++i) {
       spec.tokens.push_back(static_cast<TokenId>(random.Between(0, model_->Config().vocabulary - 1)));
     }
-    spec.blocks = pool_.Allocate(BlocksFor(prompt + max_tokens - 1)).value();
+    spec.blocks = pool_.Allocate(BlocksFor(prompt + max_tokens - 1, kBlockTokens)).value();
     held_.push_back(spec.blocks);
     executor_.Submit(std::move(spec));
   }

@@ -168,7 +168,7 @@ BlockTable AnswerMemory::BeginMoved(RequestKey key, std::int64_t positions) {
   Reservation& held = node.mapped();
   received_ -= std::ssize(held.blocks);
   const std::int64_t blocks_max = BlocksOfOne(held.size);
-  const std::int64_t wanted = std::min(blocks_max, BlocksFor(positions + 1) + options_.growth_blocks);
+  const std::int64_t wanted = std::min(blocks_max, Blocks(positions + 1) + options_.growth_blocks);
   const auto kept = held.blocks.begin() + std::min(wanted, std::ssize(held.blocks));
   pool_.Release({kept, held.blocks.end()});
   held.blocks.erase(kept, held.blocks.end());
@@ -194,11 +194,13 @@ AnswerMemory::Sequence* AnswerMemory::Find(SequenceKey key) {
   return place == places_.end() ? nullptr : &sequences_.at(place->second);
 }
 
-void AnswerMemory::OnToken(SequenceKey key) {
+bool AnswerMemory::OnToken(SequenceKey key) {
   Sequence* sequence = Find(key);
-  if (sequence == nullptr) return;
+  if (sequence == nullptr) return false;
   ++sequence->positions;
-  if (sequence->stand == Stand::kRuns && std::ssize(sequence->blocks) < Wanted(*sequence)) Arrange();
+  if (sequence->stand != Stand::kRuns || std::ssize(sequence->blocks) >= Wanted(*sequence)) return false;
+  Arrange();
+  return true;
 }
 
 void AnswerMemory::OnEnded(SequenceKey key) {

@@ -94,8 +94,9 @@ class AnswerMemory {
 
   /// Gives, takes and brings back what the memory allows now. The calls below do so by themselves.
   void Arrange();
-  /// The sequence has one more token, and goes on.
-  void OnToken(SequenceKey key);
+  /// The sequence has one more token, and goes on. True where it wanted a block for it: there is less memory
+  /// now, or too little.
+  bool OnToken(SequenceKey key);
   /// Nobody will touch the sequence's blocks any more. Nothing happens where it is unknown.
   void OnEnded(SequenceKey key);
   void OnPreempted(SequenceKey key, std::int64_t positions, std::int64_t bytes, Duration duration);

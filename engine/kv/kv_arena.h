@@ -17,8 +17,7 @@ namespace baton::engine {
 inline constexpr int kBlockTokens = 16;
 
 /// Blocks that `tokens` positions need.
-[[nodiscard]] constexpr std::int64_t BlocksFor(std::int64_t tokens,
-                                               std::int64_t block_tokens = kBlockTokens) {
+[[nodiscard]] constexpr std::int64_t BlocksFor(std::int64_t tokens, std::int64_t block_tokens) {
   return (tokens + block_tokens - 1) / block_tokens;
 }
 

@@ -35,7 +35,8 @@ struct StepBatch {
   HighestLogits* highest = nullptr;
 };
 
-/// Called on the engine thread when a layer's KV of the whole batch is complete in the arena.
+/// Called within Forward, one layer after another, when a layer's KV of the whole batch is complete in the
+/// arena; on the engine thread, or on that of another rank.
 using LayerDone = std::function<void(int layer)>;
 
 /// A loaded model. `Forward` is called from the engine thread only.

@@ -11,7 +11,10 @@ namespace {
 std::string MissingOnGpus(const ComputeDemand& demand) {
   if (demand.cpu.compute == kernels::ComputeClass::kInt8)
     return "compute.class is int8, which GPUs do not have";
-  if (demand.cpu.kv.has_value()) return "kv.dtype is set, and a GPU keeps KV in the type of its class";
+  const kernels::DType own =
+      demand.cpu.compute == kernels::ComputeClass::kF32 ? kernels::DType::kF32 : kernels::DType::kBF16;
+  if (demand.cpu.kv.value_or(own) != own)
+    return "kv.dtype is not that of compute.class, in which a GPU keeps KV";
   if (demand.ranks > 1) return fmt::format("compute.ranks is {}, and a worker uses one GPU", demand.ranks);
   if (demand.block_tokens != 16)
     return fmt::format("kv.block_tokens is {}, and a GPU has blocks of 16", demand.block_tokens);

@@ -62,7 +62,7 @@ struct ServiceLoad {
 class PhaseService {
  public:
   virtual ~PhaseService() = default;
-  /// Prefill or Reserve, as the phase has it; anything else is ignored.
+  /// An order of the phase; anything else is ignored.
   virtual void OnOrder(const wire::Envelope& order) = 0;
   /// Ends this attempt of the request and older ones, wherever they stand.
   virtual void Cancel(RequestKey key) = 0;

@@ -45,7 +45,7 @@ struct Rig {
     spec.sampling = {.temperature = 1, .seed = id};
     spec.stop = {.max_tokens = 200, .stop_ids = {kEnd}};
     spec.grammar = grammar::FromSchema(kSchema).value();
-    spec.blocks = *pool.Allocate(BlocksFor(std::ssize(spec.tokens) + 200));
+    spec.blocks = *pool.Allocate(BlocksFor(std::ssize(spec.tokens) + 200, kBlockTokens));
     return spec;
   }
 

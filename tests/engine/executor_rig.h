@@ -37,7 +37,7 @@ struct Rig {
 
   SequenceSpec Spec(std::uint64_t id, std::vector<TokenId> prompt, std::int64_t max_tokens) {
     SequenceSpec spec{.key = Key(id), .tokens = std::move(prompt), .stop = {.max_tokens = max_tokens}};
-    spec.blocks = *pool.Allocate(BlocksFor(std::ssize(spec.tokens) + max_tokens - 1));
+    spec.blocks = *pool.Allocate(BlocksFor(std::ssize(spec.tokens) + max_tokens - 1, kBlockTokens));
     return spec;
   }
 

@@ -74,7 +74,7 @@ class Disturber {
   void ResumeAll() {
     for (const SequenceKey key : parked_) {
       Held& held = held_.at(key);
-      held.blocks = rig_.pool.Allocate(BlocksFor(held.positions + 3 * kBlockTokens)).value();
+      held.blocks = rig_.pool.Allocate(BlocksFor(held.positions + 3 * kBlockTokens, kBlockTokens)).value();
       std::reverse(held.blocks.begin(), held.blocks.end());
       rig_.executor->Resume(key, held.blocks, held.slots);
     }

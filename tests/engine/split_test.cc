@@ -70,7 +70,7 @@ std::vector<SequenceSpec> RandomRequests(std::size_t count, std::int64_t longest
 
 /// Blocks in random order, so that neither runs nor indices agree between engines.
 BlockTable Take(BlockPool& pool, std::int64_t tokens, RandomStream& random) {
-  BlockTable blocks = pool.Allocate(BlocksFor(tokens)).value();
+  BlockTable blocks = pool.Allocate(BlocksFor(tokens, kBlockTokens)).value();
   for (std::size_t i = blocks.size(); i > 1; --i) {
     std::swap(blocks[i - 1],
               blocks[static_cast<std::size_t>(random.Between(0, static_cast<std::int64_t>(i) - 1))]);
@@ -82,7 +82,7 @@ void CopyBlocks(const KvArena& from, const BlockTable& from_blocks, const KvAren
                 const BlockTable& to_blocks, std::int64_t tokens) {
   for (int layer = 0; layer < from.Geometry().layers; ++layer) {
     const std::size_t bytes = from.Geometry().BlockBytes();
-    for (std::size_t i = 0; i < static_cast<std::size_t>(BlocksFor(tokens)); ++i) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(BlocksFor(tokens, kBlockTokens)); ++i) {
       std::memcpy(to.Layer(layer).base + to_blocks[i].value * bytes,
                   from.Layer(layer).base + from_blocks[i].value * bytes, bytes);
     }

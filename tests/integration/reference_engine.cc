@@ -59,7 +59,7 @@ struct ReferenceEngine::State {
   std::unique_ptr<kernels::Backend> backend;
   std::unique_ptr<engine::Model> model;
   std::optional<engine::KvArena> arena;
-  engine::BlockPool pool{engine::BlocksFor(kArenaTokens)};
+  engine::BlockPool pool{engine::BlocksFor(kArenaTokens, engine::kBlockTokens)};
   Collector collector;
   std::optional<engine::Executor> executor;
   std::uint64_t next_request = 1;
@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<ReferenceEngine>> ReferenceEngine::Create(const s
   BATON_ASSIGN_OR_RETURN(state->model, engine::LoadModel(model, *state->backend, prefill_chunk));
   const engine::ModelConfig& config = state->model->Config();
   const engine::KvGeometry geometry{.layers = config.layers,
-                                    .blocks = engine::BlocksFor(kArenaTokens),
+                                    .blocks = engine::BlocksFor(kArenaTokens, engine::kBlockTokens),
                                     .kv_heads = config.kv_heads,
                                     .head_dim = config.head_dim,
                                     .dtype = state->backend->KvType()};
@@ -94,7 +94,7 @@ absl::StatusOr<std::unique_ptr<ReferenceEngine>> ReferenceEngine::Create(const s
 
 EngineAnswer ReferenceEngine::Run(const EngineRequest& request) {
   const auto positions = static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens - 1;
-  auto blocks = state_->pool.Allocate(engine::BlocksFor(positions));
+  auto blocks = state_->pool.Allocate(engine::BlocksFor(positions, engine::kBlockTokens));
   BATON_CHECK(blocks.ok(), "{}", Message(blocks.status()));
   engine::SequenceSpec spec{.key = {RequestId(state_->next_request++), Attempt(1)},
                             .phase = engine::Phase::kWhole,

@@ -68,6 +68,17 @@ TEST_CASE("a reservation takes the prompt and its first growth, and an answer gr
   CHECK(bench.pool.Counts().free == 20);
 }
 
+TEST_CASE("an answer that has moved here keeps blocks for what has come and its growth, of whatever size") {
+  const std::int64_t block_tokens = GENERATE(16, 64);
+  Bench bench(40, {.block_tokens = block_tokens});
+  // 640 positions are reserved, of which 300 come.
+  REQUIRE(bench.memory.Reserve(Key(1), {.prompt_tokens = 640, .max_tokens = 0}).has_value());
+
+  const BlockTable blocks = bench.memory.BeginMoved(Key(1), 300);
+  CHECK(std::ssize(blocks) == BlocksFor(301, block_tokens) + 1);
+  CHECK(bench.pool.Counts().used == std::ssize(blocks));
+}
+
 TEST_CASE("several answers share the prompt's full blocks, and all but one have a copy of the last") {
   Bench bench(30);
 
@@ -356,7 +367,7 @@ class World : public SequenceMover {
       const SequenceKey key = at->first;
       Running& one = at->second;
       const auto next = std::next(at);
-      if (std::ssize(one.blocks) >= BlocksFor(one.positions)) {
+      if (std::ssize(one.blocks) >= BlocksFor(one.positions, kBlockTokens)) {
         --room;
         RequireAlone(one.blocks, one.positions - 1);
         At(one.blocks, one.positions - 1) = Content(key, one, one.positions - 1);

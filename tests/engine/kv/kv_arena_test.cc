@@ -20,9 +20,9 @@ TEST_CASE("a block's bytes are keys and values of 16 tokens") {
   CHECK(geometry.BlockBytes() == 2 * 2 * 16 * 8 * 2);
   CHECK(geometry.TokenBytes() == 3 * 2 * 2 * 8 * 2);
   CHECK(geometry.TotalBytes() == 3 * 5 * geometry.BlockBytes());
-  CHECK(BlocksFor(0) == 0);
-  CHECK(BlocksFor(16) == 1);
-  CHECK(BlocksFor(17) == 2);
+  CHECK(BlocksFor(0, kBlockTokens) == 0);
+  CHECK(BlocksFor(16, kBlockTokens) == 1);
+  CHECK(BlocksFor(17, kBlockTokens) == 2);
 }
 
 TEST_CASE("an arena's layers follow each other in one zeroed region") {

@@ -40,9 +40,11 @@ TEST_CASE("auto leaves a class that GPUs do not have to the CPU; cuda refuses it
 
 TEST_CASE("ranks, blocks and a KV type of its own are the CPU's") {
   const kernels::CpuOptions wide{.compute = ComputeClass::kBF16, .kv = kernels::DType::kF32};
+  const kernels::CpuOptions own{.compute = ComputeClass::kBF16, .kv = kernels::DType::kBF16};
 
   CHECK_FALSE(ChooseBackend({}, {.ranks = 2}, Gpu())->cuda);
   CHECK_FALSE(ChooseBackend({}, {.cpu = wide}, Gpu())->cuda);
+  CHECK(ChooseBackend({}, {.cpu = own}, Gpu())->cuda);
   CHECK_FALSE(ChooseBackend({}, {.block_tokens = 32}, Gpu())->cuda);
   const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {.ranks = 2}, Gpu());
 
