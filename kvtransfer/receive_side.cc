@@ -192,7 +192,7 @@ void ReceiveSide::OnCommit(WorkerId from, const peer::Commit& commit) {
                   .answer = {commit.answer().begin(), commit.answer().end()},
                   .arrived_at = now};
   const TimePoint computed{Duration(commit.computed_ns())};
-  if (commit.clock() != 0 && commit.clock() == ClockId() && computed <= now)
+  if (commit.clock() != 0 && commit.clock() == ClockId() && commit.computed_ns() >= 0 && computed <= now)
     info.computed_at = info.arrived_at = computed;
   Run(*transfer, transfer->machine.Committed(now, info, commit.messages(), blocks));
 }

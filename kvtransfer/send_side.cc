@@ -49,7 +49,6 @@ struct SendSide::Transfer {
   TimePoint last_layer{};  // when it was ready
   Duration layer_time{};
   std::uint64_t placed = 0;  // messages that the receiver has confirmed, of one that grows
-  TimePoint first_post{};
   TimePoint acked{};
   WireTime on_wire{};
 };
@@ -63,7 +62,10 @@ SendSide::SendSide(SideHost& host, const HandoffOptions& options, const ArenaVie
       transport_(transport),
       probe_(probe),
       staging_(host, options),
-      attempts_(kRememberedRequests) {}
+      attempts_(kRememberedRequests) {
+  if (options_.layer_wise_bytes_min > 0)
+    probe_.LayerWiseBytesMin(static_cast<double>(options_.layer_wise_bytes_min));
+}
 
 SendSide::~SendSide() = default;
 
@@ -303,7 +305,7 @@ bool SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
     data.header.runs.push_back({.layer = run.layer, .blocks = {.first = run.target, .count = run.count}});
     transfer.stats.bytes += run.count * transfer.block_bytes;
   }
-  if (transfer.stats.messages++ == 0) transfer.first_post = host_.Now();
+  ++transfer.stats.messages;
   transfer.machine.Posted();
   if (slot) {
     PostStaged(transfer, message, std::move(data), *slot);
@@ -470,7 +472,8 @@ void SendSide::CountTimes(Transfer& transfer) {
 /// kernel has it; where it was sent while it was computed, the times between do not count.
 void SendSide::Measure(const Transfer& transfer) {
   const TransferStats& stats = transfer.stats;
-  const Duration took = stats.layer_wise ? stats.wire : transfer.acked - transfer.first_post;
+  if (transfer.on_wire.Empty()) return;
+  const Duration took = stats.layer_wise ? stats.wire : transfer.acked - transfer.on_wire.Begin();
   if (stats.bytes < kMeasuredBytesMin || took <= Duration{}) return;
   host_.Measured(transfer.request.receiver, static_cast<double>(stats.bytes) / Seconds(took));
 }

@@ -103,7 +103,8 @@ class Transport {
   /// Sends of `transfer` that wait inside the transport are not begun any more: reported as Cancelled. Those
   /// under way end by themselves.
   virtual void CancelSends(PeerHandle peer, TransferId transfer) = 0;
-  /// Sends `bytes` of scratch in all, for warming and measuring; one OnSent at the end.
+  /// Sends a message of two pieces, then `bytes` of scratch, for warming and measuring; one OnSent at the
+  /// end.
   virtual SendHandle SendCanary(PeerHandle peer, std::uint64_t bytes) = 0;
   /// It sends from a GPU's memory without help.
   [[nodiscard]] virtual bool ReadsDeviceMemory() const { return false; }

@@ -58,32 +58,8 @@ TEST_CASE("a receiver with KV in a device's memory that asks for int8 gets it") 
 TEST_CASE("an answer that grows while it is sent goes from device to device, and the block in hand stays") {
   const std::string transport = GENERATE("loopback", "ucx");
   Pair pair(transport, Layout(1, 16, "f32"), Layout(1, 16, "f32"), {}, true, true);
-  const std::vector<BlockIndex> from = Table(250, 16, 7);
-  const Pair::Transfer transfer{.from = from, .to = Table(480, 16, 100), .tokens = 196};
-  REQUIRE(pair.decode.Receive({.key = Key(1),
-                               .sender = WorkerId(1),
-                               .sender_incarnation = pair.prefill.Setup().incarnation,
-                               .prompt_tokens = 480,
-                               .blocks = transfer.to,
-                               .least_tokens = 100},
-                              transfer.receipt) == absl::OkStatus());
-  REQUIRE(pair.prefill.Send({.key = Key(1),
-                             .receiver = WorkerId(2),
-                             .receiver_incarnation = pair.decode.Setup().incarnation,
-                             .prompt_tokens = 480,
-                             .blocks = {from.begin(), from.begin() + 10},
-                             .grows = true},
-                            transfer.dispatch) == absl::OkStatus());
-  REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.granted; }));
 
-  pair.prefill.Kv().Compute(99, from, 160);  // the tenth block is still written, and must not go
-  pair.prefill.Kv().Compute(1, from, 159);
-  pair.prefill.PositionsReady(Key(1), 0, 159, {});
-  REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.idle >= 1; }));
-  pair.prefill.Kv().Compute(1, from, 196);
-  pair.prefill.PositionsReady(Key(1), 159, 37, {from.begin() + 10, from.end()});
-  pair.prefill.Commit(Key(1), {.prompt_tokens = 196, .answer = {4, 5, 6}});
-
+  const Pair::Transfer transfer = pair.SendGrowing(Key(1));
   pair.RequireArrived(Key(1), transfer);
 }
 

@@ -74,6 +74,36 @@ struct Pair {
                          transfer.dispatch) == absl::OkStatus());
     return transfer;
   }
+  /// An answer of 196 tokens that grows while it is sent, into room for 480; its tenth block is still written
+  /// when the first round goes, and must not go with it. Source blocks have 16 tokens.
+  Transfer SendGrowing(RequestKey key) {
+    Transfer transfer{
+        .from = Table(250, 16, 7), .to = Table(480, decode.Setup().layout.block_tokens, 100), .tokens = 196};
+    const auto tenth = transfer.from.begin() + 10;
+    REQUIRE(decode.Receive({.key = key,
+                            .sender = WorkerId(1),
+                            .sender_incarnation = prefill.Setup().incarnation,
+                            .prompt_tokens = 480,
+                            .blocks = transfer.to,
+                            .least_tokens = 100},
+                           transfer.receipt) == absl::OkStatus());
+    REQUIRE(prefill.Send({.key = key,
+                          .receiver = WorkerId(2),
+                          .receiver_incarnation = decode.Setup().incarnation,
+                          .prompt_tokens = 480,
+                          .blocks = {transfer.from.begin(), tenth},
+                          .grows = true},
+                         transfer.dispatch) == absl::OkStatus());
+    REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.granted; }));
+    prefill.Kv().Compute(99, transfer.from, 160);
+    prefill.Kv().Compute(key.request.value, transfer.from, 159);
+    prefill.PositionsReady(key, 0, 159, {});
+    REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.idle >= 1; }));
+    prefill.Kv().Compute(key.request.value, transfer.from, 196);
+    prefill.PositionsReady(key, 159, 37, {tenth, transfer.from.end()});
+    prefill.Commit(key, {.prompt_tokens = 196, .answer = {4, 5, 6}});
+    return transfer;
+  }
   void RequireArrived(RequestKey key, const Transfer& transfer, float tolerance = 0) {
     REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.ended.has_value(); }));
     INFO(transfer.dispatch->Get().why);

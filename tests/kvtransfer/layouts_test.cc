@@ -45,32 +45,8 @@ TEST_CASE("a prompt's KV arrives whole between workers whose ranks, blocks and t
 TEST_CASE("an answer that grows while it is sent arrives between blocks and ranks that differ") {
   const std::string transport = GENERATE("loopback", "ucx");
   Pair pair(transport, Layout(1, 16, "bf16"), Layout(2, 32, "bf16"));
-  const std::vector<BlockIndex> from = Table(250, 16, 7);
-  Pair::Transfer transfer{.from = from, .to = Table(480, 32, 100), .tokens = 196};
-  REQUIRE(pair.decode.Receive({.key = Key(1),
-                               .sender = WorkerId(1),
-                               .sender_incarnation = pair.prefill.Setup().incarnation,
-                               .prompt_tokens = 480,
-                               .blocks = transfer.to,
-                               .least_tokens = 100},
-                              transfer.receipt) == absl::OkStatus());
-  REQUIRE(pair.prefill.Send({.key = Key(1),
-                             .receiver = WorkerId(2),
-                             .receiver_incarnation = pair.decode.Setup().incarnation,
-                             .prompt_tokens = 480,
-                             .blocks = {from.begin(), from.begin() + 10},
-                             .grows = true},
-                            transfer.dispatch) == absl::OkStatus());
-  REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.granted; }));
 
-  pair.prefill.Kv().Compute(99, from, 160);  // the tenth block is still written, and must not go
-  pair.prefill.Kv().Compute(1, from, 159);
-  pair.prefill.PositionsReady(Key(1), 0, 159, {});
-  REQUIRE(transfer.dispatch->WaitFor([](const auto& s) { return s.idle >= 1; }));
-  pair.prefill.Kv().Compute(1, from, 196);
-  pair.prefill.PositionsReady(Key(1), 159, 37, {from.begin() + 10, from.end()});
-  pair.prefill.Commit(Key(1), {.prompt_tokens = 196, .answer = {4, 5, 6}});
-
+  const Pair::Transfer transfer = pair.SendGrowing(Key(1));
   pair.RequireArrived(Key(1), transfer);
   CHECK(transfer.receipt->Get().committed->prompt_tokens == 196);
 }
