@@ -108,12 +108,16 @@ void Dispatcher::Submit(Job job) {
 }
 
 void Dispatcher::PlaceWaiting() {
+  short_of_memory_.reset();
   for (std::size_t i = 0; i < waiting_.size();) {
     Request* request = Find(waiting_[i]);
     const bool pauses = request != nullptr && clock_.Now() < request->place_after;
     const Tried tried = request == nullptr ? Tried::kPlaced : pauses ? Tried::kNoPair : TryPlace(*request);
     // In the order of arrival: what comes later does not overtake a large request that waits for memory.
-    if (tried == Tried::kWaits) return StopGiveBacks();
+    if (tried == Tried::kWaits) {
+      short_of_memory_ = waiting_[i];
+      return StopGiveBacks();
+    }
     if (tried == Tried::kNoPair) {
       ++i;
     } else {

@@ -211,7 +211,8 @@ class Dispatcher {
   std::set<RequestId> giving_back_;  // answered requests with a give_back
   TimePoint balance_at_;
   TimePoint room_at_;
-  std::deque<RequestId> waiting_;  // to be placed, in order of arrival
+  std::deque<RequestId> waiting_;             // to be placed, in order of arrival
+  std::optional<RequestId> short_of_memory_;  // of them: behind which nobody is placed
 };
 
 }  // namespace baton::router

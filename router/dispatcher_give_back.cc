@@ -25,6 +25,11 @@ void Dispatcher::OfferBack(Request& request) {
     return part.phase == Phase::kDecode && !part.cancelled;
   });
   if (writer == request.held.end()) return;
+  const auto refuse = [&] {
+    writer->cancelled = true;
+    workers_.SendCancel(writer->worker, writer->key);
+  };
+  if (!waiting_.empty()) return refuse();
   const cluster::ClusterSnapshot snapshot = view_.Snapshot();
   const cluster::WorkerSnapshot& from = *snapshot.Find(writer->worker);
   const std::int64_t block_tokens = from.about.block_tokens;
@@ -35,13 +40,9 @@ void Dispatcher::OfferBack(Request& request) {
                 static_cast<std::size_t>(block_tokens));
   std::vector<std::uint64_t> names = text::PrefixNames(request.job.cache_salt, tokens, kPrefixBlockTokens);
   const std::vector<HeldPrefix> held = prefixes_.Find(names);
-  const auto to = waiting_.empty() ? ChooseTaker(snapshot, {writer->worker, std::ssize(tokens), held},
-                                                 options_.give_back, GiveBacks())
-                                   : std::nullopt;
-  if (!to) {
-    writer->cancelled = true;
-    return workers_.SendCancel(writer->worker, writer->key);
-  }
+  const auto to =
+      ChooseTaker(snapshot, {writer->worker, std::ssize(tokens), held}, options_.give_back, GiveBacks());
+  if (!to) return refuse();
   const RequestKey target{request.job.id, Attempt{request.attempt.value + 1}};
   request.give_back = GiveBack{.source = writer->key,
                                .target = target,

@@ -44,13 +44,12 @@ void Dispatcher::BeginMove(Request& request, const Part& writer, WorkerId to, Mo
   const RequestKey target{job.id, request.attempt};
   request.move = Move{.source = source, .target = target, .from = from, .to = to, .reason = reason};
   request.moves_to = target;
-  request.exact &= snapshot.Find(to)->about.kv_returns;
   request.held.push_back({to, Phase::kDecode, target, false});
   Apply(cluster::AnswerMoves{target, to});
   Order order = OrderOf(job, target, *snapshot.Find(from));
   order.positions_max = answer.positions;
   order.known = request.answers.front().Count();
-  order.keep = KeepFor(request);
+  order.keep = snapshot.Find(to)->about.kv_returns ? KeepFor(request) : Duration{};
   workers_.SendReserve(to, order);
   workers_.SendMove(from, {.key = source,
                            .target = target,
@@ -64,7 +63,13 @@ void Dispatcher::EndMove(Request& request, std::string_view outcome) {
   if (!request.move) return;
   const Move move = *std::exchange(request.move, std::nullopt);
   probe_.MoveEnded(Name(move.reason), outcome);
-  if (outcome != "moved") request.move_after = clock_.Now() + kMovePause;
+  if (outcome == "moved") {
+    const cluster::ClusterSnapshot snapshot = view_.Snapshot();
+    const cluster::WorkerSnapshot* to = snapshot.Find(move.to);
+    request.exact &= to != nullptr && to->about.kv_returns;
+  } else {
+    request.move_after = clock_.Now() + kMovePause;
+  }
   LogInfo("move_ended", {{"request", move.target},
                          {"from", move.from},
                          {"to", move.to},

@@ -1,5 +1,4 @@
-#include <algorithm>
-#include <utility>
+#include <vector>
 
 #include "router/dispatcher.h"
 #include "router/policy/placement.h"
@@ -8,10 +7,10 @@
 /// Answers that move so that a request can begin: see policy/room.h for which.
 namespace baton::router {
 
-/// For the first in the line, once it has waited: most waits end by themselves as answers do.
+/// For the one that holds up the line, once it has waited: most waits end by themselves as answers do.
 void Dispatcher::MakeRoomForFirst() {
-  if (!options_.make_room || waiting_.empty() || clock_.Now() < room_at_) return;
-  Request* first = Find(waiting_.front());
+  if (!options_.make_room || !short_of_memory_ || clock_.Now() < room_at_) return;
+  Request* first = Find(*short_of_memory_);
   if (first == nullptr || clock_.Now() < first->place_after ||
       clock_.Now() - first->job.arrived < kRoomPatience) {
     return;
@@ -26,9 +25,11 @@ void Dispatcher::MakeRoomForFirst() {
       const cluster::WorkerSnapshot* at = snapshot.Find(part.worker);
       if (part.phase != cluster::Phase::kDecode || at == nullptr) continue;
       const MovableAnswer answer = AnswerOf(request, part.worker);
-      const std::int64_t positions = std::ssize(*request.job.prompt) + request.answers.front().Count();
+      // Of all answers to the prompt; `answer` is one of them.
+      const std::int64_t positions = std::ssize(*request.job.prompt) + TokensOf(request);
+      const std::int64_t most = SizeOfWaiting(request, snapshot).tokens_max;
       answers.push_back({.answer = answer,
-                         .blocks = cluster::BlocksToBegin(at->about, positions, answer.tokens_max),
+                         .blocks = cluster::BlocksToBegin(at->about, positions, most),
                          .movable = &part == writer});
       requests.push_back(&request);
     }
@@ -36,9 +37,8 @@ void Dispatcher::MakeRoomForFirst() {
   const RequestSize size = SizeOfWaiting(*first, snapshot);
   const PlacementResult placed = Place(snapshot, size);
   if (placed.placement) return;
-  const auto moves = MakeRoom(snapshot, size, placed.scores, answers, kMovesAtOnce);
-  if (moves.empty()) return;
   room_at_ = clock_.Now() + kRoomPause;
+  const auto moves = MakeRoom(snapshot, size, placed.scores, answers, kMovesAtOnce);
   for (const RoomMove& move : moves) {
     Request& request = *requests[move.answer];
     BeginMove(request, *Movable(request), move.to, MoveReason::kRoom);

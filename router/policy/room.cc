@@ -1,6 +1,7 @@
 #include "router/policy/room.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -61,19 +62,21 @@ class Maker {
   [[nodiscard]] Plan Try(const std::vector<std::size_t>& order, std::size_t moves_max) const {
     Plan plan;
     std::set<std::size_t> gone;
-    cluster::ClusterSnapshot snapshot = snapshot_;
+    std::optional<cluster::ClusterSnapshot> after;  // the moves so far; none yet: as it is
     for (const std::size_t index : order) {
-      if (plan.moves.size() == moves_max) break;
       const MovableAnswer& answer = answers_[index].answer;
-      const auto to = ChooseDestination(snapshot, answer);
+      const auto to = ChooseDestination(after ? *after : snapshot_, answer);
       if (!to) continue;
-      const auto at = std::find_if(snapshot.workers.begin(), snapshot.workers.end(),
-                                   [&](const WorkerSnapshot& worker) { return worker.about.id == *to; });
-      at->kv_blocks_free -= cluster::BlocksToBegin(at->about, answer.positions, answer.tokens_max);
       gone.insert(index);
       plan.moves.push_back({index, *to});
       plan.positions += answer.positions;
       if (Offers(gone) >= wanted_) return plan;
+      if (plan.moves.size() == moves_max) break;
+      if (!after) after = snapshot_;
+      auto& snapshot = *after;
+      const auto at = std::find_if(snapshot.workers.begin(), snapshot.workers.end(),
+                                   [&](const WorkerSnapshot& worker) { return worker.about.id == *to; });
+      at->kv_blocks_free -= cluster::BlocksToBegin(at->about, answer.positions, answer.tokens_max);
     }
     return {};
   }

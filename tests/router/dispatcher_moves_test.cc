@@ -390,6 +390,37 @@ TEST_CASE(
          shows("baton_migrations_total{reason=\"room\",outcome=\"moved\"} 1")));
 }
 
+TEST_CASE("room is reckoned with every answer to a prompt, and for the one that holds up the line") {
+  Bench bench({}, {}, nullptr, false, {.enabled = false}, /*make_room=*/true);
+  bench.Join(kP, Phase::kPrefill, {kD, kD2}, 64);
+  bench.Join(kD, Phase::kDecode, {kP, kD2}, 14);
+  std::vector<Seen> seen(4);
+  Job several = bench.MakeJob(seen[0]);  // nine blocks, of which one answer has four
+  several.id = RequestId{200};
+  several.prompt = std::make_shared<const std::vector<TokenId>>(40, 5);
+  several.max_tokens = several.answer.tokens_max = 10;
+  several.sampling.samples = 3;
+  bench.dispatcher->Submit(std::move(several));
+  const RequestKey moves{RequestId{201}, Attempt{1}};
+  bench.Submit(seen[1], moves.request, 40, 20);  // four blocks
+  bench.Token(kP, 0, "", moves);
+  bench.Token(kD, 1, "", moves);
+  bench.Release(kP, "done", "", moves);
+  bench.Join(kD2, Phase::kDecode, {kP, kD}, 12);
+  bench.Submit(seen[2], RequestId{202}, 28, 100);  // eight blocks: kD has one
+  REQUIRE(bench.port.Of("reserve").back().worker == kD2);
+
+  bench.Submit(seen[3], RequestId{203}, 40, 40);  // five blocks, and four are free at most
+  REQUIRE(bench.port.Of("reserve").size() == 3);
+  bench.clock.Advance(kRoomPatience);
+  bench.dispatcher->Tick();
+
+  const auto sent = bench.port.Of("move");
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].key.request == moves.request);
+  CHECK(sent[0].move.to == kD2);
+}
+
 TEST_CASE("a worker is asked by name to leave") {
   MoveBench bench;
   CHECK(bench.dispatcher->DrainWorker("w"));
