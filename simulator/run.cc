@@ -106,6 +106,11 @@ absl::StatusOr<SplitwiseSetup> SplitwiseSetupOf(const hardware::Catalogue& catal
   setup.kv_bytes_per_token = static_cast<std::int64_t>(model->ReferenceKvBytesPerToken());
   for (std::size_t i = 0; i < pools.size(); ++i) {
     const KnownPool& pool = pools[i];
+    if (pool.spec->gpu_cap_w > 0) {
+      return Error(kInvalidArgument,
+                   "pool of {}: mode splitwise knows no other power cap than the machine's own",
+                   pool.machine->name);
+    }
     const hardware::TimeTable* table =
         catalogue.FindTable(model_name, pool.machine->name, pool.tensor_parallel);
     if (table == nullptr || table->tokens.size() < 2) {

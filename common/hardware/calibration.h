@@ -36,6 +36,8 @@ struct ResidualPoint {
   double log_ratio = 0;  // ln(measured / formula)
 };
 
+inline constexpr std::size_t kEngineWordsMax = 200;  // bytes
+
 struct Calibration {
   std::string model;
   std::string device;

@@ -131,6 +131,7 @@ class Catalogue {
   void Put(ModelShape model) { models_[model.name] = model; }
   /// Replaces the one of the same model, machine (device) and degree.
   void Put(TimeTable table);
+  void ClearTables() { tables_.clear(); }
   void Put(Calibration calibration);
 
  private:

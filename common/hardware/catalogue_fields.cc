@@ -14,7 +14,6 @@ using Need = Section::Need;
 
 constexpr std::size_t kEntriesMax = 1000;  // of each list
 constexpr std::size_t kKnotsMax = 1000;    // of a table
-constexpr std::size_t kWordsMax = 200;     // characters
 constexpr std::size_t kPointsMax = 200;    // of a calibration: a prediction takes the square of it
 constexpr std::string_view kNameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 constexpr double kGigabyte = 1e9;
@@ -205,8 +204,8 @@ void ReadCalibration(const Section& entry, Catalogue& catalogue) {
     entry.Problem("device", "names no device of the catalogue");
   }
   entry.String("engine", calibration.engine);
-  if (calibration.engine.size() > kWordsMax) {
-    entry.Problem("engine", fmt::format("has more than {} characters", kWordsMax));
+  if (calibration.engine.size() > kEngineWordsMax) {
+    entry.Problem("engine", fmt::format("has more than {} characters", kEngineWordsMax));
   }
   const Section prompt = entry.Sub("prompt", Need::kRequired);
   prompt.Number("layer_us", calibration.prompt.layer_us, 1e-6, 1e9);

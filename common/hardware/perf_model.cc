@@ -72,6 +72,11 @@ absl::StatusOr<Found> Find(const Catalogue& catalogue, const PerfConfiguration& 
                  machine.devices, found.degree);
   }
   if (kind == PerfKind::kReference || kind == PerfKind::kTable) {
+    if (configuration.gpu_cap_w > 0) {
+      return Error(kInvalidArgument,
+                   "machine {}: a table of times knows no other power cap than the machine's own",
+                   machine.name);
+    }
     found.table = catalogue.FindTable(found.model->name, machine.name, found.degree);
     if (found.table == nullptr) {
       return Error(kNotFound, "the catalogue has no table of times for {} on {} with tensor_parallel {}",
@@ -103,24 +108,15 @@ absl::StatusOr<std::unique_ptr<PerfModel>> MakePerfModel(const Catalogue& catalo
   return made;
 }
 
-absl::StatusOr<TimesBasis> BasisOf(const Catalogue& catalogue, const PerfConfiguration& configuration,
-                                   PerfKind kind) {
-  BATON_ASSIGN_OR_RETURN(const Found found, Find(catalogue, configuration, kind));
-  if (found.table != nullptr) return TimesBasis{.kind = TimesBasis::Kind::kTable, .engine = ""};
+absl::StatusOr<TimesBasis> BasisOf(const Catalogue& catalogue, const PerfConfiguration& configuration) {
+  BATON_ASSIGN_OR_RETURN(const Found found, Find(catalogue, configuration, PerfKind::kBest));
   if (found.calibration == nullptr) return TimesBasis{};
   return TimesBasis{.kind = TimesBasis::Kind::kMeasured, .engine = found.calibration->engine};
 }
 
 std::string Describe(const TimesBasis& basis) {
-  switch (basis.kind) {
-    case TimesBasis::Kind::kMeasured:
-      return basis.engine.empty() ? "measured" : fmt::format("measured ({})", basis.engine);
-    case TimesBasis::Kind::kRoofline:
-      return "roofline";
-    case TimesBasis::Kind::kTable:
-      return "table";
-  }
-  return "";
+  if (basis.kind == TimesBasis::Kind::kRoofline) return "roofline";
+  return basis.engine.empty() ? "measured" : fmt::format("measured ({})", basis.engine);
 }
 
 }  // namespace baton::hardware

@@ -58,21 +58,21 @@ struct PerfConfiguration {
 /// What the times of a configuration rest on. Two machines compare only where it is the same for both: a
 /// measured engine of 2023 spends on launches alone what a roofline has for the whole step.
 struct TimesBasis {
-  enum class Kind { kMeasured, kRoofline, kTable };
+  enum class Kind { kMeasured, kRoofline };
   Kind kind = Kind::kRoofline;
   std::string engine;  // kMeasured: of whom, in words; may be empty
 
   friend bool operator==(const TimesBasis&, const TimesBasis&) = default;
 };
-/// "measured (eager vLLM of 2023)", "roofline", "table".
+/// "measured (eager vLLM of 2023)", "roofline".
 [[nodiscard]] std::string Describe(const TimesBasis& basis);
-/// Errors are those of MakePerfModel.
+/// Of PerfKind::kBest. Errors are those of MakePerfModel.
 [[nodiscard]] absl::StatusOr<TimesBasis> BasisOf(const Catalogue& catalogue,
-                                                 const PerfConfiguration& configuration, PerfKind kind);
+                                                 const PerfConfiguration& configuration);
 
 /// Errors name the model, machine, table that the catalogue lacks, and a degree that does not fit. A power
-/// cap slows steps that would draw more (power.h); not those of kTable and kReference, whose tables hold it.
-/// Keeps no reference to `catalogue`.
+/// cap slows steps that would draw more (power.h); tables (kTable, kReference) hold the machine's own and
+/// take no other. Keeps no reference to `catalogue`.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<PerfModel>> MakePerfModel(const Catalogue& catalogue,
                                                                        const PerfConfiguration& configuration,
                                                                        PerfKind kind);

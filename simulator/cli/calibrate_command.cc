@@ -96,8 +96,14 @@ void AddCalibrate(CLI::App& app, int& exit_code) {
   calibrate->add_option("--catalogue", options->catalogue, "YAML file with models and devices of yours");
   calibrate->add_option("--out", options->out,
                         "Catalogue file to write, for --catalogue of the other commands");
-  calibrate->add_option("--engine", options->engine,
-                        "What was measured, in words, which the other commands then say: 'baton 0.1 bf16'");
+  calibrate
+      ->add_option("--engine", options->engine,
+                   "What was measured, in words, which the other commands then say: 'baton 0.1 bf16'")
+      ->check([](const std::string& text) {
+        return text.size() > hardware::kEngineWordsMax
+                   ? fmt::format("{} bytes; at most {}", text.size(), hardware::kEngineWordsMax)
+                   : std::string();
+      });
   calibrate->add_option("--output", options->output, "table, json or csv")
       ->check(CLI::IsMember({"table", "json", "csv"}))
       ->capture_default_str();

@@ -206,7 +206,8 @@ struct Throughput {
   Needs needs;
 };
 
-absl::StatusOr<Throughput> ThroughputOf(const World& world, std::uint64_t seed) {
+/// `jobs`: threads of the search.
+absl::StatusOr<Throughput> ThroughputOf(const World& world, std::uint64_t seed, int jobs) {
   const Evaluator evaluate = EvaluatorOf(world, seed);
   BATON_ASSIGN_OR_RETURN(const FleetSpec baseline, ParseFleet(kBaseline));
   BATON_ASSIGN_OR_RETURN(const HighestRate target, FindHighestRate(evaluate, baseline));
@@ -223,7 +224,7 @@ absl::StatusOr<Throughput> ThroughputOf(const World& world, std::uint64_t seed) 
                            DesignColumns(world, all, kPairs[pair].prefill, kPairs[pair].decode));
     for (std::size_t goal = 0; goal < kGoals.size(); ++goal) {
       const SearchOptions search{
-          .objective = kGoals[goal], .rate = target.rate, .budget = {}, .jobs = 1, .progress = [](int) {
+          .objective = kGoals[goal], .rate = target.rate, .budget = {}, .jobs = jobs, .progress = [](int) {
             return !Interrupted();
           }};
       BATON_ASSIGN_OR_RETURN(const Recommendation recommended, Recommend(columns, evaluate, search));
@@ -276,7 +277,7 @@ absl::StatusOr<Table> EqualThroughput(const PaperOptions& options, const World& 
   {
     Progress progress("seeds");
     ParallelFor(seeds.size(), options.world.jobs, [&](std::size_t i) {
-      auto found = ThroughputOf(world, options.world.seeds[i]);
+      auto found = ThroughputOf(world, options.world.seeds[i], seeds.size() == 1 ? options.world.jobs : 1);
       const MutexLock lock(mutex);
       progress.Show(++done / static_cast<double>(seeds.size()));
       if (found.ok()) {

@@ -14,11 +14,11 @@ using hardware::TimesBasis;
 
 /// By machine and degree, as a fleet writes them. What the catalogue lacks is left out: the run names it.
 std::map<std::string, TimesBasis> BasesOf(const hardware::Catalogue& catalogue, const std::string& model,
-                                          const std::vector<PoolSpec>& pools, PerfKind kind) {
+                                          const std::vector<PoolSpec>& pools) {
   std::map<std::string, TimesBasis> bases;
   for (const PoolSpec& pool : pools) {
     const auto basis = hardware::BasisOf(
-        catalogue, {.model = model, .machine = pool.machine, .tensor_parallel = pool.tensor_parallel}, kind);
+        catalogue, {.model = model, .machine = pool.machine, .tensor_parallel = pool.tensor_parallel});
     if (!basis.ok()) continue;
     const std::string degree = pool.tensor_parallel > 0 ? fmt::format("/{}", pool.tensor_parallel) : "";
     bases[pool.machine + degree] = *basis;
@@ -54,7 +54,7 @@ StepTimes ChooseStepTimes(const hardware::Catalogue& catalogue, const std::strin
   if (with_alone) all.push_back({.machine = kAloneMachine});
   if (asked == "roofline") return {PerfKind::kRoofline, "roofline"};
   if (asked == "table") return {PerfKind::kTable, "table"};
-  const std::map<std::string, TimesBasis> bases = BasesOf(catalogue, model, all, PerfKind::kBest);
+  const std::map<std::string, TimesBasis> bases = BasesOf(catalogue, model, all);
   const std::string measured = NamesOf(bases, TimesBasis::Kind::kMeasured);
   const std::string others = NamesOf(bases, TimesBasis::Kind::kRoofline);
   if (asked == "best" || measured.empty() || others.empty()) return {PerfKind::kBest, Each(bases)};

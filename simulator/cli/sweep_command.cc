@@ -255,22 +255,20 @@ int Merge(const std::vector<std::string>& paths, const std::string& out) {
     }
   }
   std::string text = header + "\n";
-  std::vector<std::int64_t> missing;
+  constexpr std::int64_t kNamed = 10;
+  std::vector<std::int64_t> missing;  // the first of them
   std::int64_t expected = 0;
   for (const auto& [point, line] : lines) {
-    for (; expected < point; ++expected) missing.push_back(expected);
+    for (; expected < point && std::ssize(missing) < kNamed; ++expected) missing.push_back(expected);
     expected = point + 1;
     text += line + "\n";
   }
   const absl::Status written = WriteText(out, text);
   if (!written.ok()) return Fail(written);
   if (missing.empty()) return kOk;
-  constexpr std::size_t kNamed = 10;
-  const std::string all = fmt::format("{}", fmt::join(missing, ", "));
-  missing.resize(std::min(missing.size(), kNamed));
-  const std::string first = fmt::format("{}", fmt::join(missing, ", "));
+  const std::int64_t count = expected - std::ssize(lines);
   return Fail(Error(kInvalidArgument, "of {} points {} are missing: {}{}; the others are in {}", expected,
-                    expected - static_cast<std::int64_t>(lines.size()), first, first == all ? "" : ", ...",
+                    count, fmt::join(missing, ", "), count > std::ssize(missing) ? ", ..." : "",
                     out == "-" ? "the output" : out));
 }
 

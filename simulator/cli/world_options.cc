@@ -102,6 +102,7 @@ absl::StatusOr<std::shared_ptr<const hardware::Catalogue>> WithTables(const hard
   auto tables = hardware::TablesFrom(rows, base);
   if (!tables.ok()) return Annotate(tables.status(), path);
   auto catalogue = std::make_shared<hardware::Catalogue>(base);
+  catalogue->ClearTables();  // a machine that the file lacks has none: tables of two engines do not compare
   for (hardware::TimeTable& table : *tables) catalogue->Put(std::move(table));
   return catalogue;
 }
@@ -111,8 +112,6 @@ absl::StatusOr<NativeSettings> NativeOf(const WorldOptions& options) {
   native.fill = options.fill;
   native.reject_early = options.reject_early;
   native.park_after_s = options.park_after_s;
-  native.prices.per_joule =
-      hardware::EnergyDollars(1, {.pue = options.pue, .dollars_per_kwh = options.dollars_per_kwh});
   RequestLimits limits;
   for (const auto& [name, text, limit] : {std::tuple("--limit-ttft", &options.limit_ttft, &limits.ttft_s),
                                           std::tuple("--limit-tbt", &options.limit_tbt, &limits.tbt_s)}) {

@@ -153,6 +153,7 @@ absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& f
                      .keep_timelines = wanted.timelines,
                      .native = experiment.native};
   if (!options.native.limits) options.native.limits = LimitsOf(experiment.slo, experiment.alone);
+  options.native.prices.per_joule = hardware::EnergyDollars(1, experiment.tariff);
   options.events = experiment.events;
   options.repurpose_after_s = experiment.repurpose_after_s;
   if (experiment.keep_going || wanted.progress) {

@@ -201,18 +201,12 @@ Figures FiguresOf(const FleetPrice& price, const Workload& workload, const RunRe
   return figures;
 }
 
-Waterfall WaterfallOf(const RunResult& result, double from) {
-  std::vector<const RequestOutcome*> done;
-  for (const RequestOutcome& outcome : result.requests) {
-    if (outcome.end == RequestEnd::kDone) done.push_back(&outcome);
-  }
-  std::stable_sort(done.begin(), done.end(), [](const RequestOutcome* a, const RequestOutcome* b) {
-    return a->response_s < b->response_s;
-  });
+Waterfall WaterfallOf(const RunResult& result) {
   Waterfall sum;
-  const auto begin = std::min(done.size(), static_cast<std::size_t>(from * static_cast<double>(done.size())));
-  for (std::size_t i = begin; i < done.size(); ++i) {
-    const RequestOutcome& outcome = *done[i];
+  double count = 0;
+  for (const RequestOutcome& outcome : result.requests) {
+    if (outcome.end != RequestEnd::kDone) continue;
+    ++count;
     const double after = std::max(0.0, outcome.response_s - outcome.ttft_s);
     const double transfer = std::min({outcome.transfer_s, outcome.second_token_s, after});
     sum.queue_s += outcome.queue_s;
@@ -221,7 +215,6 @@ Waterfall WaterfallOf(const RunResult& result, double from) {
     sum.decode_wait_s += std::min(outcome.second_token_s, after) - transfer;
     sum.decode_s += after - std::min(outcome.second_token_s, after);
   }
-  const auto count = static_cast<double>(done.size() - begin);
   for (double* part : {&sum.queue_s, &sum.prefill_s, &sum.transfer_s, &sum.decode_wait_s, &sum.decode_s}) {
     *part = Share(*part, count);
   }

@@ -77,8 +77,8 @@ struct Waterfall {
   double decode_wait_s = 0;
   double decode_s = 0;
 };
-/// Over requests that are done and whose response lies at or above the quantile `from` of responses.
-[[nodiscard]] Waterfall WaterfallOf(const RunResult& result, double from = 0);
+/// Over requests that are done.
+[[nodiscard]] Waterfall WaterfallOf(const RunResult& result);
 
 /// Mean and half width of its 95 % confidence interval, by Student's t; the width is 0 for one value.
 struct Interval {

@@ -96,23 +96,34 @@ TEST_CASE("the paper's measurements give the tables that are built in") {
 
 TEST_CASE("what times rest on is told, and a table's steps have shares of the peaks") {
   const Catalogue& catalogue = Catalogue::BuiltIn();
-  const auto basis = [&](std::string_view machine, PerfKind kind) {
-    const auto found = BasisOf(catalogue, {.model = "llama2-70b", .machine = machine}, kind);
+  const auto basis = [&](std::string_view machine) {
+    const auto found = BasisOf(catalogue, {.model = "llama2-70b", .machine = machine});
     REQUIRE(found.ok());
     return Describe(*found);
   };
 
-  CHECK(basis("dgx-h100", PerfKind::kBest) == "measured (eager vLLM of 2023)");
-  CHECK(basis("dgx-h100", PerfKind::kRoofline) == "roofline");
-  CHECK(basis("hgx-h200", PerfKind::kBest) == "roofline");
-  CHECK(basis("dgx-a100", PerfKind::kTable) == "table");
-  CHECK_FALSE(BasisOf(catalogue, {.model = "llama2-70b", .machine = "hgx-h200"}, PerfKind::kTable).ok());
+  CHECK(basis("dgx-h100") == "measured (eager vLLM of 2023)");
+  CHECK(basis("hgx-h200") == "roofline");
+  CHECK_FALSE(
+      MakePerfModel(catalogue, {.model = "llama2-70b", .machine = "hgx-h200"}, PerfKind::kTable).ok());
   const auto table =
       MakePerfModel(catalogue, {.model = "llama2-70b", .machine = "dgx-a100"}, PerfKind::kTable);
   REQUIRE(table.ok());
   const StepTime step = (*table)->Time({.decodes = 4, .decode_context = 4000});
   CHECK(step.bandwidth_share > 0.1);
   CHECK(step.bandwidth_share < 1);
+}
+
+TEST_CASE("a table of times takes no other power cap than the machine's own") {
+  for (const PerfKind kind : {PerfKind::kTable, PerfKind::kReference}) {
+    const PerfConfiguration capped{.model = "llama2-70b", .machine = "dgx-h100", .gpu_cap_w = 350};
+    const auto refused = MakePerfModel(Catalogue::BuiltIn(), capped, kind);
+
+    CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
+    CHECK(Message(refused.status()).find("power cap") != std::string::npos);
+    CHECK(
+        MakePerfModel(Catalogue::BuiltIn(), {.model = "llama2-70b", .machine = "dgx-h100-pcap"}, kind).ok());
+  }
 }
 
 }  // namespace

@@ -198,6 +198,11 @@ TEST_CASE("shards of a sweep merge into what one sweep gives") {
   CHECK(part.exit == 2);
   CHECK(Contains(part.output, "of 8 points 4 are missing: 0, 2, 4, 6"));
   CHECK(ReadFile(folder.Path() + "/part.csv") == ReadFile(folder.Path() + "/1.csv"));
+  WriteFile(folder.Path() + "/far.csv", ReadFile(folder.Path() + "/1.csv") + "900000000000,x\n");
+  const RunResult far = BatonSim({"merge", folder.Path() + "/far.csv"});
+  CHECK(far.exit == 2);
+  CHECK(Contains(far.output, "of 900000000001 points 899999999996 are missing: 0, 2, 4, 6, 8, 9"));
+  CHECK(Contains(far.output, ", ..."));
 }
 
 TEST_CASE("rates of a sweep are ranges, lists and fractions") {
@@ -255,6 +260,10 @@ TEST_CASE("a table of step times may come from a file") {
       *(*(*value->Find("runs")->AsArray())[0].Find("seeds")->AsArray())[0].Find("figures");
   CHECK(figures.Find("tbt_p50_ms")->Number() >= 7);
   CHECK(figures.Find("tbt_p50_ms")->Number() < 100);
+  const RunResult mixed = BatonSim({"simulate", "--fleet", "mixed=1xdgx-h100-pcap", "--rate", "1",
+                                    "--duration", "20", "--step-times", "table", "--perf-table", path});
+  CHECK(mixed.exit == 2);  // not the built-in table of another engine
+  CHECK(Contains(mixed.output, "no table of times for llama2-70b on dgx-h100-pcap"));
   WriteFile(path, text + "gpt-9,dgx-h100,8,1,1,1,1,1\n");
   const RunResult bad = BatonSim(
       {"simulate", "--fleet", "mixed=1xdgx-h100", "--rate", "1", "--duration", "20", "--perf-table", path});
