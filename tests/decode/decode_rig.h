@@ -37,6 +37,17 @@ struct DecodeRig : ServiceRig {
       handoff.Release(key);
     });
   }
+  /// KV of `tokens`, as the transport would have written it into the reservation of `key`; on the loop.
+  void Fill(RequestKey key, const std::vector<TokenId>& tokens) {
+    engine::StepBatch batch{.tokens = tokens};
+    for (std::int32_t i = 0; i < std::ssize(tokens); ++i) batch.positions.push_back(i);
+    batch.slices.push_back({.blocks = handoff.receives.at(key).first.blocks,
+                            .first_row = 0,
+                            .tokens = std::ssize(tokens),
+                            .first_position = 0});
+    test::FakeModel writer;
+    static_cast<void>(writer.Forward(batch, Arena(), {}));
+  }
   void Fail(RequestKey key, TransferEnd end, const absl::Status& status) {
     REQUIRE(handoff.WaitFor(fmt::format("receive {}", key)));
     OnLoop([&] { handoff.receives.at(key).second.on_failed(end, status); });
@@ -77,15 +88,7 @@ inline engine::BlockTable CommitSeveral(DecodeRig& rig, RequestKey key, std::int
   engine::BlockTable blocks;
   rig.OnLoop([&] {
     blocks = rig.handoff.receives.at(key).first.blocks;
-    const std::vector<TokenId> prompt = Prompt(prompt_tokens);
-    engine::StepBatch batch;
-    for (std::int64_t i = 0; i < prompt_tokens; ++i) {
-      batch.tokens.push_back(prompt[static_cast<std::size_t>(i)]);
-      batch.positions.push_back(static_cast<std::int32_t>(i));
-    }
-    batch.slices.push_back({.blocks = blocks, .first_row = 0, .tokens = prompt_tokens, .first_position = 0});
-    test::FakeModel writer;
-    static_cast<void>(writer.Forward(batch, rig.Arena(), {}));
+    rig.Fill(key, Prompt(prompt_tokens));
     rig.handoff.receives.at(key).second.on_committed({.first_token = kFirst,
                                                       .prompt_tokens = prompt_tokens,
                                                       .more_first_tokens = std::move(more_first_tokens)});

@@ -1,17 +1,12 @@
 #include <catch2/catch.hpp>
 
-#include "decode/decode_service.h"
-#include "tests/engine/worker/service_rig.h"
+#include "tests/decode/decode_rig.h"
 
 /// KV of an answer that has ended, held here until a prefill worker has taken it.
 namespace baton::decode {
 namespace {
 
-using engine::Key;
-using engine::Prompt;
-using kvtransfer::TransferEnd;
-
-constexpr std::int64_t kBlocks = 16;
+constexpr std::int64_t kRoom = 16;  // blocks
 constexpr std::int64_t kPrompt = 40;
 constexpr std::int64_t kAnswer = 30;  // 69 positions, four full blocks
 const RequestKey kHere = Key(1, 1);
@@ -19,18 +14,9 @@ const RequestKey kBack = Key(1, 2);
 
 wire::Envelope Reserve(RequestKey key, std::uint32_t keep_ms = 10'000, std::int64_t max_tokens = kAnswer,
                        std::int64_t prompt_tokens = kPrompt) {
-  wire::Envelope envelope;
-  wire::Reserve& order = *envelope.mutable_reserve();
-  order.set_request(key.request.value);
-  order.set_attempt(key.attempt.value);
-  const std::vector<TokenId> prompt = Prompt(prompt_tokens);
-  order.mutable_tokens()->Assign(prompt.begin(), prompt.end());
-  order.mutable_sampling()->set_top_p(1);
-  order.mutable_stop()->set_max_tokens(max_tokens);
-  order.set_prefill_worker(3);
-  order.set_prefill_incarnation(33);
-  order.set_keep_ms(keep_ms);
-  return envelope;
+  wire::Envelope order = Order(key, prompt_tokens, max_tokens);
+  order.mutable_reserve()->set_keep_ms(keep_ms);
+  return order;
 }
 
 wire::Envelope GiveBack(std::int64_t first, std::int64_t positions) {
@@ -46,20 +32,13 @@ wire::Envelope GiveBack(std::int64_t first, std::int64_t positions) {
   return envelope;
 }
 
-struct KeptRig : engine::ServiceRig {
-  KeptRig() : ServiceRig(CreateDecodeService, false, kBlocks, 8, 0, {.block_bytes = 256}) {}
+struct KeptRig : DecodeRig {
+  KeptRig() : DecodeRig(8, kRoom, {.block_bytes = 256}) {}
 
-  void Commit(RequestKey key, std::int64_t prompt = kPrompt) {
-    REQUIRE(handoff.WaitFor(fmt::format("receive {}", key)));
-    OnLoop([&] {
-      handoff.receives.at(key).second.on_committed({.first_token = 5, .prompt_tokens = prompt});
-      handoff.Release(key);
-    });
-  }
   /// The answer is written to its end, and its blocks are held.
   void Write(std::uint32_t keep_ms = 10'000) {
-    Order(Reserve(kHere, keep_ms));
-    Commit(kHere);
+    ServiceRig::Order(Reserve(kHere, keep_ms));
+    Commit(kHere, kPrompt);
     REQUIRE(WaitForTokens(kHere, kAnswer));
   }
   /// Everything that has come from the engine so far has been worked on, and what follows from it.
@@ -75,7 +54,6 @@ TEST_CASE("an ended answer's full blocks are held, sent from where the other sid
   REQUIRE(rig.handoff.WaitFor("commit 1/2"));
 
   kvtransfer::SendRequest sent;
-  engine::BlockTable received;
   rig.OnLoop([&] { sent = rig.handoff.sends.at(kBack).first; });
   CHECK(sent.receiver == WorkerId(3));
   CHECK(sent.receiver_incarnation == Incarnation(33));
@@ -86,12 +64,11 @@ TEST_CASE("an ended answer's full blocks are held, sent from where the other sid
   CHECK(rig.Blocks().used >= 4);
   rig.Order(GiveBack(32, 64));  // repeated
   CHECK(rig.handoff.Count("send 1/2") == 1);
-  // KV of the answer's positions, by the model's own rule: what is sent is what was written.
   const TransferEnd end = GENERATE(TransferEnd::kAcked, TransferEnd::kFailed, TransferEnd::kExpired);
   rig.OnLoop([&] { rig.handoff.EndSend(kBack, end); });
 
   CHECK(rig.Released(kHere).outcome() == "done");
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
 }
 
 TEST_CASE("what nobody asks for is freed when its time is over, and at once where it is cancelled") {
@@ -112,7 +89,7 @@ TEST_CASE("what nobody asks for is freed when its time is over, and at once wher
   }
 
   CHECK(rig.Released(kHere).outcome() == "done");
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
   rig.Order(GiveBack(32, 64));
   CHECK(rig.handoff.WaitFor("abort_send 1/2"));  // so that a grant is refused
   CHECK(rig.handoff.Count("send 1/2") == 0);
@@ -130,7 +107,7 @@ TEST_CASE("a cancel amid the sending frees the blocks when they are read no more
   CHECK(rig.Blocks().used >= 4);
   rig.OnLoop([&] { rig.handoff.EndSend(kBack, TransferEnd::kAborted); });
   CHECK(rig.Released(kHere).outcome() == "done");
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
 }
 
 TEST_CASE("positions that are not here are refused, and the answer stays for who asks better") {
@@ -164,7 +141,7 @@ TEST_CASE("a prompt that waits for memory gets what was kept") {
   rig.Commit(Key(2), 13 * 16);
   CHECK(rig.Released(kHere).outcome() == "done");
   CHECK(rig.Released(Key(2)).outcome() == "done");
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
 }
 
 }  // namespace

@@ -1,39 +1,25 @@
 #include <catch2/catch.hpp>
 
-#include "decode/decode_service.h"
-#include "tests/engine/worker/service_rig.h"
+#include "tests/decode/decode_rig.h"
 
 /// Answers that move from this worker to another, and from another to this one.
 namespace baton::decode {
 namespace {
 
-using engine::Key;
-using engine::Prompt;
-using kvtransfer::TransferEnd;
-
-constexpr std::int64_t kBlocks = 64;
+constexpr std::int64_t kRoom = 64;  // blocks
 constexpr std::int64_t kPrompt = 40;
 constexpr std::int64_t kAnswer = 120;
-constexpr TokenId kFirst = 5;
 const RequestKey kHere = Key(1, 1);
 const RequestKey kThere = Key(1, 2);
 
 wire::Envelope Reserve(RequestKey key, std::int32_t samples = 1) {
-  wire::Envelope envelope;
-  wire::Reserve& order = *envelope.mutable_reserve();
-  order.set_request(key.request.value);
-  order.set_attempt(key.attempt.value);
-  const std::vector<TokenId> prompt = Prompt(kPrompt);
-  order.mutable_tokens()->Assign(prompt.begin(), prompt.end());
-  order.mutable_sampling()->set_temperature(1);
-  order.mutable_sampling()->set_top_p(1);
-  order.mutable_sampling()->set_seed(7);
-  order.mutable_sampling()->set_frequency_penalty(0.5);
-  order.mutable_sampling()->set_samples(samples);
-  order.mutable_stop()->set_max_tokens(kAnswer);
-  order.set_prefill_worker(3);
-  order.set_prefill_incarnation(33);
-  return envelope;
+  wire::Envelope order = Order(key, kPrompt, kAnswer);
+  wire::Sampling& sampling = *order.mutable_reserve()->mutable_sampling();
+  sampling.set_temperature(1);
+  sampling.set_seed(7);
+  sampling.set_frequency_penalty(0.5);
+  sampling.set_samples(samples);
+  return order;
 }
 
 wire::Envelope MoveTo(RequestKey from, RequestKey to, std::int64_t positions_max) {
@@ -68,23 +54,9 @@ std::vector<TokenId> Expected() {
   return answer;
 }
 
-struct MoveRig : engine::ServiceRig {
-  explicit MoveRig(std::int64_t blocks = kBlocks)
-      : ServiceRig(CreateDecodeService, false, blocks, 8, 0, {.block_bytes = 256}) {}
+struct MoveRig : DecodeRig {
+  explicit MoveRig(std::int64_t blocks = kRoom) : DecodeRig(8, blocks, {.block_bytes = 256}) {}
 
-  /// KV of `tokens`, as the transport would have written it into the reservation of `key`.
-  void Fill(RequestKey key, const std::vector<TokenId>& tokens) {
-    const engine::BlockTable blocks = handoff.receives.at(key).first.blocks;
-    engine::StepBatch batch;
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      batch.tokens.push_back(tokens[i]);
-      batch.positions.push_back(static_cast<std::int32_t>(i));
-    }
-    batch.slices.push_back(
-        {.blocks = blocks, .first_row = 0, .tokens = std::ssize(tokens), .first_position = 0});
-    test::FakeModel writer;
-    static_cast<void>(writer.Forward(batch, Arena(), {}));
-  }
   /// The answer of `kHere` is being written, and stands before its second token.
   void Write(const wire::Envelope& order = Reserve(kHere)) {
     Shut();
@@ -147,7 +119,7 @@ TEST_CASE("an answer is sent while it is written, stands still for the rest, and
 
   CHECK(rig.Released(kHere).outcome() == "moved");
   CHECK(rig.Ids(kHere) == commit.answer);  // not one more
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
 }
 
 TEST_CASE("an answer whose move fails, wherever it stands, goes on here to its end") {
@@ -177,7 +149,7 @@ TEST_CASE("an answer whose move fails, wherever it stands, goes on here to its e
   CHECK(rig.MoveFailed());
   CHECK(rig.Released(kHere).outcome() == "done");
   CHECK(rig.Ids(kHere) == Expected());
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
 }
 
 TEST_CASE(
@@ -201,7 +173,7 @@ TEST_CASE(
   CHECK(rig.Blocks().used >= 3);
   rig.EndSend(kThere, TransferEnd::kAborted);
   CHECK(rig.Released(kHere).outcome() == outcome);
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
 }
 
 TEST_CASE("an answer that outgrows what is reserved for it before the grant comes does not move") {
@@ -275,7 +247,7 @@ TEST_CASE("an answer that arrives goes on after its last token, and tells those 
     CHECK(tokens[i].token() == expected[i + 28]);
   }
   CHECK(tokens.back().finish() == "length");
-  CHECK(rig.Blocks().free == kBlocks);
+  CHECK(rig.Blocks().free == kRoom);
 }
 
 TEST_CASE("an arrival that contradicts itself, or for which there is no room now, is refused") {
