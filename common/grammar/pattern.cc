@@ -194,13 +194,12 @@ class Parser {
   }
 
   absl::StatusOr<std::uint32_t> Group(int depth) {
-    if (Accept("?<") && !Sees("=") && !Sees("!")) {
+    if (Sees("?=") || Sees("?!") || Sees("?<=") || Sees("?<!")) return Wrong("look-around is not supported");
+    if (Accept("?<")) {
       at_ = std::min(text_.find('>', at_), text_.size());
       if (!Accept('>')) return Wrong("a name without its '>'");
     } else if (Sees("?") && !Accept("?:")) {
-      return Wrong("look-around is not supported");
-    } else if (at_ > 0 && (Sees("=") || Sees("!")) && text_[at_ - 1] == '<') {
-      return Wrong("look-around is not supported");
+      return Wrong("this kind of group is not supported");
     }
     BATON_ASSIGN_OR_RETURN(const std::uint32_t inner, Alternatives(depth + 1));
     if (!Accept(')')) return Wrong("a '(' without its ')'");
@@ -290,8 +289,9 @@ class Parser {
     char32_t code = 0;
     for (int i = 0; i < digits; ++i) {
       const char digit = at_ < text_.size() ? text_[at_++] : '\0';
-      const std::size_t value = std::string_view("0123456789abcdef").find(static_cast<char>(digit | 0x20));
+      std::size_t value = std::string_view("0123456789abcdefABCDEF").find(digit);
       if (digit == '\0' || value == std::string_view::npos) return Wrong("a hexadecimal digit expected");
+      if (value > 15) value -= 6;
       code = code * 16 + static_cast<char32_t>(value);
     }
     if (code >= 0xD800 && code <= 0xDFFF) return Wrong("half of a surrogate pair is not supported");

@@ -17,7 +17,8 @@ namespace {
 
 constexpr int kDepthMax = 200;  // of the compiler's own recursion: references can chain without nesting
 
-// Of one pattern. All of them can be where a text stands at once, which a state follows (`Closure`).
+// Of one pattern. Many of them can be where a text stands at once; a state follows the first 512, and an
+// answer that would need another is not offered (`Closure`).
 constexpr std::size_t kPatternNodesMax = 3000;
 
 struct Property {

@@ -184,9 +184,10 @@ absl::Status ReadExperts(const Fields& fields, const Architecture& family, Model
   const bool qwen = family.experts != Experts::kMixtral;
   ExpertsConfig& experts = config.experts;
   // Newer files may have either family's number under the other's name.
-  std::string_view number = qwen ? "num_experts" : "num_local_experts";
-  if (fields.Find(number) == nullptr) number = qwen ? "num_local_experts" : "num_experts";
-  if (fields.Find(number) == nullptr) number = qwen ? "num_experts" : "num_local_experts";
+  const std::string_view own = qwen ? "num_experts" : "num_local_experts";
+  const std::string_view other = qwen ? "num_local_experts" : "num_experts";
+  const bool named_otherwise = fields.Find(own) == nullptr && fields.Find(other) != nullptr;
+  const std::string_view number = named_otherwise ? other : own;
   BATON_ASSIGN_OR_RETURN(const std::int64_t count, fields.Int(number, kMaxExperts));
   BATON_ASSIGN_OR_RETURN(const std::int64_t chosen, fields.Int("num_experts_per_tok", kMaxExpertsChosen));
   if (chosen > count) {

@@ -85,7 +85,6 @@ struct Activations {
   static std::int64_t Stride(std::int64_t columns) { return (columns + 15) / 16 * 16; }
 };
 
-/// A decoder-only transformer on any backend. Which parts it has is in config and weights alone.
 /// Tells of layers in order, each as soon as the device has come to its end, while later ones are being
 /// enqueued.
 class LayerReports {
@@ -118,6 +117,7 @@ class LayerReports {
   std::size_t told_ = 0;
 };
 
+/// A decoder-only transformer on any backend. Which parts it has is in config and weights alone.
 class DecoderModel final : public Model {
  public:
   DecoderModel(ModelConfig config, DecoderWeights weights, Activations activations, std::uint64_t fingerprint,
@@ -347,8 +347,8 @@ class DecoderModel final : public Model {
   std::span<const TokenId> tokens_;
   std::span<const std::int32_t> positions_;
   std::vector<TokenId> filled_tokens_;
-  std::vector<std::uint64_t> marks_;
   std::vector<std::int32_t> filled_positions_;
+  std::vector<std::uint64_t> marks_;  // of the step's layers, where they are reported
   // The experts of a step's rows, kept between steps.
   std::vector<std::int32_t> chosen_;  // [row][chosen]
   std::vector<float> shares_;
