@@ -54,8 +54,7 @@ HandoffTotals ReadHandoffs(const MetricsText& metrics) {
                        .bytes = metrics.Sum("baton_kv_handoff_bytes_total"),
                        .messages = metrics.Sum("baton_kv_handoff_messages_total"),
                        .wire_seconds = metrics.Sum("baton_kv_handoff_wire_seconds_total"),
-                       .exposed_seconds = metrics.Sum("baton_kv_handoff_exposed_seconds_total"),
-                       .handoff_seconds = metrics.Sum("baton_kv_handoff_seconds_total")};
+                       .exposed_seconds = metrics.Sum("baton_kv_handoff_exposed_seconds_total")};
   for (const MetricsText::Sample& sample : metrics.Samples()) {
     if (sample.name != "baton_kv_handoff_bytes_total" || sample.value == 0) continue;
     for (const auto& [name, value] : sample.labels) {
@@ -71,8 +70,7 @@ HandoffTotals Difference(const HandoffTotals& later, const HandoffTotals& earlie
           .bytes = later.bytes - earlier.bytes,
           .messages = later.messages - earlier.messages,
           .wire_seconds = later.wire_seconds - earlier.wire_seconds,
-          .exposed_seconds = later.exposed_seconds - earlier.exposed_seconds,
-          .handoff_seconds = later.handoff_seconds - earlier.handoff_seconds};
+          .exposed_seconds = later.exposed_seconds - earlier.exposed_seconds};
 }
 
 absl::StatusOr<MetricsText> Scrape(const net::Address& server) {

@@ -20,7 +20,6 @@ struct HandoffTotals {
   double messages = 0;
   double wire_seconds = 0;     // something was on the wire
   double exposed_seconds = 0;  // of it, what came after the prompt's last step
-  double handoff_seconds = 0;  // from the end of that step to the acknowledgement
 };
 [[nodiscard]] HandoffTotals ReadHandoffs(const MetricsText& metrics);
 /// `later` less `earlier`.
