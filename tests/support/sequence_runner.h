@@ -44,15 +44,16 @@ class SequenceRunner {
     model_ = *std::move(model);
     const engine::ModelConfig& config = model_->Config();
     const int ranks = communicator == nullptr ? 1 : communicator->Size();
-    auto arena = engine::KvArena::Create(*backend_, {.layers = config.layers,
-                                                     .blocks = engine::BlocksFor(config.context),
-                                                     .kv_heads = std::max(1, config.kv_heads / ranks),
-                                                     .head_dim = config.head_dim,
-                                                     .dtype = backend_->KvType()});
+    auto arena =
+        engine::KvArena::Create(*backend_, {.layers = config.layers,
+                                            .blocks = engine::BlocksFor(config.context, engine::kBlockTokens),
+                                            .kv_heads = std::max(1, config.kv_heads / ranks),
+                                            .head_dim = config.head_dim,
+                                            .dtype = backend_->KvType()});
     BATON_CHECK(arena.ok(), "{}", Message(arena.status()));
     arena_ = std::make_unique<engine::KvArena>(*std::move(arena));
     // Blocks from the last to the first: positions must be found through the table.
-    for (std::int64_t block = engine::BlocksFor(config.context); block-- > 0;) {
+    for (std::int64_t block = engine::BlocksFor(config.context, engine::kBlockTokens); block-- > 0;) {
       blocks_.emplace_back(static_cast<std::uint32_t>(block));
     }
   }
