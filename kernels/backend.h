@@ -32,8 +32,9 @@ enum class DType { kF32, kBF16, kF16 };
 [[nodiscard]] std::string_view Name(DType dtype);
 
 /// f32: products of f32 values, f32 KV; the exact class. bf16: products of bf16 values summed in f32, bf16
-/// KV; the fast one. int8: weights and activations of a matmul as 8-bit integers with a scale for each row
-/// and segment of K, everything else as in bf16; faster still, and less exact.
+/// KV; the fast one. CpuOptions::kv may ask for the other KV. int8: weights and activations of a matmul as
+/// 8-bit integers with a scale for each row and segment of K, everything else as in bf16; faster still, and
+/// less exact.
 enum class ComputeClass { kF32, kBF16, kInt8 };
 [[nodiscard]] std::string_view Name(ComputeClass compute);
 
@@ -107,8 +108,7 @@ struct Rows {
   std::int64_t stride = 0;
 };
 
-/// One layer of the KV arena: [block][k|v][kv_head][token][dim]. `dtype` is f32 in class f32, bf16 in the
-/// others.
+/// One layer of the KV arena: [block][k|v][kv_head][token][dim]. `dtype` is Backend::KvType().
 struct KvLayer {
   std::byte* base = nullptr;
   DType dtype = DType::kF32;
@@ -122,7 +122,7 @@ struct KvLayer {
 
 /// A run of consecutive tokens of one sequence inside a batch.
 struct SequenceSlice {
-  std::span<const BlockIndex> blocks;  // block table: entry i holds positions [16 i, 16 i + 16)
+  std::span<const BlockIndex> blocks;  // block table: entry i: positions [n i, n i + n), n of a block
   std::int64_t first_row = 0;          // of the batch's activations
   std::int64_t tokens = 0;
   std::int64_t first_position = 0;  // of the first of these tokens in its sequence

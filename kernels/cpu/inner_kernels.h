@@ -91,7 +91,7 @@ struct AttentionAhead {
 
 struct AttentionTask {
   AttentionRows rows;
-  const std::byte* const* blocks = nullptr;  // per block of the sequence: where it lies in this layer
+  const std::byte* const* blocks = nullptr;  // per 16 positions: where they lie in this layer
   std::int64_t k_offset = 0;                 // bytes from there to this KV head's keys [16][head_dim]
   std::int64_t v_offset = 0;                 // and to its values
   int head_dim = 0;
