@@ -1,8 +1,10 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,11 +33,13 @@ using test::Worker;
 
 constexpr int kLayers = 4;
 constexpr std::size_t kLayerBytes = 8U << 20;      // 32 MiB a prompt
+constexpr std::size_t kStreamCall = 1U << 20;      // bytes a call of a plain TCP stream
 constexpr std::size_t kBlockBytesMax = 64U << 10;  // longer runs are of several blocks
 
 struct Options {
   int repeat = 7;
   std::string json;
+  std::vector<std::size_t> runs_kib = {4, 16, 64, 256, 1024, 4096};
   bool tool = true;
   bool namespaces = false;  // the two ends live in one each, joined by a veth pair
 };
@@ -70,7 +74,8 @@ struct Row {
   double unchecked = 0;  // without
   double shared = 0;     // in shared memory, without
   double copied = 0;     // memcpy of the same runs
-  double stream = 0;     // plain TCP
+  double stream = 0;     // plain TCP, of the same runs
+  double hot = 0;        // plain TCP, of one buffer over and over
   double perftest = 0;   // ucx_perftest with messages of this size; 0: not measured
 };
 
@@ -108,6 +113,11 @@ struct Prompt {
   std::vector<BlockIndex> blocks;
 };
 
+struct HandedOver {
+  kvtransfer::TransferStats stats;
+  double seconds = 0;  // from the first layer's report to the sender's being told of the acknowledgement
+};
+
 struct Ends {
   Ends(const Places& places, const Prompt& prompt, bool checksum, const std::string& tls)
       : prefill(Setup(1, places.prefill, prompt, checksum, tls)),
@@ -143,23 +153,25 @@ struct Ends {
                 }};
   }
   /// One hand-off of a computed prompt; the grant is there before.
-  kvtransfer::TransferStats HandOver(const std::vector<BlockIndex>& blocks) {
+  HandedOver HandOver(const std::vector<BlockIndex>& blocks) {
     const RequestKey key = test::Key(++request);
     const auto receipt = decode.Receive(key, prefill, blocks);
     const auto dispatch = prefill.Send(key, decode, blocks);
     BATON_CHECK(dispatch->WaitFor([](const auto& s) { return s.granted; }));
+    const auto begin = std::chrono::steady_clock::now();
     prefill.Produce(key, blocks.size());
     BATON_CHECK(receipt->WaitFor([](const auto& r) { return r.released == 1 && r.committed.has_value(); }));
     BATON_CHECK(dispatch->WaitFor([](const auto& s) { return s.ended == kvtransfer::TransferEnd::kAcked; }));
-    return dispatch->Get().stats;
+    const double seconds = Since(begin);
+    return {.stats = dispatch->Get().stats, .seconds = seconds};
   }
   Worker prefill, decode;
   std::uint64_t request = 0;
 };
 
 double HandOffSpeed(Ends& ends, const Prompt& prompt) {
-  const auto stats = ends.HandOver(prompt.blocks);
-  return static_cast<double>(stats.bytes) / Seconds(stats.whole) / 1e9;
+  const HandedOver done = ends.HandOver(prompt.blocks);
+  return static_cast<double>(done.stats.bytes) / done.seconds / 1e9;
 }
 
 double CopySpeed(Ends& ends, const Prompt& prompt) {
@@ -191,10 +203,53 @@ double PerftestSpeed(std::size_t bytes) {
   return read == 6 ? columns[5] * 1048576 / 1e9 : 0;
 }
 
-/// A plain TCP stream between the places: one writer, one reader, 1 MiB a call.
-double StreamSpeed(const Places& places) {
-  constexpr std::size_t kChunk = 1U << 20;
-  constexpr std::size_t kTotal = 64U << 20;
+/// What a plain TCP stream writes, or reads into, 1 MiB a call.
+using Memory = std::vector<iovec>;
+
+/// The runs of `prompt` in the memory of one end, or parts of them: at most 1 MiB a piece.
+Memory MemoryOf(Worker& end, const Prompt& prompt) {
+  Memory memory;
+  for (int layer = 0; layer < kLayers; ++layer) {
+    for (std::size_t at = 0; at < prompt.blocks.size(); at += prompt.run) {
+      auto* begin = reinterpret_cast<char*>(end.Block(layer, prompt.blocks[at]).data());
+      const std::size_t bytes = prompt.run * prompt.block_bytes;
+      for (std::size_t done = 0; done < bytes; done += kStreamCall)
+        memory.push_back({begin + done, std::min(kStreamCall, bytes - done)});
+    }
+  }
+  return memory;
+}
+
+/// The part of `memory` from piece `piece` on, less the first `skip` bytes of it, for one call of 1 MiB.
+Memory NextCall(const Memory& memory, std::size_t piece, std::size_t skip) {
+  Memory call;
+  std::size_t bytes = 0;
+  for (; piece < memory.size() && bytes < kStreamCall && call.size() < IOV_MAX; ++piece, skip = 0) {
+    const std::size_t length = std::min(memory[piece].iov_len - skip, kStreamCall - bytes);
+    call.push_back({static_cast<char*>(memory[piece].iov_base) + skip, length});
+    bytes += length;
+  }
+  return call;
+}
+
+/// Moves all of `memory` by `readv` or `writev`.
+template <typename Call>
+std::size_t MoveAll(const Memory& memory, const Call& vector_call) {
+  std::size_t moved = 0;
+  for (std::size_t piece = 0, skip = 0; piece < memory.size();) {
+    const Memory call = NextCall(memory, piece, skip);
+    const ssize_t count = vector_call(call.data(), static_cast<int>(call.size()));
+    BATON_CHECK(count > 0);
+    moved += static_cast<std::size_t>(count);
+    for (skip += static_cast<std::size_t>(count); piece < memory.size() && skip >= memory[piece].iov_len;
+         ++piece)
+      skip -= memory[piece].iov_len;
+  }
+  return moved;
+}
+
+/// A plain TCP stream between the places: one writer, one reader.
+double StreamSpeed(const Places& places, const Memory& from, const Memory& into) {
   // The socket belongs to the namespace in which it was made, whichever thread reads it.
   const test::NamespaceScope inside(places.decode.net_namespace);
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -205,40 +260,37 @@ double StreamSpeed(const Places& places) {
   BATON_CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
               listen(listener, 1) == 0 &&
               getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
-  double speed = 0;
-  {
-    std::thread writer([&] {
-      const test::NamespaceScope there(places.prefill.net_namespace);
-      const int out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      BATON_CHECK(connect(out, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-      const std::vector<char> data(kChunk, 'x');
-      for (std::size_t sent = 0; sent < kTotal;) {
-        const ssize_t count = write(out, data.data(), std::min(kChunk, kTotal - sent));
-        BATON_CHECK(count > 0);
-        sent += static_cast<std::size_t>(count);
-      }
-      close(out);
-    });
-    const int in = accept(listener, nullptr, nullptr);
-    std::vector<char> data(kChunk);
-    const auto begin = std::chrono::steady_clock::now();
-    for (std::size_t got = 0; got < kTotal;) {
-      const ssize_t count = read(in, data.data(), kChunk);
-      BATON_CHECK(count > 0);
-      got += static_cast<std::size_t>(count);
-    }
-    speed = static_cast<double>(kTotal) / Since(begin) / 1e9;
-    writer.join();
-    close(in);
-  }
+  std::thread writer([&] {
+    const test::NamespaceScope there(places.prefill.net_namespace);
+    const int out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    BATON_CHECK(connect(out, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    MoveAll(from, [&](const iovec* pieces, int count) { return writev(out, pieces, count); });
+    close(out);
+  });
+  const int in = accept(listener, nullptr, nullptr);
+  const auto begin = std::chrono::steady_clock::now();
+  const std::size_t bytes =
+      MoveAll(into, [&](const iovec* pieces, int count) { return readv(in, pieces, count); });
+  const double speed = static_cast<double>(bytes) / Since(begin) / 1e9;
+  writer.join();
+  close(in);
   close(listener);
   return speed;
+}
+
+/// From one buffer of 1 MiB into another, over and over: neither leaves the caches.
+double HotStreamSpeed(const Places& places) {
+  std::vector<char> from(kStreamCall, 'x');
+  std::vector<char> into(kStreamCall);
+  const std::size_t calls = kLayers * kLayerBytes / kStreamCall;
+  return StreamSpeed(places, Memory(calls, {from.data(), from.size()}),
+                     Memory(calls, {into.data(), into.size()}));
 }
 
 Latency MeasureLatency(Ends& ends, double stream, int repeat) {
   std::vector<double> whole;
   const std::vector<BlockIndex> one = {BlockIndex(0)};
-  for (int i = 0; i < 20 * repeat; ++i) whole.push_back(Milliseconds(ends.HandOver(one).whole));
+  for (int i = 0; i < 20 * repeat; ++i) whole.push_back(Milliseconds(ends.HandOver(one).stats.whole));
   return {.checked_ms = Median(whole),
           .stream_ms = static_cast<double>(kLayers * kBlockBytesMax) / stream / 1e6};
 }
@@ -248,12 +300,17 @@ Row Measure(const Places& places, std::size_t run_bytes, int repeat, bool tool) 
   Ends checked(places, prompt, true, "tcp,self");
   Ends unchecked(places, prompt, false, "tcp,self");
   Ends shared(Places{}, prompt, false, "posix,sysv,cma,self");
-  std::vector<double> figures[6];
+  std::vector<double> figures[7];
   for (int i = 0; i <= repeat; ++i) {
-    const double now[6] = {HandOffSpeed(checked, prompt), HandOffSpeed(unchecked, prompt),
-                           HandOffSpeed(shared, prompt),  CopySpeed(checked, prompt),
-                           StreamSpeed(places),           tool ? PerftestSpeed(run_bytes) : 0};
-    for (std::size_t k = 0; i > 0 && k < 6; ++k) figures[k].push_back(now[k]);  // the first touches the pages
+    const double now[7] = {
+        HandOffSpeed(checked, prompt),
+        HandOffSpeed(unchecked, prompt),
+        HandOffSpeed(shared, prompt),
+        CopySpeed(checked, prompt),
+        StreamSpeed(places, MemoryOf(checked.prefill, prompt), MemoryOf(checked.decode, prompt)),
+        tool ? PerftestSpeed(run_bytes) : 0,
+        HotStreamSpeed(places)};
+    for (std::size_t k = 0; i > 0 && k < 7; ++k) figures[k].push_back(now[k]);  // the first touches the pages
   }
   return {.run_bytes = run_bytes,
           .checked = Median(figures[0]),
@@ -261,13 +318,14 @@ Row Measure(const Places& places, std::size_t run_bytes, int repeat, bool tool) 
           .shared = Median(figures[2]),
           .copied = Median(figures[3]),
           .stream = Median(figures[4]),
+          .hot = Median(figures[6]),
           .perftest = Median(figures[5])};
 }
 
 void Print(const Row& row) {
-  std::printf("| %zu KiB | %.2f | %.2f | %.0f %% | %.2f | %.0f %% | %s | %.2f | %.2f | %.0f %% |\n",
-              row.run_bytes >> 10, row.stream, row.unchecked, 100 * row.unchecked / row.stream, row.checked,
-              100 * row.checked / row.stream,
+  std::printf("| %zu KiB | %.2f | %.2f | %.2f | %.0f %% | %.2f | %.0f %% | %s | %.2f | %.2f | %.0f %% |\n",
+              row.run_bytes >> 10, row.hot, row.stream, row.unchecked, 100 * row.unchecked / row.stream,
+              row.checked, 100 * row.checked / row.stream,
               row.perftest > 0 ? fmt::format("{:.2f}", row.perftest).c_str() : "-", row.copied, row.shared,
               100 * row.shared / row.copied);
   std::fflush(stdout);
@@ -281,21 +339,23 @@ void WriteJson(const std::string& path, const std::vector<Row>& rows, const Late
     out << fmt::format(
         "{}\n  {{\"run_bytes\": {}, \"checksum_gb_s\": {:.4f}, \"no_checksum_gb_s\": {:.4f}, "
         "\"shared_gb_s\": {:.4f}, "
-        "\"memcpy_gb_s\": {:.4f}, \"stream_gb_s\": {:.4f}, \"perftest_gb_s\": {:.4f}}}",
+        "\"memcpy_gb_s\": {:.4f}, \"stream_gb_s\": {:.4f}, \"hot_stream_gb_s\": {:.4f}, \"perftest_gb_s\": "
+        "{:.4f}}}",
         i == 0 ? "" : ",", rows[i].run_bytes, rows[i].checked, rows[i].unchecked, rows[i].shared,
-        rows[i].copied, rows[i].stream, rows[i].perftest);
+        rows[i].copied, rows[i].stream, rows[i].hot, rows[i].perftest);
   }
   out << "\n]}\n";
 }
 
 int RunIn(const Options& options, const Places& places) {
   std::printf(
-      "| run | TCP stream GB/s | hand-off | of it | with checksum | of it | ucx_perftest | memcpy | shared "
+      "| run | TCP stream, hot GB/s | TCP stream GB/s | hand-off | of it | with checksum | of it | "
+      "ucx_perftest | memcpy | shared "
       "memory | of "
-      "memcpy |\n|---|---|---|---|---|---|---|---|---|---|\n");
+      "memcpy |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
   std::vector<Row> rows;
-  for (const std::size_t kib : {4U, 16U, 64U, 256U, 1024U, 4096U}) {
-    rows.push_back(Measure(places, std::size_t{kib} << 10, options.repeat, options.tool));
+  for (const std::size_t kib : options.runs_kib) {
+    rows.push_back(Measure(places, kib << 10, options.repeat, options.tool));
     Print(rows.back());
   }
   const Prompt prompt(kBlockBytesMax);
@@ -334,6 +394,9 @@ int main(int argc, char** argv) {
       "ucx_perftest.");
   app.add_option("--repeat", options.repeat, "Repetitions of each measurement; medians are printed")
       ->check(CLI::Range(1, 1000));
+  app.add_option("--runs", options.runs_kib, "Lengths of the runs, KiB")
+      ->delimiter(',')
+      ->check(CLI::IsMember({4, 16, 64, 256, 1024, 4096}));
   app.add_flag("!--no-perftest", options.tool, "Without UCX's own tool");
   app.add_flag("--namespaces", options.namespaces,
                "TCP between two network namespaces instead of on loopback (root, iproute2)");
