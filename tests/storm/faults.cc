@@ -98,11 +98,19 @@ bool Storm::CheckStats(bool first) {
   for (std::size_t index = 0; answered && index < kWorkers; ++index) {
     Worker& worker = workers_[index];
     const Stat& stat = *worker.stat;
-    rests = rests && stat.live == 0 && stat.free == Memory::kBlocks && stat.leaked == 0;
+    const bool bounded = worker.baseline.has_value() && index >= kMortal;
+    const bool at_rest = stat.live == 0 && stat.free == Memory::kBlocks && stat.leaked == 0 &&
+                         (!bounded || stat.descriptors <= worker.baseline->descriptors + kDescriptorsMore);
+    if (!at_rest) {
+      rests = false;
+      const std::string state = fmt::format(
+          "worker {} does not rest: {} live, {} of {} blocks free, {} receives leaked, {} descriptors",
+          index + 1, stat.live, stat.free, Memory::kBlocks, stat.leaked, stat.descriptors);
+      if (state != std::exchange(worker.unrest, state)) Trace(state);
+    }
     // Late readers of a sender's blocks would find poison where the checksum found KV.
     if (stat.checksum_failures > 0) Violate(fmt::format("worker {}: a checksum differed", index + 1));
-    if (!worker.baseline || index < kMortal) continue;
-    rests = rests && stat.descriptors <= worker.baseline->descriptors + kDescriptorsMore;
+    if (!bounded) continue;
     if (options_.bound_memory && stat.resident_kib > worker.baseline->resident_kib + kGrowthKib) {
       Violate(fmt::format("worker {} has grown from {} to {} KiB", index + 1, worker.baseline->resident_kib,
                           stat.resident_kib));

@@ -58,7 +58,8 @@ class Storm {
     Incarnation incarnation;
     std::string data_address;
     std::map<WorkerId, bool> links;
-    std::string armed;  // "phase action", "" = nothing
+    std::string armed;   // "phase action", "" = nothing
+    std::string unrest;  // why it did not rest when it was last asked
     bool killing = false;
     bool cut_off = false;  // about to stop, and its receivers give up what it sends
     std::optional<TimePoint> resume_at;
