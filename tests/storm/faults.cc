@@ -122,7 +122,7 @@ bool Storm::CheckStats(bool first) {
       const Stat& stat = *worker.stat;
       Trace(fmt::format("worker {} rests: {} KiB, {} descriptors, {} messages dropped", index + 1,
                         stat.resident_kib, stat.descriptors, stat.dropped));
-      if (first) worker.baseline = stat;
+      if (first || !worker.baseline) worker.baseline = stat;
       worker.last = std::exchange(worker.stat, std::nullopt);
     }
     return true;
@@ -171,7 +171,8 @@ std::string Storm::Summary() const {
     text += fmt::format("  {} {} times, at {} of {} phases\n", action, count, phases, kPhases.size());
   }
   for (const auto& [name, times] : struck_) {
-    if (name.starts_with("visit") || name == "inject" || name == "rogue" || name == "streaming cut")
+    if (name.starts_with("visit") || name == "inject" || name == "rogue" || name == "streaming cut" ||
+        name == "inside-ucx")
       text += fmt::format("  {} {}\n", name, times);
   }
   std::vector<double> heal = heal_seconds_;
@@ -194,7 +195,7 @@ std::string Storm::Violations() const {
   std::string text;
   for (const std::string& line : trace_) text += line + "\n";
   for (std::size_t index = 0; index < kWorkers; ++index) {
-    const std::string log = test::ReadFile(fmt::format("{}/worker{}.log", folder_.Path(), index + 1));
+    const std::string log = test::ReadFile(LogOf(index));
     text += fmt::format("--- the last of worker {}'s log\n{}\n", index + 1,
                         log.substr(log.size() > 3000 ? log.size() - 3000 : 0));
   }

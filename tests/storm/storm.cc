@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -88,10 +89,13 @@ void Storm::Start(std::size_t index) {
   worker.links.clear();
   worker.injected = 0;
   worker.restart_at.reset();
+  std::error_code none;  // before the first start there is no file
+  const auto logged = std::filesystem::file_size(LogOf(index), none);
+  worker.log_begin = none ? 0 : logged;
   worker.child = std::make_unique<Child>(
       std::vector<std::string>{ProgramBeside("storm_worker"), std::to_string(index + 1),
                                options_.checksum ? "1" : "0", std::to_string(chance_.Bits())},
-      fmt::format("{}/worker{}.log", folder_.Path(), index + 1));
+      LogOf(index));
   Trace(fmt::format("worker {} starts, process {}", index + 1, worker.child->Id()));
   // Connections are made now: the one moment at which a worker's death or sleep meets half-made ones.
   if (worker.generation > 1 && chance_.Between(0, 3) == 0) {
@@ -158,11 +162,31 @@ void Storm::Look(std::size_t index) {
   if (change.exit) Died(index, *change.exit);
 }
 
+std::string Storm::LogOf(std::size_t worker) const {
+  return fmt::format("{}/worker{}.log", folder_.Path(), worker + 1);
+}
+
+/// Whether an assertion inside UCX has ended what runs as this worker: its log has it, with a backtrace.
+bool Storm::EndedInsideUcx(std::size_t worker) const {
+  const std::string log = test::ReadFile(LogOf(worker));
+  const std::string_view own = std::string_view(log).substr(std::min(workers_[worker].log_begin, log.size()));
+  const auto assertion = own.find("  Assertion `");
+  return assertion != std::string_view::npos &&
+         own.find("libuc", own.find("backtrace", assertion)) != std::string_view::npos;
+}
+
 void Storm::Died(std::size_t index, int exit) {
   Worker& worker = workers_[index];
   Trace(fmt::format("worker {} ended with {}", index + 1, exit));
-  if (!worker.killing || exit != 128 + SIGKILL)
+  if (!worker.killing && exit == 128 + SIGABRT && EndedInsideUcx(index)) {
+    worker.baseline.reset();  // of another process
+    std::uint64_t faults = 0;
+    for (const auto& [name, times] : struck_) faults += times;
+    if (++struck_["inside-ucx"] > 1 + faults / kFaultsForEachInsideUcx)
+      Violate(fmt::format("worker {} ended inside UCX, as too many have", index + 1));
+  } else if (!worker.killing || exit != 128 + SIGKILL) {
     Violate(fmt::format("worker {} ended with {}, nobody has killed it", index + 1, exit));
+  }
   book_.OnDeath({.worker = index, .generation = worker.generation});
   worker.child.reset();
   worker.up = false;
