@@ -1,5 +1,3 @@
-#include "common/hardware/benchmark_points.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -9,11 +7,11 @@
 #include <fmt/format.h>
 
 #include "common/base/error.h"
+#include "common/hardware/measured_points.h"
 
 namespace baton::hardware {
 namespace {
 
-constexpr std::size_t kPointsMin = 4;  // fewer say nothing about what is left out
 // Measured twice, times agree to a per cent; to nine digits only copies do.
 constexpr double kSameRatio = 1e-9;
 // Prompt and steps of a request that ran undisturbed are all of its time (0.98 to 1.0 in the paper's data);
@@ -22,15 +20,8 @@ constexpr double kSameRatio = 1e-9;
 constexpr double kExplainedMin = 0.5;
 
 using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;  // prompt, batch, output
-using Key = std::tuple<std::string, std::string, int>;               // model, device, degree
 using Points = std::map<Shape, std::vector<BenchmarkRow>>;
-using Configurations = std::map<Key, Points>;
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
+using Configurations = std::map<ConfigurationKey, Points>;
 
 /// Tokens that a request really got: many engines end an answer early.
 double Generated(const BenchmarkRow& row) {
@@ -63,7 +54,8 @@ bool IsCopy(const Points& copy, const Points& original, double& factor) {
   return factor > 0;
 }
 
-ExcludedPoint Excluded(const Key& key, const Shape& shape, std::size_t rows, std::string reason) {
+ExcludedPoint Excluded(const ConfigurationKey& key, const Shape& shape, std::size_t rows,
+                       std::string reason) {
   return {.model = std::get<0>(key),
           .device = std::get<1>(key),
           .tensor_parallel = std::get<2>(key),
@@ -76,7 +68,7 @@ ExcludedPoint Excluded(const Key& key, const Shape& shape, std::size_t rows, std
 
 /// Why a configuration is not measured but made from another one; empty where it is measured. Of two equal
 /// ones that is the copy whose device the catalogue lacks, else the later one.
-std::string WhyCopy(const Configurations& all, const Key& key, const Catalogue& catalogue) {
+std::string WhyCopy(const Configurations& all, const ConfigurationKey& key, const Catalogue& catalogue) {
   const Points& points = all.at(key);
   const bool known = catalogue.FindDevice(std::get<1>(key)).ok();
   for (const auto& [other, others] : all) {
@@ -93,33 +85,26 @@ std::string WhyCopy(const Configurations& all, const Key& key, const Catalogue& 
   return "";
 }
 
-BenchmarkPoint MakePoint(const Shape& shape, const std::vector<BenchmarkRow>& rows) {
-  BenchmarkPoint point;
-  std::tie(point.prompt_tokens, point.batch, point.output_tokens) = shape;
-  std::vector<double> prompt;
-  std::vector<double> token;
+MeasuredPoint MakePoint(const Shape& shape, const std::vector<BenchmarkRow>& rows) {
+  const auto& [prompt_tokens, batch, output_tokens] = shape;
+  MeasuredPoint point{.decodes = batch, .shape = {0, prompt_tokens, batch}};
   std::vector<double> generated;
   for (const BenchmarkRow& row : rows) {
-    prompt.push_back(row.prompt_ms / 1000);
-    token.push_back(row.token_ms / 1000);
+    point.prompt_times.push_back(row.prompt_ms / 1000);
+    point.token_times.push_back(row.token_ms / 1000);
     generated.push_back(Generated(row));
   }
-  point.prompt_s = Median(prompt);
-  point.token_s = Median(token);
-  point.context = static_cast<double>(point.prompt_tokens) + Median(generated) / 2;
-  point.prompts.assign(static_cast<std::size_t>(point.batch), PromptPiece{.tokens = point.prompt_tokens});
-  point.rows = rows;
+  point.prompt_s = Median(point.prompt_times);
+  point.token_s = Median(point.token_times);
+  point.context = static_cast<double>(prompt_tokens) + Median(generated) / 2;
+  point.prompts.assign(static_cast<std::size_t>(batch), PromptPiece{.tokens = prompt_tokens});
   return point;
 }
 
-absl::StatusOr<BenchmarkConfiguration> MakeConfiguration(const Key& key, const Points& points,
-                                                         const Catalogue& catalogue, GroupedRows& grouped) {
-  const int line = points.begin()->second.front().line;
-  const auto model = catalogue.FindModel(std::get<0>(key));
-  if (!model.ok()) return Annotate(model.status(), fmt::format("line {}", line));
-  const auto device = catalogue.FindDevice(std::get<1>(key));
-  if (!device.ok()) return Annotate(device.status(), fmt::format("line {}", line));
-  BenchmarkConfiguration made{.model = **model, .device = **device, .tensor_parallel = std::get<2>(key)};
+absl::StatusOr<MeasuredConfiguration> MakeConfiguration(const ConfigurationKey& key, const Points& points,
+                                                        const Catalogue& catalogue, GroupedPoints& grouped) {
+  BATON_ASSIGN_OR_RETURN(MeasuredConfiguration made,
+                         ConfigurationOf(key, Where(points.begin()->second.front()), catalogue));
   for (const auto& [shape, rows] : points) {
     std::vector<BenchmarkRow> good;
     std::copy_if(rows.begin(), rows.end(), std::back_inserter(good), Explained);
@@ -132,28 +117,18 @@ absl::StatusOr<BenchmarkConfiguration> MakeConfiguration(const Key& key, const P
     }
     if (!good.empty()) made.points.push_back(MakePoint(shape, good));
   }
-  if (made.points.size() < kPointsMin) {
-    return Error(kInvalidArgument,
-                 "{} on {} with tensor_parallel {} (line {}): {} usable points; {} are needed",
-                 std::get<0>(key), std::get<1>(key), std::get<2>(key), line, made.points.size(), kPointsMin);
-  }
   return made;
 }
 
 }  // namespace
 
-StepWork BenchmarkPoint::TokenWork() const {
-  return {.decodes = batch,
-          .decode_context = static_cast<std::int64_t>(std::llround(context * static_cast<double>(batch)))};
-}
-
-absl::StatusOr<GroupedRows> GroupRows(std::span<const BenchmarkRow> rows, const Catalogue& catalogue) {
+absl::StatusOr<GroupedPoints> GroupRows(std::span<const BenchmarkRow> rows, const Catalogue& catalogue) {
   Configurations all;
   for (const BenchmarkRow& row : rows) {
     all[{row.model, row.device, row.tensor_parallel}][{row.prompt_tokens, row.batch, row.output_tokens}]
         .push_back(row);
   }
-  GroupedRows grouped;
+  GroupedPoints grouped;
   for (const auto& [key, points] : all) {
     if (const std::string reason = WhyCopy(all, key, catalogue); !reason.empty()) {
       for (const auto& [shape, copied] : points) {
@@ -161,10 +136,9 @@ absl::StatusOr<GroupedRows> GroupRows(std::span<const BenchmarkRow> rows, const 
       }
       continue;
     }
-    BATON_ASSIGN_OR_RETURN(BenchmarkConfiguration made, MakeConfiguration(key, points, catalogue, grouped));
+    BATON_ASSIGN_OR_RETURN(MeasuredConfiguration made, MakeConfiguration(key, points, catalogue, grouped));
     grouped.configurations.push_back(std::move(made));
   }
-  if (grouped.configurations.empty()) return Error(kInvalidArgument, "no measured rows");
   return grouped;
 }
 

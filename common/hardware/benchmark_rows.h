@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,8 +22,9 @@ struct BenchmarkRow {
   std::int64_t output_tokens = 0;
   double prompt_ms = 0;
   double token_ms = 0;
-  double total_ms = 0;  // from the request to its last token; 0: not measured
-  int line = 0;         // of the file, from 1
+  double total_ms = 0;                      // from the request to its last token; 0: not measured
+  int line = 0;                             // of the file, from 1
+  std::shared_ptr<const std::string> file;  // its path; null: it has none
 };
 
 /// CSV with a header that names at least model, hardware, tensor_parallel, prompt_size, batch_size,

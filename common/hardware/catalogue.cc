@@ -55,12 +55,12 @@ const Catalogue& Catalogue::BuiltIn() {
   return catalogue;
 }
 
-absl::StatusOr<Catalogue> Catalogue::Load(const std::string& path) {
+absl::StatusOr<Catalogue> Catalogue::Load(const std::string& path, const Catalogue& base) {
   std::error_code error;
   const std::uintmax_t size = std::filesystem::file_size(path, error);
   if (!error && size > kFileBytesMax) return TooLarge(path, size);
   BATON_ASSIGN_OR_RETURN(const config::Document document, config::Document::Open(path));
-  return Extended(BuiltIn(), document);
+  return Extended(base, document);
 }
 
 absl::StatusOr<Catalogue> Catalogue::FromText(std::string_view text, const std::string& name) {

@@ -106,9 +106,10 @@ class Catalogue {
  public:
   /// What is built in.
   [[nodiscard]] static const Catalogue& BuiltIn();
-  /// The built-in one with the entries of a YAML file added or replaced; errors with file, line and field.
-  [[nodiscard]] static absl::StatusOr<Catalogue> Load(const std::string& path);
-  /// The same from text; `name` stands for the file in errors.
+  /// `base` with the entries of a YAML file added or replaced; errors with file, line and field.
+  [[nodiscard]] static absl::StatusOr<Catalogue> Load(const std::string& path,
+                                                      const Catalogue& base = BuiltIn());
+  /// The same from text, on top of the built-in one; `name` stands for the file in errors.
   [[nodiscard]] static absl::StatusOr<Catalogue> FromText(std::string_view text, const std::string& name);
 
   [[nodiscard]] absl::StatusOr<const Device*> FindDevice(std::string_view name) const;

@@ -210,7 +210,7 @@ void ReadCalibration(const Section& entry, Catalogue& catalogue) {
   const Section prompt = entry.Sub("prompt", Need::kRequired);
   prompt.Number("layer_us", calibration.prompt.layer_us, 1e-6, 1e9);
   prompt.Number("efficiency", calibration.prompt.efficiency, 1e-6, 1e3);
-  prompt.Number("smooth", calibration.prompt.smooth, 1, 20);
+  prompt.Number("smooth", calibration.prompt.smooth, 1, kSmoothMax);
   prompt.Number("knee_tokens", calibration.prompt.knee_tokens, 1, 1e12);
   prompt.Number("knee_loss", calibration.prompt.knee_loss, 0, 1e3);
   prompt.Number("sigma", calibration.prompt_sigma, 0, 10);
@@ -218,7 +218,7 @@ void ReadCalibration(const Section& entry, Catalogue& catalogue) {
   const Section token = entry.Sub("token", Need::kRequired);
   token.Number("layer_us", calibration.token.layer_us, 1e-6, 1e9);
   token.Number("weight_efficiency", calibration.token.weight_efficiency, 1e-6, 1e3);
-  token.Number("smooth", calibration.token.smooth, 1, 20);
+  token.Number("smooth", calibration.token.smooth, 1, kSmoothMax);
   token.Number("kv_efficiency", calibration.token.kv_efficiency, 1e-6, 1e3);
   token.Number("sequence_us", calibration.token.sequence_us, 0, 1e9);
   token.Number("crowd_us", calibration.token.crowd_us, 0, 1e9);

@@ -14,8 +14,10 @@ namespace baton::simulator::cli {
 namespace {
 
 struct CalibrateOptions {
-  std::string input;
-  std::string catalogue;
+  std::vector<std::string> inputs;
+  std::string model;
+  std::string hardware;
+  std::vector<std::string> catalogues;
   std::string out;
   std::string engine;
   std::string output = "table";
@@ -54,13 +56,45 @@ Table ExcludedTable(const std::vector<hardware::ExcludedPoint>& points) {
   return table;
 }
 
+/// Calls what the files call `field` by `name`; an error where that would make one of several.
+template <typename Row>
+absl::Status Rename(std::vector<Row>& rows, std::string Row::*field, const std::string& name,
+                    std::string_view option, std::string& only) {
+  for (Row& row : rows) {
+    if (only.empty()) only = row.*field;
+    if (row.*field != only)
+      return Error(kInvalidArgument, "{}:{}: {} {} would be both \"{}\" and \"{}\"", *row.file, row.line,
+                   option, name, only, row.*field);
+    row.*field = name;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RenameAll(const CalibrateOptions& options, hardware::Measurements& measured) {
+  using hardware::BenchmarkRow;
+  using hardware::StepRow;
+  std::string model;
+  std::string device;
+  if (!options.model.empty()) {
+    BATON_RETURN_IF_ERROR(Rename(measured.rows, &BenchmarkRow::model, options.model, "--model", model));
+    BATON_RETURN_IF_ERROR(Rename(measured.steps, &StepRow::model, options.model, "--model", model));
+  }
+  if (!options.hardware.empty()) {
+    BATON_RETURN_IF_ERROR(
+        Rename(measured.rows, &BenchmarkRow::device, options.hardware, "--hardware", device));
+    BATON_RETURN_IF_ERROR(Rename(measured.steps, &StepRow::device, options.hardware, "--hardware", device));
+  }
+  return absl::OkStatus();
+}
+
 int DoCalibrate(const CalibrateOptions& options) {
-  const auto catalogue = LoadCatalogue(options.catalogue);
+  const auto catalogue = LoadCatalogue(options.catalogues);
   if (!catalogue.ok()) return Fail(catalogue.status());
-  const auto rows = hardware::ReadBenchmarkCsv(options.input);
-  if (!rows.ok()) return Fail(rows.status());
-  auto report = hardware::Calibrate(*rows, **catalogue);
-  if (!report.ok()) return Fail(Annotate(report.status(), options.input));
+  auto measured = hardware::ReadMeasurements(options.inputs);
+  if (!measured.ok()) return Fail(measured.status());
+  if (const absl::Status renamed = RenameAll(options, *measured); !renamed.ok()) return Fail(renamed);
+  auto report = hardware::Calibrate(*measured, **catalogue);
+  if (!report.ok()) return Fail(report.status());
   for (hardware::Calibration& calibration : report->calibrations) calibration.engine = options.engine;
   Table table{.header = {"left_out", "model", "device", "tp", "points", "prompt_%", "worst_%", "token_%",
                          "worst_token_%", "within_2_sigma_%"},
@@ -89,11 +123,15 @@ void AddCalibrate(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<CalibrateOptions>();
   calibrate
       ->add_option(
-          "FILE", options->input,
-          "CSV: model,hardware,tensor_parallel,prompt_size,batch_size,token_size,prompt_time,token_time "
-          "(ms)")
+          "FILES", options->inputs,
+          "A benchmark, CSV: model,hardware,tensor_parallel,prompt_size,batch_size,token_size,prompt_time,"
+          "token_time (ms); or telemetry of workers (telemetry.steps_file), a prefill and a decode worker's")
       ->required();
-  calibrate->add_option("--catalogue", options->catalogue, "YAML file with models and devices of yours");
+  AddCatalogueOption(*calibrate, options->catalogues, "YAML file with models and devices of yours");
+  calibrate->add_option("--model", options->model,
+                        "What the catalogue calls the files' one model; default: as they do");
+  calibrate->add_option("--hardware", options->hardware,
+                        "The device of the catalogue that the files' one hardware is; default: as they say");
   calibrate->add_option("--out", options->out,
                         "Catalogue file to write, for --catalogue of the other commands");
   calibrate
@@ -107,7 +145,10 @@ void AddCalibrate(CLI::App& app, int& exit_code) {
   calibrate->add_option("--output", options->output, "table, json or csv")
       ->check(CLI::IsMember({"table", "json", "csv"}))
       ->capture_default_str();
-  calibrate->footer("Example: baton-sim calibrate perf_model.csv --out calibrated.yaml");
+  calibrate->footer(
+      "Examples:\n  baton-sim calibrate perf_model.csv --out calibrated.yaml\n"
+      "  baton-sim calibrate prefill-0.steps.csv decode-0.steps.csv --model llama-3-8b --hardware h100-80gb "
+      "--out calibrated.yaml");
   RunsAs(*calibrate, exit_code, [=] { return DoCalibrate(*options); });
 }
 

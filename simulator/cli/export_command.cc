@@ -23,7 +23,7 @@ struct ExportOptions {
   std::string model = "/srv/models/model";
   std::string router = "router.example:7000";
   std::string key = "/etc/baton/cluster.key";
-  std::string catalogue;
+  std::vector<std::string> catalogues;
   std::string kv_memory = "64GiB";
 };
 
@@ -73,7 +73,7 @@ std::string DropIn(const std::string& program, const std::string& config, const 
 int Export(const ExportOptions& options) {
   const auto fleet = ReadFleet(options.fleet);
   if (!fleet.ok()) return Fail(fleet.status());
-  const auto catalogue = LoadCatalogue(options.catalogue);
+  const auto catalogue = LoadCatalogue(options.catalogues);
   if (!catalogue.ok()) return Fail(catalogue.status());
   if (options.router.rfind(':') == std::string::npos) {
     return Fail(Error(kInvalidArgument, "--router: '{}': want HOST:PORT", options.router));
@@ -127,7 +127,7 @@ void AddExport(CLI::App& app, int& exit_code) {
   exports->add_option("--router", options->router, "HOST:PORT that workers dial")->capture_default_str();
   exports->add_option("--key", options->key, "The cluster's key on every machine")->capture_default_str();
   exports->add_option("--kv-memory", options->kv_memory, "The KV arena of a worker")->capture_default_str();
-  exports->add_option("--catalogue", options->catalogue, "YAML file with machines of yours");
+  AddCatalogueOption(*exports, options->catalogues, "YAML file with machines of yours");
   exports->footer(
       "Example: baton-sim export --fleet prefill=12xdgx-h100,decode=15xdgx-a100 --out deploy-conv");
   RunsAs(*exports, exit_code, [=] { return Export(*options); });

@@ -168,7 +168,7 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
       "--perf-table", options.perf_table,
       "CSV as of calibrate: its medians are the tables of --step-times table, then the default, "
       "and of mode splitwise");
-  world->add_option("--catalogue", options.catalogue, "YAML file with machines, devices and models of yours");
+  AddCatalogueOption(*world, options.catalogues, "YAML file with machines, devices and models of yours");
   world->add_option("--slo", options.slo, "paper, or limits: ttft_p99=500ms,tbt_p50=40ms,e2e_p90=3x; none")
       ->capture_default_str();
   world->add_option("--warm-up", options.warm_up_s, "Seconds: what arrives earlier counts in no figure")
@@ -185,10 +185,17 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
       ->capture_default_str();
 }
 
-absl::StatusOr<std::shared_ptr<const hardware::Catalogue>> LoadCatalogue(const std::string& path) {
-  if (path.empty()) return std::make_shared<const hardware::Catalogue>(hardware::Catalogue::BuiltIn());
-  BATON_ASSIGN_OR_RETURN(hardware::Catalogue catalogue, hardware::Catalogue::Load(path));
-  return std::make_shared<const hardware::Catalogue>(std::move(catalogue));
+void AddCatalogueOption(CLI::App& app, std::vector<std::string>& paths, const std::string& what) {
+  app.add_option("--catalogue", paths, what + "; given again: another one on top")->allow_extra_args(false);
+}
+
+absl::StatusOr<std::shared_ptr<const hardware::Catalogue>> LoadCatalogue(
+    const std::vector<std::string>& paths) {
+  auto catalogue = std::make_shared<hardware::Catalogue>(hardware::Catalogue::BuiltIn());
+  for (const std::string& path : paths) {
+    BATON_ASSIGN_OR_RETURN(*catalogue, hardware::Catalogue::Load(path, *catalogue));
+  }
+  return catalogue;
 }
 
 std::vector<PoolSpec> PoolsOf(const std::vector<NamedFleet>& fleets) {
@@ -202,7 +209,7 @@ std::vector<PoolSpec> PoolsOf(const std::vector<NamedFleet>& fleets) {
 absl::StatusOr<World> MakeWorld(const WorldOptions& given, const std::vector<PoolSpec>& pools) {
   WorldOptions options = given;
   World world;
-  BATON_ASSIGN_OR_RETURN(world.catalogue, LoadCatalogue(options.catalogue));
+  BATON_ASSIGN_OR_RETURN(world.catalogue, LoadCatalogue(options.catalogues));
   if (!options.perf_table.empty()) {
     BATON_ASSIGN_OR_RETURN(world.catalogue, WithTables(*world.catalogue, options.perf_table));
     if (options.step_times == "auto") options.step_times = "table";

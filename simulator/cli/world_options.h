@@ -25,7 +25,7 @@ struct WorldOptions {
   double duration_s = 0;  // 0: the trace's own, or 120 s of made arrivals
   double cv = 1;
   bool paired = false;
-  std::string catalogue;
+  std::vector<std::string> catalogues;
   std::string model = "llama2-70b";
   std::string mode = "native";
   std::string policy;
@@ -57,8 +57,11 @@ struct World {
 /// Reads trace and catalogue; errors name file, line and field. `pools` are all that are to be compared.
 [[nodiscard]] absl::StatusOr<World> MakeWorld(const WorldOptions& options,
                                               const std::vector<PoolSpec>& pools);
+/// The built-in catalogue with these files on top, one after the other.
 [[nodiscard]] absl::StatusOr<std::shared_ptr<const hardware::Catalogue>> LoadCatalogue(
-    const std::string& path);
+    const std::vector<std::string>& paths);
+/// --catalogue, which may be given several times.
+void AddCatalogueOption(CLI::App& app, std::vector<std::string>& paths, const std::string& what);
 
 /// "AA=prefill=55xdgx-a100,decode=15xdgx-a100": a name before the fleet, or the text of the fleet itself as
 /// name; a text that ends with .yaml is a file with `pools`.
