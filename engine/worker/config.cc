@@ -129,6 +129,11 @@ void ReadPower(const Section& power, PowerConfig& out) {
     power.Problem("sensor", "a cap or a clock is set through a sensor; off has none");
 }
 
+void ReadTelemetry(const Section& telemetry, StepLogConfig& out) {
+  telemetry.String("steps_file", out.file);
+  telemetry.Bytes("limit", out.limit_bytes, 4096, std::uint64_t{1} << 40);
+}
+
 void ReadLogLevel(const Section& root, WorkerConfig& out) {
   std::string level = "info";
   root.Choice("log_level", level, {"debug", "info", "warning", "error"});
@@ -182,6 +187,7 @@ absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
   ReadTransfer(transfer, out.transfer);
   transfer.Boolean("other_classes", out.other_classes);
   ReadPower(root.Sub("power"), out.power);
+  ReadTelemetry(root.Sub("telemetry"), out.steps);
   root.Duration("drain_timeout", out.drain_timeout, seconds(0), std::chrono::hours(24));
   root.String("ports_file", out.ports_file);
   ReadLogLevel(root, out);

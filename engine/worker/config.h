@@ -25,6 +25,12 @@ struct PowerConfig {
   Duration interval = std::chrono::milliseconds(250);
 };
 
+/// Where the times of steps are written, for `baton-sim calibrate`.
+struct StepLogConfig {
+  std::string file;  // "": nowhere
+  std::uint64_t limit_bytes = std::uint64_t{64} << 20;
+};
+
 /// What prefill.yaml and decode.yaml say; deploy/examples explains each field.
 struct WorkerConfig {
   std::string name;
@@ -52,6 +58,7 @@ struct WorkerConfig {
   kvtransfer::HandoffOptions transfer;
   bool other_classes = false;  // decode: takes KV of another numerics class, converted
   PowerConfig power;
+  StepLogConfig steps;
   Duration drain_timeout = std::chrono::seconds(120);
   std::string ports_file;
   LogLevel log_level = LogLevel::kInfo;

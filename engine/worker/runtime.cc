@@ -20,6 +20,7 @@
 #include "engine/worker/metrics_listener.h"
 #include "engine/worker/probe.h"
 #include "engine/worker/router_link.h"
+#include "engine/worker/step_log.h"
 
 namespace baton::engine {
 namespace {
@@ -78,6 +79,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   }
   void OnStep(const StepReport& report) override {
     probe_.Step(report);
+    if (steps_ != nullptr) steps_->Add(report);
     if (meter_ != nullptr) ToLoop([report](Runtime& self) { self.meter_->OnStep(report); });
     // Half-life of some 7 steps; this thread alone writes it.
     const double last = step_seconds_.load(std::memory_order_relaxed);
@@ -97,6 +99,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   absl::Status SelfTest();
   [[nodiscard]] AnswerMemoryOptions MeasureAnswers();
   absl::Status CreateMeter();
+  absl::Status CreateStepLog();
   absl::Status CreateHandoff(const std::string& cluster_key);
   void CopyBlock(BlockIndex from, BlockIndex to);
   void CreateLink(const std::string& cluster_key);
@@ -131,6 +134,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::unique_ptr<PrefixCache> prefixes_;  // null: none is kept
   std::unique_ptr<kvtransfer::Handoff> handoff_;
   std::unique_ptr<EnergyMeter> meter_;  // null: nothing is measured
+  std::unique_ptr<StepLog> steps_;      // null: none is kept
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<PhaseService> service_;
   std::unique_ptr<RouterLink> link_;
@@ -265,6 +269,15 @@ absl::Status Runtime::CreateMeter() {
   return absl::OkStatus();
 }
 
+/// Before the executor, likewise.
+absl::Status Runtime::CreateStepLog() {
+  if (config_.steps.file.empty()) return absl::OkStatus();
+  BATON_ASSIGN_OR_RETURN(steps_, StepLog::Open(config_.steps, {.model = config_.model_name,
+                                                               .hardware = backends_.front()->Name(),
+                                                               .ranks = config_.ranks}));
+  return absl::OkStatus();
+}
+
 /// To the router. What it says of ended requests the meter hears too.
 void Runtime::Send(const wire::Envelope& envelope) {
   if (meter_ != nullptr && envelope.has_released()) {
@@ -329,6 +342,7 @@ absl::Status Runtime::Build(const CreateService& create) {
   BATON_RETURN_IF_ERROR(CreateHandoff(cluster_key));
   const AnswerMemoryOptions answers = prefill_ ? AnswerMemoryOptions{} : MeasureAnswers();
   BATON_RETURN_IF_ERROR(CreateMeter());
+  BATON_RETURN_IF_ERROR(CreateStepLog());
   executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this, tokens_, swap_.get());
   CreateLink(cluster_key);
   service_ = create({.loop = loop_,

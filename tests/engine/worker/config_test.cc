@@ -55,6 +55,7 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->block_tokens == defaults.block_tokens);
     CHECK(config->compute.kv == defaults.compute.kv);
     CHECK(config->other_classes == defaults.other_classes);
+    CHECK(config->steps.file.empty());
   }
 }
 
@@ -82,6 +83,19 @@ TEST_CASE("what becomes of preempted answers can be said in the file") {
   CHECK(config->swap_memory == std::uint64_t{1} << 30);
   CHECK(config->growth_blocks == 3);
   CHECK(config->preemption == Preemption::kSwap);
+}
+
+TEST_CASE("a worker keeps the times of its steps where the file says so") {
+  const test::TemporaryFolder folder;
+  const std::string start = "name: d\nmodel: m\nrouter: \"127.0.0.1:1\"\n";
+  const auto config =
+      ReadWorkerConfig(Write(folder, start + "telemetry: {steps_file: /tmp/steps.csv, limit: 1MiB}\n"));
+  REQUIRE(config.ok());
+  CHECK(config->steps.file == "/tmp/steps.csv");
+  CHECK(config->steps.limit_bytes == std::uint64_t{1} << 20);
+
+  const auto refused = ReadWorkerConfig(Write(folder, start + "telemetry: {limit: 1B}\n"));
+  CHECK(Message(refused.status()).find("telemetry.limit") != std::string::npos);
 }
 
 TEST_CASE("a power cap is set through a sensor, and without one it is refused") {
