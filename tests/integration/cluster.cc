@@ -177,7 +177,7 @@ std::string Cluster::WorkerYaml(const Daemon& worker, const WorkerSettings& sett
                       settings.batch_sequences, settings.prefill_chunk);
   yaml += fmt::format("transfer: {{transport: ucx, net_device: {}, tls: \"tcp,self\"{}{}}}\n", device,
                       settings.transfer_more.empty() ? "" : ", ", settings.transfer_more);
-  return yaml;
+  return yaml + settings.more;
 }
 
 std::vector<Daemon*> Cluster::Daemons() {

@@ -26,6 +26,7 @@ struct WorkerSettings {
   std::string kv_more = "";  // further fields of `kv`, such as "swap: 1MiB, growth: 2"
   int ranks = 1;
   std::string transfer_more = "";  // further fields of `transfer`
+  std::string more = "";           // further lines
 };
 
 struct ClusterSettings {
