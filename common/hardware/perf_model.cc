@@ -71,6 +71,11 @@ absl::StatusOr<Found> Find(const Catalogue& catalogue, const PerfConfiguration& 
     return Error(kInvalidArgument, "machine {} has {} devices, not {} for tensor_parallel", machine.name,
                  machine.devices, found.degree);
   }
+  const double cap_w = configuration.gpu_cap_w > 0 ? configuration.gpu_cap_w : machine.gpu_cap_w;
+  if (cap_w > 0 && cap_w <= found.device->idle_w) {
+    return Error(kInvalidArgument, "machine {}: a cap of {} W a GPU is not above the {} W that {} draws idle",
+                 machine.name, cap_w, found.device->idle_w, found.device->name);
+  }
   if (kind == PerfKind::kReference || kind == PerfKind::kTable) {
     if (configuration.gpu_cap_w > 0) {
       return Error(kInvalidArgument,

@@ -108,18 +108,22 @@ absl::StatusOr<Table> WhatIf(const World& world, const ExplainOptions& options, 
     }
   });
   BATON_RETURN_IF_ERROR(problem);
-  Table table{.header = {"change", "$/h", "ttft p99", "tbt p99", "e2e p99", "tightest", "binding", ""},
+  const bool shown = options.world.output == "table";
+  Table table{.header = {"change", "dollars_per_hour", "ttft_p99_s", "tbt_p99_s", "e2e_p99_s", "slo_tightest",
+                         "binding", "verdict"},
               .rows = {}};
+  if (shown) table.header = {"change", "$/h", "ttft p99", "tbt p99", "e2e p99", "tightest", "binding", ""};
+  const auto seconds = [&](double value) { return shown ? SecondsText(value) : Number(value); };
   for (std::size_t i = 0; i < changes.size(); ++i) {
     if (figures[i].interrupted) continue;
     const SloVerdict& verdict = figures[i].verdict;
-    table.rows.push_back({changes[i].name, Number(figures[i].price.dollars_per_hour),
-                          SecondsText(verdict.seconds[0][2]), SecondsText(verdict.seconds[1][2]),
-                          SecondsText(verdict.seconds[2][2]), fmt::format("{:.0f} %", verdict.tightest * 100),
-                          verdict.binding,
-                          figures[i].backlog_grows ? "UNSTABLE"
-                          : verdict.met            ? "met"
-                                                   : "MISSED"});
+    table.rows.push_back(
+        {changes[i].name, Number(figures[i].price.dollars_per_hour), seconds(verdict.seconds[0][2]),
+         seconds(verdict.seconds[1][2]), seconds(verdict.seconds[2][2]),
+         shown ? fmt::format("{:.0f} %", verdict.tightest * 100) : Number(verdict.tightest), verdict.binding,
+         figures[i].backlog_grows ? "UNSTABLE"
+         : verdict.met            ? "met"
+                                  : "MISSED"});
   }
   return table;
 }

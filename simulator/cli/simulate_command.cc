@@ -35,6 +35,13 @@ void PrintNotes(const FleetRun& run, const World& world) {
                figures.done);
     return;
   }
+  const Figures& first = run.figures[0];
+  if (first.done < first.requests) {
+    fmt::print(
+        "{}: {} of {} requests were not served: {} refused, {} failed, {} unfinished{}\n", run.fleet.name,
+        first.requests - first.done, first.requests, first.refused, first.failed, first.unfinished,
+        first.refused > 0 ? "; refused is what fits on no machine, or what the policy turns away" : "");
+  }
   for (const Figures& figures : run.figures) {
     if (figures.backlog_grows) {
       fmt::print("{}: UNSTABLE: the backlog grows; latencies would grow with a longer load\n",

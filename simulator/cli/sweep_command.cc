@@ -84,6 +84,7 @@ absl::StatusOr<std::vector<std::string>> Expand(const std::string& text) {
 
 struct Point {
   std::size_t index = 0;
+  std::size_t of = 0;  // all shards together
   NamedFleet fleet;
   double rate = 0;
   std::uint64_t seed = 0;
@@ -155,6 +156,7 @@ absl::StatusOr<std::vector<Point>> PointsOf(const SweepOptions& options,
   }
   if (shard >= shards)
     return Error(kInvalidArgument, "--shard: '{}': want i/n with i from 0 to n-1", options.shard);
+  const std::size_t all = fleets.size() * rates.size() * options.world.seeds.size();
   std::vector<Point> points;
   std::size_t index = 0;
   for (const NamedFleet& fleet : fleets) {
@@ -162,7 +164,7 @@ absl::StatusOr<std::vector<Point>> PointsOf(const SweepOptions& options,
       for (const std::uint64_t seed : options.world.seeds) {
         const std::size_t at = index++;
         if (static_cast<std::int64_t>(at % static_cast<std::size_t>(shards)) != shard) continue;
-        points.push_back({.index = at, .fleet = fleet, .rate = rate, .seed = seed});
+        points.push_back({.index = at, .of = all, .fleet = fleet, .rate = rate, .seed = seed});
       }
     }
   }
@@ -170,16 +172,17 @@ absl::StatusOr<std::vector<Point>> PointsOf(const SweepOptions& options,
 }
 
 std::vector<std::string> HeaderRow() {
-  std::vector<std::string> header{"point", "fleet", "rate", "seed", "slo_met", "binding", "unstable"};
+  std::vector<std::string> header{"point", "points",  "fleet",   "rate",
+                                  "seed",  "slo_met", "binding", "unstable"};
   for (const FigureKind& kind : FigureKinds()) header.push_back(kind.name);
   return header;
 }
 
 std::vector<std::string> RowOf(const Point& point, const Figures& figures) {
-  std::vector<std::string> row{fmt::format("{}", point.index),   point.fleet.name,
-                               fmt::format("{:g}", point.rate),  fmt::format("{}", point.seed),
-                               figures.verdict.met ? "1" : "0",  figures.verdict.binding,
-                               figures.backlog_grows ? "1" : "0"};
+  std::vector<std::string> row{
+      fmt::format("{}", point.index),  fmt::format("{}", point.of),      point.fleet.name,
+      fmt::format("{:g}", point.rate), fmt::format("{}", point.seed),    figures.verdict.met ? "1" : "0",
+      figures.verdict.binding,         figures.backlog_grows ? "1" : "0"};
   for (const FigureKind& kind : FigureKinds()) {
     const double value = kind.of(figures);
     row.push_back(std::isnan(value) ? "" : fmt::format("{:.6g}", value));  // an empty cell: not known
@@ -232,43 +235,56 @@ int Sweep(const SweepOptions& options) {
 int Merge(const std::vector<std::string>& paths, const std::string& out) {
   std::string header;
   std::map<std::int64_t, std::string> lines;
+  std::int64_t total = 0;  // points that there should be
   for (const std::string& path : paths) {
     std::ifstream file(path);
     if (!file) return Fail(Error(kNotFound, "{}: cannot be read", path));
     std::string line;
+    if (file.peek() == std::ifstream::traits_type::eof())
+      return Fail(Error(kInvalidArgument, "{}: is empty, no CSV of baton-sim sweep", path));
     for (int number = 1; std::getline(file, line); ++number) {
       if (number == 1) {
-        if (!line.starts_with("point,"))
+        if (!line.starts_with("point,points,"))
           return Fail(Error(kInvalidArgument, "{}:1: no CSV of baton-sim sweep", path));
         if (!header.empty() && header != line)
           return Fail(Error(kInvalidArgument, "{}:1: other columns than before", path));
         header = line;
         continue;
       }
-      const auto point =
-          Whole(std::string_view(line).substr(0, line.find(',')), fmt::format("{}:{}: point", path, number));
+      const std::size_t comma = line.find(',');
+      const std::size_t next = comma == std::string::npos ? comma : line.find(',', comma + 1);
+      const std::string where = fmt::format("{}:{}: point", path, number);
+      const auto point = Whole(std::string_view(line).substr(0, comma), where);
       if (!point.ok()) return Fail(point.status());
+      const absl::StatusOr<std::int64_t> of =
+          next == std::string::npos
+              ? absl::StatusOr<std::int64_t>(Error(kInvalidArgument, "{}s: is missing", where))
+              : Whole(std::string_view(line).substr(comma + 1, next - comma - 1), where + "s");
+      if (!of.ok()) return Fail(of.status());
+      if (*point >= *of || (total > 0 && *of != total))
+        return Fail(Error(kInvalidArgument, "{} {} of {}: is of another sweep{}", where, *point, *of,
+                          total > 0 ? fmt::format("; before, there were {}", total) : ""));
+      total = *of;
       if (const auto [at, fresh] = lines.emplace(*point, line); !fresh && at->second != line) {
         return Fail(
             Error(kInvalidArgument, "{}:{}: point {} has two different results", path, number, *point));
       }
     }
   }
+  if (lines.empty()) return Fail(Error(kInvalidArgument, "{}: no points", fmt::join(paths, ", ")));
   std::string text = header + "\n";
+  for (const auto& [point, line] : lines) text += line + "\n";
   constexpr std::int64_t kNamed = 10;
   std::vector<std::int64_t> missing;  // the first of them
-  std::int64_t expected = 0;
-  for (const auto& [point, line] : lines) {
-    for (; expected < point && std::ssize(missing) < kNamed; ++expected) missing.push_back(expected);
-    expected = point + 1;
-    text += line + "\n";
+  for (std::int64_t point = 0; point < total && std::ssize(missing) < kNamed; ++point) {
+    if (!lines.contains(point)) missing.push_back(point);
   }
   const absl::Status written = WriteText(out, text);
   if (!written.ok()) return Fail(written);
   if (missing.empty()) return kOk;
-  const std::int64_t count = expected - std::ssize(lines);
-  return Fail(Error(kInvalidArgument, "of {} points {} are missing: {}{}; the others are in {}", expected,
-                    count, fmt::join(missing, ", "), count > std::ssize(missing) ? ", ..." : "",
+  const std::int64_t count = total - std::ssize(lines);
+  return Fail(Error(kInvalidArgument, "of {} points {} are missing: {}{}; the others are in {}", total, count,
+                    fmt::join(missing, ", "), count > std::ssize(missing) ? ", ..." : "",
                     out == "-" ? "the output" : out));
 }
 

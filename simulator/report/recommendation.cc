@@ -10,8 +10,9 @@ namespace baton::simulator {
 namespace {
 
 std::string PriceText(const Candidate& candidate) {
-  return fmt::format("{} machines, {} $/h, {} kW rated", candidate.machines,
-                     Number(candidate.dollars_per_hour), Number(candidate.watts / 1e3));
+  return fmt::format("{} machine{}, {} $/h, {} kW rated", candidate.machines,
+                     candidate.machines == 1 ? "" : "s", Number(candidate.dollars_per_hour),
+                     Number(candidate.watts / 1e3));
 }
 
 std::string ProbeText(const Probe& probe) {

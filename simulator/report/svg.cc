@@ -113,7 +113,8 @@ std::string Grid(const Plot& plot, const Axis& x, const Axis& y) {
         y.At(mark), kLeft, kWidth - kRight, kLeft - 4, y.At(mark) + 4, Number(mark));
   }
   out += fmt::format("<text x=\"{:.0f}\" y=\"{:.0f}\" text-anchor=\"middle\">{}</text>\n",
-                     (kLeft + kWidth - kRight) / 2, kHeight - 10, Escaped(plot.x_label));
+                     (kLeft + kWidth - kRight) / 2, kHeight - 10,
+                     Escaped(plot.x_label + (plot.log_x ? ", logarithmic" : "")));
   out +=
       fmt::format("<text transform=\"translate(14 {:.0f}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
                   (kTop + kHeight - kBottom) / 2, Escaped(plot.y_label));
@@ -146,8 +147,8 @@ std::string DrawSeries(const Plot& plot, std::size_t index, const Axis& x, const
   const double ly = kHeight - kBottom - 12 - 14 * static_cast<double>(plot.series.size() - 1 - index);
   out += fmt::format(
       "<path d=\"M{0} {1:.1f}h18\" stroke=\"{2}\" stroke-width=\"3\"/><text x=\"{3}\" "
-      "y=\"{4:.1f}\">{5}</text>\n",
-      kWidth - 210, ly, ColourOf(index), kWidth - 186, ly + 4, Escaped(series.name));
+      "y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>\n",
+      kWidth - kRight - 22, ly, ColourOf(index), kWidth - kRight - 28, ly + 4, Escaped(series.name));
   return out;
 }
 

@@ -66,12 +66,26 @@ class Lines {
   std::int64_t number_ = 0;
 };
 
-/// Cells of a line. Quotes have no meaning: every known column is a number or a time.
+/// What a file is that begins so and is no text; empty where it may be.
+std::string_view WhatElse(std::string_view text) {
+  if (text.starts_with("\x1f\x8b")) return "gzip; unpack it: gunzip";
+  if (text.starts_with("\x28\xb5\x2f\xfd")) return "zstd; unpack it: unzstd";
+  if (text.starts_with("PK\x03\x04")) return "zip; unpack it (a spreadsheet: save it as CSV)";
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) return "UTF-16; save it as UTF-8";
+  return "";
+}
+
+std::string_view Unquoted(std::string_view cell) {
+  const bool quoted = cell.size() >= 2 && cell.front() == '"' && cell.back() == '"';
+  return quoted ? cell.substr(1, cell.size() - 2) : cell;
+}
+
+/// Cells of a line. A comma ends one, between quotes too: every known column is a number or a time.
 void Split(std::string_view line, std::vector<std::string_view>& cells) {
   cells.clear();
   while (cells.size() <= kColumnsMax) {
     const std::size_t comma = line.find(',');
-    cells.push_back(Trim(line.substr(0, comma)));
+    cells.push_back(Unquoted(Trim(line.substr(0, comma))));
     if (comma == std::string_view::npos) return;
     line.remove_prefix(comma + 1);
   }
@@ -342,6 +356,8 @@ absl::StatusOr<Workload> ParseTrace(std::string_view text, const std::string& na
     return Error(kResourceExhausted, "{}: {} bytes, at most {} are read", name, text.size(),
                  limits.file_bytes);
   }
+  if (const std::string_view what = WhatElse(text); !what.empty())
+    return Error(kInvalidArgument, "{}: is {}", name, what);
   Lines lines(text);
   std::optional<std::string_view> line = lines.Next();
   if (!line) return Error(kInvalidArgument, "{}: empty: a trace begins with a header or a JSON object", name);

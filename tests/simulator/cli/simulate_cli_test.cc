@@ -90,6 +90,21 @@ TEST_CASE("what cannot be simulated is named, with exit code 2") {
   CHECK(Contains(problem(Small({"simulate", "--fleet", "mixed=1xdgx-h100", "--slo", "ttft=3"})),
                  "slo: 'ttft=3'"));
   CHECK(Contains(problem(Small({"simulate", "--fleet", "f.yaml"})), "f.yaml"));
+  CHECK(Contains(problem({"simulate", "--fleet", "mixed=1xdgx-h100@20w", "--rate", "1"}),
+                 "a cap of 20 W a GPU is not above the 75 W that h100-80gb draws idle"));
+}
+
+TEST_CASE("requests that no machine could hold are counted, and their objectives are never met") {
+  const TemporaryFolder folder;
+  const std::string trace = folder.Path() + "/huge.csv";
+  WriteFile(trace, "arrival_s,prompt_tokens,output_tokens\n0,16777216,5\n1,100,5\n2,5,16777216\n");
+
+  const RunResult run = BatonSim({"simulate", "--fleet", "mixed=1xdgx-h100", "--trace", trace});
+
+  CHECK(run.exit == 0);
+  CHECK(Contains(run.output, "2 of 3 requests were not served: 2 refused, 0 failed, 0 unfinished"));
+  CHECK(Contains(run.output, "never"));
+  CHECK_FALSE(Contains(run.output, "infx"));
 }
 
 TEST_CASE("a machine that has been lent for long changes its home where the command line says so") {
@@ -196,13 +211,24 @@ TEST_CASE("shards of a sweep merge into what one sweep gives") {
   CHECK(merged.output == ReadFile(folder.Path() + "/all.csv"));
   const RunResult part = BatonSim({"merge", folder.Path() + "/1.csv", "--out", folder.Path() + "/part.csv"});
   CHECK(part.exit == 2);
-  CHECK(Contains(part.output, "of 8 points 4 are missing: 0, 2, 4, 6"));
+  CHECK(Contains(part.output, "of 9 points 5 are missing: 0, 2, 4, 6, 8"));
   CHECK(ReadFile(folder.Path() + "/part.csv") == ReadFile(folder.Path() + "/1.csv"));
-  WriteFile(folder.Path() + "/far.csv", ReadFile(folder.Path() + "/1.csv") + "900000000000,x\n");
+  CHECK(sweep("8/9", "last.csv") == 0);
+  CHECK(
+      Contains(BatonSim({"merge", folder.Path() + "/last.csv"}).output, "missing: 0, 1, 2, 3, 4, 5, 6, 7;"));
+  const std::string header =
+      ReadFile(folder.Path() + "/1.csv").substr(0, ReadFile(folder.Path() + "/1.csv").find('\n') + 1);
+  WriteFile(folder.Path() + "/far.csv", header + "0,900000000000,x\n");
   const RunResult far = BatonSim({"merge", folder.Path() + "/far.csv"});
   CHECK(far.exit == 2);
-  CHECK(Contains(far.output, "of 900000000001 points 899999999996 are missing: 0, 2, 4, 6, 8, 9"));
-  CHECK(Contains(far.output, ", ..."));
+  CHECK(Contains(far.output,
+                 "of 900000000000 points 899999999999 are missing: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..."));
+  const RunResult other = BatonSim({"merge", folder.Path() + "/1.csv", folder.Path() + "/far.csv"});
+  CHECK(other.exit == 2);
+  CHECK(Contains(other.output,
+                 "far.csv:2: point 0 of 900000000000: is of another sweep; before, there were 9"));
+  WriteFile(folder.Path() + "/empty.csv", "");
+  CHECK(Contains(BatonSim({"merge", folder.Path() + "/empty.csv"}).output, "empty.csv: is empty"));
 }
 
 TEST_CASE("rates of a sweep are ranges, lists and fractions") {
@@ -304,6 +330,13 @@ TEST_CASE("explain shows what binds and what a change would do") {
   }
   CHECK(Contains(result.output, "load +20 %"));
   CHECK(Contains(result.output, "+1 dgx-h100 prefill"));
+
+  const RunResult numbers =
+      BatonSim(Small({"explain", "--fleet", "prefill=1xdgx-h100,decode=1xdgx-h100", "--output", "json"}));
+  const auto changes = json::Parse(numbers.output.substr(numbers.output.find('[')));
+  REQUIRE(changes.ok());
+  CHECK(changes->AsArray()->front().Find("ttft_p99_s")->IsNumber());
+  CHECK(changes->AsArray()->front().Find("slo_tightest")->IsNumber());
 }
 
 TEST_CASE("an exported fleet has a file for each worker") {
@@ -334,7 +367,7 @@ TEST_CASE("an interrupt prints what is known and exits with 130") {
 
   REQUIRE(exit);
   CHECK(*exit == 130);
-  CHECK(Contains(process.Log(), "point,fleet,rate"));
+  CHECK(Contains(process.Log(), "point,points,fleet,rate"));
 }
 
 }  // namespace

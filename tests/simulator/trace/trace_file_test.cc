@@ -106,6 +106,23 @@ TEST_CASE("an error of a trace names file, line and field") {
   CHECK(Problem("").starts_with("load.csv: empty"));
   CHECK(Problem("hello\x01,world\n").starts_with("load.csv:1: no known header in 'hello?,world'"));
   CHECK(Problem(kReference) == "load.csv: no requests below the header");
+  CHECK(Problem("\x1f\x8b\x08\x01") == "load.csv: is gzip; unpack it: gunzip");
+  CHECK(Problem("PK\x03\x04").starts_with("load.csv: is zip; unpack it"));
+  CHECK(Problem("\xff\xfeT") == "load.csv: is UTF-16; save it as UTF-8");
+}
+
+TEST_CASE("a trace that a spreadsheet has saved is read: marked, quoted, with its ends of lines") {
+  const auto workload = ParseTrace(
+      "\xef\xbb\xbf\"TIMESTAMP\",\"ContextTokens\", \"GeneratedTokens\"\r\n"
+      "\"2024-05-10 00:00:01.5+00:00\",\"7\",3\r\n\r\n2024-05-10T00:00:03Z,8,4",
+      "load.csv");
+  INFO(workload.status());
+  REQUIRE(workload.ok());
+
+  REQUIRE(workload->requests.size() == 2);
+  CHECK(workload->requests[0].prompt_tokens == 7);
+  CHECK(workload->requests[1].arrival_s == 1.5);
+  CHECK(workload->requests[1].output_tokens == 4);
 }
 
 TEST_CASE("what exceeds a limit is refused before it fills memory") {
