@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "common/grammar/grammar.h"
-#include "common/grammar/pattern.h"
+#include "common/grammar/pattern_states.h"
 
 namespace baton::grammar {
 
@@ -50,7 +50,7 @@ class Builder {
   NodeId StringOf(const Counts& characters);
   /// date, time, date-time, uuid or ipv4; nothing for another format.
   std::optional<NodeId> StringOfFormat(std::string_view format);
-  NodeId StringOfPattern(const Pattern& pattern);
+  NodeId StringOfPattern(const PatternStates& states);
   /// A key in quotes, without escapes, other than `taken`.
   NodeId KeyOtherThan(const std::vector<std::string_view>& taken);
   /// Whole numbers in [low, high]; both at most 18 digits.

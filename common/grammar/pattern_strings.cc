@@ -8,7 +8,7 @@
 
 #include "common/base/utf8.h"
 #include "common/grammar/builder.h"
-#include "common/grammar/pattern.h"
+#include "common/grammar/pattern_states.h"
 
 /// Strings that match a pattern, as JSON writes them: each character in one way.
 namespace baton::grammar {
@@ -16,86 +16,30 @@ namespace {
 
 class PatternBuilder {
  public:
-  PatternBuilder(Builder& builder, const Pattern& pattern)
-      : builder_(builder), pattern_(pattern), rules_(pattern.sets.size()) {
-    const auto empty = [&](std::uint32_t child) { return may_be_empty_[child]; };
-    for (const PatternNode& node : pattern.nodes) {
-      bool may = node.kind == PatternNode::Kind::kSequence && std::ranges::all_of(node.children, empty);
-      if (node.kind == PatternNode::Kind::kAlternatives) may = std::ranges::any_of(node.children, empty);
-      if (node.kind == PatternNode::Kind::kRepeat) may = node.least == 0 || empty(node.children[0]);
-      may_be_empty_.push_back(may);
-    }
-  }
+  PatternBuilder(Builder& builder, const PatternStates& states)
+      : builder_(builder), states_(states), rules_(states.sets.size()) {}
 
-  /// The node after the expression.
-  NodeId Add(std::uint32_t index, NodeId from) {
-    const PatternNode& node = pattern_.nodes[index];
-    switch (node.kind) {
-      case PatternNode::Kind::kSet:
-        return AddSet(node.set, from);
-      case PatternNode::Kind::kSequence:
-        for (const std::uint32_t child : node.children) from = Add(child, from);
-        return from;
-      case PatternNode::Kind::kAlternatives: {
-        const NodeId end = builder_.AddNode();
-        for (const std::uint32_t child : node.children) builder_.Skip(Add(child, from), end);
-        return end;
-      }
-      case PatternNode::Kind::kRepeat:
-        return AddRepeat(node, from);
+  /// Strings from `begin`, a quote the last byte.
+  void Add(NodeId begin) {
+    std::vector<NodeId> nodes = {begin};
+    while (nodes.size() < states_.states.size()) nodes.push_back(builder_.AddNode());
+    const NodeId end = builder_.AddNode(true);
+    for (std::size_t i = 0; i < nodes.size() && !builder_.Full(); ++i) {
+      for (const auto& [set, next] : states_.states[i].edges)
+        builder_.Call(nodes[i], RuleOf(set), nodes[next]);
+      if (states_.states[i].final) builder_.Byte(nodes[i], '"', end);
     }
-    return from;
   }
 
  private:
-  NodeId AddRepeat(const PatternNode& node, NodeId from) {
-    for (std::int64_t i = 0; i < node.least && !builder_.Full(); ++i) from = Add(node.children[0], from);
-    return AddUpTo(node.children[0], node.most, node.least, from);
-  }
-  /// The child up to `most` - `done` times.
-  NodeId AddUpTo(std::uint32_t child, std::int64_t most, std::int64_t done, NodeId from) {
-    const NodeId end = builder_.AddNode();
-    builder_.Skip(from, end);
-    if (most == PatternNode::kEndless) {
-      builder_.Skip(AddSome(child, end), end);  // no way round takes nothing
-      return end;
-    }
-    for (std::int64_t i = done; i < most && !builder_.Full(); ++i) {
-      from = AddSome(child, from);
-      builder_.Skip(from, end);
-    }
-    return end;
-  }
-
-  /// The node after the expression where it takes a character at least.
-  NodeId AddSome(std::uint32_t index, NodeId from) {
-    if (!may_be_empty_[index] || builder_.Full()) return Add(index, from);
-    const PatternNode& node = pattern_.nodes[index];
-    if (node.kind == PatternNode::Kind::kRepeat) {
-      if (node.most == 0) return builder_.AddNode();  // nothing leads there
-      return AddUpTo(node.children[0], node.most, 1, AddSome(node.children[0], from));
-    }
-    const NodeId end = builder_.AddNode();
-    for (std::size_t i = 0; i < node.children.size(); ++i) {
-      NodeId at = AddSome(node.children[i], from);
-      if (node.kind == PatternNode::Kind::kSequence) {  // those before it took nothing
-        for (std::size_t j = i + 1; j < node.children.size(); ++j) at = Add(node.children[j], at);
-      }
-      builder_.Skip(at, end);
-    }
-    return end;
-  }
-
   /// A set is one rule, wherever it comes.
-  NodeId AddSet(std::uint32_t set, NodeId from) {
-    const NodeId end = builder_.AddNode();
+  NodeId RuleOf(std::uint32_t set) {
     if (!rules_[set]) {
       rules_[set] = builder_.AddNode();
       const NodeId last = builder_.AddNode(true);
-      for (const auto& [first, final] : pattern_.sets[set]) AddRange(first, final, *rules_[set], last);
+      for (const auto& [first, final] : states_.sets[set]) AddRange(first, final, *rules_[set], last);
     }
-    builder_.Call(from, *rules_[set], end);
-    return end;
+    return *rules_[set];
   }
 
   void AddRange(char32_t first, char32_t last, NodeId from, NodeId to) {
@@ -154,19 +98,15 @@ class PatternBuilder {
   }
 
   Builder& builder_;
-  const Pattern& pattern_;
-  std::vector<bool> may_be_empty_;            // of the nodes
+  const PatternStates& states_;
   std::vector<std::optional<NodeId>> rules_;  // of the sets
 };
 
 }  // namespace
 
-NodeId Builder::StringOfPattern(const Pattern& pattern) {
+NodeId Builder::StringOfPattern(const PatternStates& states) {
   const NodeId start = AddNode();
-  const NodeId text = Literal(start, "\"");
-  const NodeId after =
-      PatternBuilder(*this, pattern).Add(static_cast<std::uint32_t>(pattern.nodes.size() - 1), text);
-  Byte(after, '"', AddNode(true));
+  PatternBuilder(*this, states).Add(Literal(start, "\""));
   return start;
 }
 

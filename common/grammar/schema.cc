@@ -17,9 +17,9 @@ namespace {
 
 constexpr int kDepthMax = 200;  // of the compiler's own recursion: references can chain without nesting
 
-// Of one pattern. Many of them can be where a text stands at once; a state follows the first 512, and an
-// answer that would need another is not offered (`Closure`).
-constexpr std::size_t kPatternNodesMax = 3000;
+constexpr std::size_t kPatternStatesMax = 3000;  // of one pattern
+// To find them, for all patterns of a schema: some ten milliseconds.
+constexpr std::size_t kPatternWorkMax = 4'000'000;
 
 struct Property {
   std::string_view name;
@@ -84,6 +84,7 @@ class Compiler {
 
   const json::Value& root_;
   const SchemaLimits& limits_;
+  std::size_t pattern_work_ = kPatternWorkMax;  // left
   Builder builder_;
   Exclusion exclusion_;
   std::map<const json::Value*, NodeId> rules_;
@@ -182,10 +183,16 @@ absl::Status Compiler::FillPattern(NodeId rule, const json::Value& schema, const
         "write them into the pattern",
         pointer);
   }
-  const std::size_t before = builder_.Size();
-  Become(rule, builder_.StringOfPattern(*pattern));
-  if (builder_.Size() - before <= kPatternNodesMax) return {};
-  return Error(kInvalidArgument, "'pattern' at '{}' needs more than {} states", pointer, kPatternNodesMax);
+  const std::optional<PatternStates> states = StatesOf(*pattern, kPatternStatesMax, pattern_work_);
+  if (!states) {
+    return Error(
+        kInvalidArgument,
+        "'pattern' at '{}' is too large or too ambiguous: it needs more than {} states, or all patterns "
+        "of the schema together take too long",
+        pointer, kPatternStatesMax);
+  }
+  Become(rule, builder_.StringOfPattern(*states));
+  return {};
 }
 
 absl::Status Compiler::FillNumber(NodeId rule, bool fractions, const json::Value& schema,
