@@ -72,8 +72,11 @@ std::optional<unsigned char> ByteOfToken(std::string_view token) {
 }
 
 absl::StatusOr<TokenDecoder> TokenDecoder::Parse(const json::Value* component) {
-  if (component == nullptr) return FieldError("decoder", "null is not supported");
   TokenDecoder decoder;
+  if (component == nullptr) {
+    decoder.spaced_ = decoder.first_differs_ = true;
+    return decoder;
+  }
   BATON_RETURN_IF_ERROR(
       VisitParts(*component, "decoder", "decoders", 0,
                  [&](const json::Value& part, const std::string& type,
@@ -134,6 +137,7 @@ absl::Status TokenDecoder::ReadReplace(const json::Value& part, const std::strin
 }
 
 TokenDecoder::Piece TokenDecoder::Decode(std::string_view token, bool first) const {
+  if (spaced_) return {first ? std::string(token) : " " + std::string(token)};
   Effort effort(token.size());
   std::string text(token);
   for (const Step& step : token_steps_) {

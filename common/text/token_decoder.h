@@ -20,6 +20,7 @@ namespace baton::text {
 /// and what becomes of the text as a whole. Immutable; safe to share between threads.
 class TokenDecoder {
  public:
+  /// Null: the tokens as they are spelled, a space between them. Errors name the component.
   [[nodiscard]] static absl::StatusOr<TokenDecoder> Parse(const json::Value* component);
 
   struct Piece {
@@ -58,6 +59,7 @@ class TokenDecoder {
 
   std::vector<Step> token_steps_;
   std::vector<Step> text_steps_;  // Strip at the start, and Replace of a character
+  bool spaced_ = false;           // there is no decoder: a space between the tokens
   bool byte_level_ = false;
   bool byte_fallback_ = false;
   bool joined_ = false;  // while reading: what follows is of the text as a whole

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <deque>
-#include <iterator>
-#include <tuple>
 #include <utility>
 
 #include <absl/container/flat_hash_map.h>
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -19,6 +17,7 @@
 #include "common/text/byte_level.h"
 #include "common/text/character_tokens.h"
 #include "common/text/text_file.h"
+#include "common/text/tokenizer_config.h"
 #include "common/text/tokenizer_spec.h"
 #include "common/text/unicode.h"
 
@@ -191,73 +190,27 @@ Tokenizer::~Tokenizer() = default;
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& directory) {
   BATON_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(directory + "/tokenizer.json", kMaxFileBytes));
-  auto tokenizer = FromJson(text);
-  if (!tokenizer.ok()) return Annotate(tokenizer.status(), directory);
-  auto config = ReadTextFile(directory + "/tokenizer_config.json", kMaxFileBytes);
+  const auto config = ReadTextFile(directory + "/tokenizer_config.json", kMaxFileBytes);
   if (!config.ok() && config.status().code() != kNotFound) return config.status();
-  if (config.ok()) {
-    if (const absl::Status added = (*tokenizer)->AddConfigured(*config); !added.ok())
-      return Annotate(added, directory);
-  }
+  auto tokenizer = FromJson(text, config.ok() ? *config : std::string());
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), directory);
   return tokenizer;
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view tokenizer_json) {
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view tokenizer_json,
+                                                               std::string_view tokenizer_config) {
   const json::Limits limits{.bytes = kMaxFileBytes, .nodes = kMaxFileNodes};
   auto file = json::Parse(tokenizer_json, limits);
   if (!file.ok()) return Annotate(file.status(), "tokenizer.json");
   BATON_ASSIGN_OR_RETURN(TokenizerSpec spec, ParseTokenizerSpec(*file));
-  const std::uint64_t fingerprint = HashOf(json::Serialize(*file));
+  std::uint64_t fingerprint = HashOf(json::Serialize(*file));
+  if (!tokenizer_config.empty()) {
+    auto config = json::Parse(tokenizer_config, limits);
+    if (!config.ok()) return Annotate(config.status(), "tokenizer_config.json");
+    BATON_ASSIGN_OR_RETURN(const std::string changes, ApplyTokenizerConfig(*config, spec));
+    if (!changes.empty()) fingerprint = HashOf(fmt::format("{}{}", fingerprint, changes));
+  }
   return std::make_unique<Tokenizer>(std::make_unique<State>(std::move(spec), fingerprint));
-}
-
-absl::Status Tokenizer::AddConfigured(std::string_view config_text) {
-  auto config = json::Parse(config_text, {.bytes = kMaxFileBytes, .nodes = kMaxFileNodes});
-  if (!config.ok()) return Annotate(config.status(), "tokenizer_config.json");
-  BATON_RETURN_IF_ERROR(AddConfiguredEnds(*config));
-  // Where there is no limit, 10^30 is written.
-  const json::Value* most = config->Find("model_max_length");
-  if (most == nullptr || !most->IsNumber()) return absl::OkStatus();
-  if (!(most->Number() >= 1)) {
-    return Error(kInvalidArgument, "tokenizer_config.json: model_max_length {} is no positive number",
-                 most->Number());
-  }
-  if (most->Number() < 1e9) {
-    const auto tokens = static_cast<std::int64_t>(most->Number());
-    state_->tokens_max = std::min(tokens, state_->tokens_max.value_or(tokens));
-  }
-  return absl::OkStatus();
-}
-
-/// `add_bos_token` and `add_eos_token`. The classes named here make their template from the two, whatever the
-/// post-processor says; elsewhere they count where the post-processor has no template of its own.
-absl::Status Tokenizer::AddConfiguredEnds(const json::Value& config) {
-  static constexpr std::string_view kOwnTemplate[] = {"LlamaTokenizer",     "LlamaTokenizerFast",
-                                                      "CodeLlamaTokenizer", "CodeLlamaTokenizerFast",
-                                                      "GemmaTokenizer",     "GemmaTokenizerFast"};
-  const json::Value* name = config.Find("tokenizer_class");
-  const bool own = name != nullptr && name->AsString() != nullptr &&
-                   std::ranges::find(kOwnTemplate, *name->AsString()) != std::end(kOwnTemplate);
-  if (state_->has_template && !own) return absl::OkStatus();
-  for (const auto& [flag, key, ids] : {std::tuple("add_bos_token", "bos_token", &state_->before),
-                                       std::tuple("add_eos_token", "eos_token", &state_->after)}) {
-    const json::Value* add = config.Find(flag);
-    if (add == nullptr || add->AsBool() == nullptr) continue;
-    const json::Value* token = config.Find(key);
-    if (token != nullptr && token->AsObject() != nullptr) token = token->Find("content");
-    const std::optional<TokenId> id =
-        token != nullptr && token->AsString() != nullptr ? FindToken(*token->AsString()) : std::nullopt;
-    if (*add->AsBool() && !id) {
-      return Error(kInvalidArgument,
-                   "tokenizer_config.json: {} is true, but {} is no token of tokenizer.json", flag, key);
-    }
-    std::vector<TokenId> wanted;
-    if (*add->AsBool()) wanted.push_back(*id);
-    if (*ids == wanted) continue;
-    *ids = std::move(wanted);
-    state_->fingerprint = HashOf(fmt::format("{} {} {}", state_->fingerprint, flag, fmt::join(*ids, " ")));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,

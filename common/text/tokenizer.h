@@ -35,8 +35,9 @@ class Tokenizer {
   /// component is an error that names it: "tokenizer.json: normalizer.type 'Precompiled' is not supported;
   /// supported: ...".
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& directory);
-  /// The same from the file's text; for tests and fuzzers.
-  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(std::string_view tokenizer_json);
+  /// The same from the files' texts, the second empty where there is none; for tests and fuzzers.
+  [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(
+      std::string_view tokenizer_json, std::string_view tokenizer_config = {});
 
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
@@ -71,8 +72,6 @@ class Tokenizer {
 
  private:
   friend class StreamDecoder;
-  absl::Status AddConfigured(std::string_view config_text);
-  absl::Status AddConfiguredEnds(const json::Value& config);
   /// Whether the token is part of decoded text.
   [[nodiscard]] bool IsShown(TokenId id, bool skip_special) const;
   /// `TokenBytes` where no token stands before it.

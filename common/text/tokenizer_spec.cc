@@ -10,8 +10,6 @@
 namespace baton::text {
 namespace {
 
-// Longer contents serve nothing and would make the search for them slow.
-constexpr std::size_t kMaxAddedTokenBytes = 1024;
 constexpr std::size_t kMaxTemplateTokens = 64;
 
 /// The ids that `special_tokens` of a template gives for `name`.

@@ -56,5 +56,7 @@ struct TokenizerSpec {
 // largest.
 inline constexpr std::size_t kMaxVocabulary = 1'000'000;
 inline constexpr TokenId kMaxTokenId = 2'000'000;
+// Longer contents serve nothing and would make the search for them slow.
+inline constexpr std::size_t kMaxAddedTokenBytes = 1024;
 
 }  // namespace baton::text

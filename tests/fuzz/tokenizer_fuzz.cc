@@ -53,11 +53,17 @@ void CheckDecoding(const Tokenizer& tokenizer, const std::vector<baton::TokenId>
 
 }  // namespace
 
-/// The input is a tokenizer.json, then, after a zero byte, a text to encode.
+/// The input is a tokenizer.json, then, after a zero byte, a text to encode, then, after two, a
+/// tokenizer_config.json.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  std::string_view input(reinterpret_cast<const char*>(data), size);
+  std::string_view config;
+  if (const std::size_t two = input.find(std::string_view("\0\0", 2)); two != std::string_view::npos) {
+    config = input.substr(two + 2);
+    input = input.substr(0, two);
+  }
   const std::size_t zero = input.find('\0');
-  const auto tokenizer = Tokenizer::FromJson(WithBytes(input.substr(0, zero)));
+  const auto tokenizer = Tokenizer::FromJson(WithBytes(input.substr(0, zero)), config);
   if (!tokenizer.ok()) return 0;
   const std::string_view text = zero == std::string_view::npos ? "the end" : input.substr(zero + 1);
   const auto ids = (*tokenizer)->Encode(text);

@@ -232,7 +232,6 @@ TEST_CASE("what such a file has beyond that is refused by its name") {
   };
   refused({.normalizer = R"({"type":"Precompiled"})"}, "normalizer.type 'Precompiled' is not supported");
   refused({.normalizer = R"({"type":"Prepend"})"}, "normalizer.prepend: string expected");
-  refused({.decoder = "null"}, "decoder: null is not supported");
   refused({.decoder = R"({"type":"WordPiece"})"}, "decoder.type 'WordPiece'");
   refused({.decoder = R"({"type":"Strip","content":"  ","start":1,"stop":0})"}, "is not one character");
   refused({.decoder = R"({"type":"Strip","content":" ","start":-1,"stop":0})"},

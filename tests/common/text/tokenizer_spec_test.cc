@@ -118,10 +118,9 @@ TEST_CASE("a template must be whole and its tokens must exist") {
 TEST_CASE("files that are no tokenizer at all are refused") {
   CHECK(Message(Tokenizer::FromJson("").status()).starts_with("tokenizer.json: invalid JSON at byte 0"));
   CHECK(Message(Tokenizer::FromJson("[]").status()) == "tokenizer.json: object expected, array found");
-  CHECK(Message(Tokenizer::FromJson("{}").status()).starts_with("tokenizer.json: decoder: "));
+  CHECK(Message(Tokenizer::FromJson("{}").status()).starts_with("tokenizer.json: model: "));
   CHECK(Contains(Message(Tokenizer::FromJson(R"({"truncation":{}})").status()),
                  "truncation.max_length: a positive whole number expected"));
-  CHECK(Contains(ToyFile{.decoder = "null"}.ErrorText(), "decoder: null is not supported"));
   CHECK(Contains(ToyFile{.pre_tokenizer = "3"}.ErrorText(), "pre_tokenizer: object expected, integer found"));
 }
 
