@@ -67,7 +67,7 @@ std::int64_t SystemTime() {
 
 struct ChatTemplate::State {
   jinja::Statements statements;
-  jinja::Variables constants;                // bos_token and eos_token
+  jinja::Variables constants;                // bos_token and the like
   absl::flat_hash_set<std::string> names;    // that the template uses
   std::unique_ptr<ChatTemplate> with_tools;  // for chats that have some; null where this one does
 };
@@ -108,6 +108,13 @@ absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::FromConfig(
   if (sources.with_tools) {
     BATON_ASSIGN_OR_RETURN(chat_template->state_->with_tools,
                            Parse(*sources.with_tools, bos_token, eos_token));
+  }
+  for (const std::string_view key : {"unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    BATON_ASSIGN_OR_RETURN(const std::string token, TokenText(config, key));
+    if (token.empty()) continue;
+    chat_template->state_->constants.emplace(key, jinja::Value(token));
+    if (sources.with_tools)
+      chat_template->state_->with_tools->state_->constants.emplace(key, jinja::Value(token));
   }
   return chat_template;
 }

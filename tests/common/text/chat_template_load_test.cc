@@ -71,5 +71,15 @@ TEST_CASE("tools, documents and further variables are undefined where they are n
             .value() == "TrueTrueTrueFalse");
 }
 
+TEST_CASE("every token that the configuration names is a variable of the template") {
+  const test::TemporaryFolder folder;
+  Write(
+      folder, "tokenizer_config.json",
+      R"({"chat_template": "{{ bos_token }}{{ unk_token }}{{ pad_token }}{{ cls_token is defined }}",)"
+      R"( "bos_token": "<s>", "unk_token": {"content": "<unk>"}, "pad_token": "<pad>", "cls_token": null})");
+
+  CHECK(ChatTemplate::Load(folder.Path()).value()->Render({}).value() == "<s><unk><pad>False");
+}
+
 }  // namespace
 }  // namespace baton::text
