@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include "common/text/jinja/builtins.h"
@@ -8,6 +10,11 @@
 
 namespace baton::text::jinja {
 namespace {
+
+// Python's methods of dicts hide keys of the same name. As values they are not supported, so that such a
+// template is refused rather than understood differently.
+constexpr std::array<std::string_view, 11> kDictMethods = {
+    "clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"};
 
 /// How the template's author wrote a value that is undefined.
 std::string Described(const Expression& expression) {
@@ -84,6 +91,8 @@ absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Attribute& node
     if (node.name == "list") return object.AsList()->back();
   }
   if (const Value::Dict* dict = object.AsDict()) {
+    if (std::ranges::find(kDictMethods, node.name) != kDictMethods.end())
+      return TemplateError(at, "attribute '{0}' is not supported: it is a method; write ['{0}']", node.name);
     BATON_RETURN_IF_ERROR(AtPosition(at, budget_.Look(dict->size())));
   }
   return object.Member(node.name);
@@ -100,6 +109,7 @@ absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Slice& node) {
   BATON_ASSIGN_OR_RETURN(const Value start, EvaluateOptional(node.start, Value(nullptr)));
   BATON_ASSIGN_OR_RETURN(const Value stop, EvaluateOptional(node.stop, Value(nullptr)));
   BATON_ASSIGN_OR_RETURN(const Value step, EvaluateOptional(node.step, Value(nullptr)));
+  if (object.AsString() == nullptr && object.AsList() == nullptr) return Value();  // as of none's content
   return AtPosition(at, SliceOf(object, start, stop, step, budget_));
 }
 
@@ -157,6 +167,14 @@ absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Apply& node) {
 }
 
 absl::StatusOr<Value> Rendering::EvaluateNode(Position at, const Call& node) {
+  if (node.callee != nullptr) {
+    BATON_ASSIGN_OR_RETURN(const Value callee, Evaluate(*node.callee));
+    const Macro* called = callee.AsMacro();
+    if (called == nullptr || called == &FunctionItself())
+      return TemplateError(at, "what is called is no macro");
+    BATON_ASSIGN_OR_RETURN(GivenArguments arguments, EvaluateArguments(node));
+    return CallMacro(*called, std::move(arguments), Value());
+  }
   BATON_ASSIGN_OR_RETURN(GivenArguments given, EvaluateArguments(node));
   if (node.name == "raise_exception") {
     if (given.positional.size() != 1) return TemplateError(at, "raise_exception takes one argument");
@@ -175,6 +193,12 @@ absl::StatusOr<Rendering::GivenArguments> Rendering::EvaluateArguments(const Cal
   for (const Expression& argument : node.arguments) {
     BATON_ASSIGN_OR_RETURN(Value value, Evaluate(argument));
     given.positional.push_back(std::move(value));
+  }
+  if (node.rest != nullptr) {
+    BATON_ASSIGN_OR_RETURN(const Value list, EvaluateObject(*node.rest));
+    const absl::StatusOr<Value::List> elements = ElementsOf(list, budget_);
+    if (!elements.ok()) return AtPosition(node.rest->at, elements.status());
+    given.positional.insert(given.positional.end(), elements->begin(), elements->end());
   }
   for (std::size_t i = 0; i < node.named.size(); ++i) {
     BATON_ASSIGN_OR_RETURN(Value value, Evaluate(node.named[i]));

@@ -67,11 +67,14 @@ class ExpressionParser {
   absl::StatusOr<Expression> ParseCall(const Token& name);
   struct GivenArguments {
     Expressions positional;
+    ExpressionPtr rest;  // *list, or null
     std::vector<std::string> names;
     Expressions named;  // one a name
     int height = 0;
   };
   absl::StatusOr<GivenArguments> ParseArguments();
+  absl::Status ParseRest(GivenArguments& given);
+  absl::StatusOr<Expression> ParseCallOf(Expression callee);
 
   absl::StatusOr<Expression> ParseLeftToRight(std::span<const OperatorName> operators, Level tighter);
   /// Passes the comparison that comes next, if one does.

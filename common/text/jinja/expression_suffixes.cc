@@ -7,11 +7,6 @@ namespace {
 
 using Kind = Token::Kind;
 
-// Python's methods of dicts hide keys of the same name; they are not supported, so that such a template is
-// refused rather than understood differently.
-constexpr std::array<std::string_view, 11> kDictMethods = {
-    "clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"};
-
 }  // namespace
 
 absl::StatusOr<Expression> ExpressionParser::ParsePostfix(Expression subject) {
@@ -21,7 +16,7 @@ absl::StatusOr<Expression> ExpressionParser::ParsePostfix(Expression subject) {
     } else if (tokens_.AtOperator("[")) {
       BATON_ASSIGN_OR_RETURN(subject, ParseSubscript(std::move(subject)));
     } else if (tokens_.AtOperator("(")) {
-      return TemplateError(tokens_.Peek().at, "calling this is not supported");
+      BATON_ASSIGN_OR_RETURN(subject, ParseCallOf(std::move(subject)));
     } else {
       return subject;
     }
@@ -43,6 +38,7 @@ absl::StatusOr<Expression> ExpressionParser::ParseFiltersAndTests(Expression sub
 
 absl::StatusOr<Expression> ExpressionParser::Apply(Position at, Expression subject, const Builtin* builtin,
                                                    GivenArguments given, bool negated) {
+  if (given.rest != nullptr) return TemplateError(at, "'*' is supported for macros alone");
   const std::vector<std::string_view> names = builtin->ParameterNames();
   const int height = std::max(subject.height, given.height);
   jinja::Apply node{
@@ -66,6 +62,21 @@ absl::StatusOr<Expression> ExpressionParser::Apply(Position at, Expression subje
   return Make(at, std::move(node), height);
 }
 
+/// A call of what an expression gives: a macro in a list, say.
+absl::StatusOr<Expression> ExpressionParser::ParseCallOf(Expression callee) {
+  const Position at = tokens_.Peek().at;
+  BATON_ASSIGN_OR_RETURN(GivenArguments given, ParseArguments());
+  const int height = std::max(callee.height, given.height);
+  return Make(at,
+              Call{.name = {},
+                   .callee = Box(std::move(callee)),
+                   .arguments = std::move(given.positional),
+                   .rest = std::move(given.rest),
+                   .names = std::move(given.names),
+                   .named = std::move(given.named)},
+              height);
+}
+
 absl::StatusOr<Expression> ExpressionParser::ParseCall(const Token& name) {
   // `caller` and `loop` are there in some places only: the evaluator knows.
   const bool known = IsFunction(name.text) || name.text == "caller" || name.text == "loop";
@@ -76,7 +87,9 @@ absl::StatusOr<Expression> ExpressionParser::ParseCall(const Token& name) {
   const int height = given.height;
   return Make(name.at,
               Call{.name = name.text,
+                   .callee = nullptr,
                    .arguments = std::move(given.positional),
+                   .rest = std::move(given.rest),
                    .names = std::move(given.names),
                    .named = std::move(given.named)},
               height);
@@ -99,9 +112,6 @@ absl::StatusOr<Expression> ExpressionParser::ParseAttribute(Expression object) {
     if (method == nullptr) return TemplateError(at, "method '{}' is not supported", name);
     BATON_ASSIGN_OR_RETURN(GivenArguments given, ParseArguments());
     return Apply(at, std::move(object), method, std::move(given), /*negated=*/false);
-  }
-  if (std::ranges::find(kDictMethods, name) != kDictMethods.end()) {
-    return TemplateError(at, "attribute '{0}' is not supported: it is a method; write ['{0}']", name);
   }
   const int height = object.height;
   return Make(at, Attribute{.object = Box(std::move(object)), .name = name}, height);
@@ -139,14 +149,19 @@ absl::StatusOr<ExpressionParser::GivenArguments> ExpressionParser::ParseArgument
   tokens_.Next();  // the parenthesis
   GivenArguments given;
   while (!tokens_.AtOperator(")")) {
+    if (tokens_.AtOperator("*")) {
+      BATON_RETURN_IF_ERROR(ParseRest(given));
+      if (!tokens_.SkipOperator(",")) break;
+      continue;
+    }
     const bool named = tokens_.Peek().kind == Kind::kName && tokens_.PeekSecond().kind == Kind::kOperator &&
                        tokens_.PeekSecond().text == "=";
     std::string name;
     if (named) {
       name = tokens_.Next().text;
       tokens_.Next();
-    } else if (!given.named.empty()) {
-      return TemplateError(tokens_.Peek().at, "an argument without a name after a named one");
+    } else if (!given.named.empty() || given.rest != nullptr) {
+      return TemplateError(tokens_.Peek().at, "an argument without a name after a named one or '*'");
     }
     BATON_ASSIGN_OR_RETURN(Expression argument, ParseConditional());
     given.height = std::max(given.height, argument.height);
@@ -160,6 +175,16 @@ absl::StatusOr<ExpressionParser::GivenArguments> ExpressionParser::ParseArgument
   }
   BATON_RETURN_IF_ERROR(tokens_.ExpectOperator(")"));
   return given;
+}
+
+/// `*list`: arguments behind those that are written out.
+absl::Status ExpressionParser::ParseRest(GivenArguments& given) {
+  const Position at = tokens_.Next().at;
+  if (given.rest != nullptr) return TemplateError(at, "a second '*' is not supported");
+  BATON_ASSIGN_OR_RETURN(Expression rest, ParseConditional());
+  given.height = std::max(given.height, rest.height);
+  given.rest = Box(std::move(rest));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Expression> ExpressionParser::ParseFilters(Expression subject) {

@@ -248,6 +248,7 @@ absl::StatusOr<Value> ApplyNamed(const Builtin& builtin, const Value& subject, s
 
 /// map(attribute=..., default=...) or map('filter', arguments...).
 absl::StatusOr<Value> Map(const Value& subject, const Arguments& arguments, Budget& budget) {
+  if (!subject.IsTrue()) return Value(Value::List{});  // none, say
   BATON_ASSIGN_OR_RETURN(Value::List list, ElementsOf(subject, budget));
   const Builtin* filter = nullptr;
   if (!arguments[0].IsUndefined()) {
@@ -270,6 +271,7 @@ absl::StatusOr<Value> Map(const Value& subject, const Arguments& arguments, Budg
 /// select, reject: arguments are the test's name and what it takes; with an attribute, that comes first.
 template <bool kAttribute, bool kWanted>
 absl::StatusOr<Value> Select(const Value& subject, const Arguments& arguments, Budget& budget) {
+  if (!subject.IsTrue()) return Value(Value::List{});
   BATON_ASSIGN_OR_RETURN(const Value::List list, ElementsOf(subject, budget));
   const std::span<const Value> given = std::span(arguments).subspan(kAttribute ? 1 : 0);
   const Builtin* test = nullptr;

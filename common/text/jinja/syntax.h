@@ -116,7 +116,9 @@ struct Apply {
 /// name(arguments, named=...): a macro or a function.
 struct Call {
   std::string name;
+  ExpressionPtr callee;  // what is called where that has no name
   Expressions arguments;
+  ExpressionPtr rest;  // a list of further arguments, or null
   std::vector<std::string> names;
   Expressions named;  // one a name
 };

@@ -3,13 +3,16 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "common/base/error.h"
+#include "common/base/utf8.h"
 #include "common/text/jinja/builtins.h"
 #include "common/text/jinja/formatting.h"
 #include "common/text/jinja/printing.h"
 #include "common/text/jinja/python_text.h"
 #include "common/text/jinja/text_builtins.h"
+#include "common/text/unicode.h"
 
 namespace baton::text::jinja {
 
@@ -204,6 +207,10 @@ absl::StatusOr<Value> Round(const Value& subject, const Arguments& arguments, Bu
   BATON_ASSIGN_OR_RETURN(const std::int64_t digits, WholeArgument(arguments[0], 0));
   BATON_ASSIGN_OR_RETURN(const std::string method, TextArgument(arguments[1], "common"));
   if (digits < 0 || digits > 15) return Error(kInvalidArgument, "round to {} digits", digits);
+  const bool whole = subject.AsInt() != nullptr || subject.AsBool() != nullptr;
+  if (!whole && subject.AsFloat() == nullptr)
+    return Error(kInvalidArgument, "round of {}", subject.KindName());
+  if (whole && method == "common") return ToInt(subject, {Value()}, budget);
   const double scale = std::pow(10.0, static_cast<double>(digits));
   const double value = *number.AsFloat() * scale;
   if (method == "ceil") return Value(std::ceil(value) / scale);
@@ -220,9 +227,15 @@ absl::StatusOr<Value> Format(const Value& subject, const Arguments& arguments, B
 
 absl::StatusOr<Value> WordCount(const Value& subject, const Arguments&, Budget& budget) {
   BATON_ASSIGN_OR_RETURN(const std::string text, Printed(subject, budget));
-  const Value words(text);
-  BATON_ASSIGN_OR_RETURN(const Value list, FindMethod("split")->apply(words, Arguments(2), budget));
-  return Value(std::ssize(*list.AsList()));
+  std::int64_t words = 0;
+  bool inside = false;
+  for (std::string_view rest = text; !rest.empty();) {
+    const Utf8Step step = NextUtf8(rest);
+    const bool was_inside = std::exchange(inside, IsWordCharacter(step.code));
+    if (inside && !was_inside) ++words;
+    rest.remove_prefix(step.length);
+  }
+  return Value(words);
 }
 
 constexpr std::array kTable = std::to_array<Builtin>({

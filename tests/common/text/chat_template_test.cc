@@ -132,6 +132,18 @@ TEST_CASE("raise_exception ends rendering with the template's own words") {
   CHECK(Message(text.status()) == "Roles must alternate");
 }
 
+TEST_CASE(
+    "a method of a dict that is not called, and a call of what is no macro, are errors where they are "
+    "reached") {
+  CHECK(test::ErrorOf("{{ messages[0].items }}").find("attribute 'items' is not supported: it is a method") !=
+        std::string::npos);
+  CHECK(test::Render("{{ messages[0].items if false }}").empty());
+  CHECK(test::ErrorOf("{{ messages[0]['role']('x') }}").find("what is called is no macro") !=
+        std::string::npos);
+  CHECK(test::ErrorOf("{% macro m(a) %}{{ a }}{% endmacro %}{{ m(*3) }}").find("has no elements") !=
+        std::string::npos);
+}
+
 TEST_CASE("what is not supported is refused when the template is read") {
   const auto refused = [](std::string_view source) {
     const auto chat_template = ChatTemplate::Parse(source, "", "");
@@ -146,7 +158,6 @@ TEST_CASE("what is not supported is refused when the template is read") {
   CHECK(refused("{{ lipsum(3) }}").find("function 'lipsum' is not supported") != std::string::npos);
   CHECK(refused("{{ x.__class__() }}").find("method '__class__' is not supported") != std::string::npos);
   CHECK(refused("{{ x.append(1) }}").find("method 'append' is not supported") != std::string::npos);
-  CHECK(refused("{{ x.items }}").find("attribute 'items' is not supported") != std::string::npos);
   CHECK(refused("{% include 'x' %}").find("statement 'include' is not supported") != std::string::npos);
   CHECK(refused("{% import 'x' as y %}").find("statement 'import' is not supported") != std::string::npos);
   CHECK(refused("{{ x is none is true }}").find("a chain of tests") != std::string::npos);
