@@ -16,13 +16,16 @@ constexpr std::int64_t kMaxWidth = 1 << 20;
 constexpr std::int64_t kMaxContext = 1 << 24;
 
 constexpr std::array kArchitectures{
-    Architecture{.name = "LlamaForCausalLM", .bias = Bias::kAsConfigured, .context = 2048},
+    Architecture{
+        .name = "LlamaForCausalLM", .model_type = "llama", .bias = Bias::kAsConfigured, .context = 2048},
     Architecture{.name = "MistralForCausalLM",
+                 .model_type = "mistral",
                  .window = Window::kAllLayers,
                  .kv_heads = 8,
                  .context = 131072,
                  .window_tokens = 4096},
     Architecture{.name = "MixtralForCausalLM",
+                 .model_type = "mixtral",
                  .window = Window::kAllLayers,
                  .experts = Experts::kMixtral,
                  .kv_heads = 8,
@@ -30,19 +33,22 @@ constexpr std::array kArchitectures{
                  .rope_theta = 1e6,
                  .rms_epsilon = 1e-5},
     Architecture{.name = "Qwen2ForCausalLM",
+                 .model_type = "qwen2",
                  .bias = Bias::kQkv,
                  .window = Window::kUpperLayers,
                  .kv_heads = 32,
                  .context = 32768,
                  .window_tokens = 4096},
     Architecture{.name = "Qwen2MoeForCausalLM",
+                 .model_type = "qwen2_moe",
                  .bias = Bias::kQkv,
-                 .window = Window::kUpperLayers,
+                 .window = Window::kEvenLowerLayers,
                  .experts = Experts::kQwenWithShared,
                  .kv_heads = 16,
                  .context = 32768,
                  .window_tokens = 4096},
     Architecture{.name = "Qwen3ForCausalLM",
+                 .model_type = "qwen3",
                  .bias = Bias::kAsConfigured,
                  .window = Window::kUpperLayers,
                  .qk_norm = true,
@@ -51,8 +57,9 @@ constexpr std::array kArchitectures{
                  .context = 32768,
                  .window_tokens = 4096},
     Architecture{.name = "Qwen3MoeForCausalLM",
+                 .model_type = "qwen3_moe",
                  .bias = Bias::kAsConfigured,
-                 .window = Window::kUpperLayers,
+                 .window = Window::kAllIfUsed,
                  .experts = Experts::kQwen,
                  .qk_norm = true,
                  .kv_heads = 4,
@@ -99,22 +106,26 @@ absl::Status ReadWindows(const Fields& fields, const Architecture& family, Model
     return Error(kUnimplemented, "{}: sliding_window is not supported for {}", fields.Name(), family.name);
   }
   BATON_ASSIGN_OR_RETURN(const int window, WindowTokens(fields, family));
-  if (family.window == Window::kAllLayers) {
+  BATON_ASSIGN_OR_RETURN(const bool used, fields.Bool("use_sliding_window", false));
+  if (family.window != Window::kAllLayers && !used) return absl::OkStatus();
+  if (family.window == Window::kAllLayers || family.window == Window::kAllIfUsed) {
     config.windows.assign(config.windows.size(), window);
     return absl::OkStatus();
   }
-  BATON_ASSIGN_OR_RETURN(const bool sliding, fields.Bool("use_sliding_window", false));
-  if (!sliding) return absl::OkStatus();
   if (const json::Value* types = fields.Find("layer_types"); types != nullptr)
     return ReadLayerTypes(fields, *types, window, config);
-  // The lower layers see all: `max_window_layers` of them, 0 included.
+  // `max_window_layers`, 0 included, is where the upper layers begin.
   const json::Value* lower = fields.Find("max_window_layers");
   const std::int64_t* count = lower != nullptr ? lower->AsInt() : nullptr;
   if (lower != nullptr && (count == nullptr || *count < 0)) {
     return Error(kInvalidArgument, "{}: max_window_layers must be an integer of at least 0", fields.Name());
   }
-  for (std::int64_t layer = count != nullptr ? *count : 28; layer < config.layers; ++layer)
-    config.windows[static_cast<std::size_t>(layer)] = window;
+  const std::int64_t first_upper = count != nullptr ? *count : 28;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    const bool slides =
+        family.window == Window::kUpperLayers ? layer >= first_upper : layer < first_upper && layer % 2 == 0;
+    if (slides) config.windows[static_cast<std::size_t>(layer)] = window;
+  }
   return absl::OkStatus();
 }
 
@@ -143,6 +154,12 @@ absl::Status ReadSparseLayers(const Fields& fields, ModelConfig& config) {
 
 absl::StatusOr<const Architecture*> FindArchitecture(const Fields& fields) {
   const json::Value* value = fields.Find("architectures");
+  const json::Value* type = fields.Find("model_type");
+  if (value == nullptr && type != nullptr && type->AsString() != nullptr) {
+    for (const Architecture& one : kArchitectures) {
+      if (one.model_type == *type->AsString()) return &one;
+    }
+  }
   if (value == nullptr) return Error(kInvalidArgument, "{}: architectures is missing", fields.Name());
   const json::Array* names = value->AsArray();
   if (names == nullptr || names->size() != 1 || names->front().AsString() == nullptr) {

@@ -14,8 +14,10 @@ namespace baton::engine {
 /// leaves a field out means by that (the defaults of the Hugging Face configuration class).
 struct Architecture {
   std::string_view name;
+  std::string_view model_type;  // names it where `architectures` is left out
   enum class Bias { kNone, kAsConfigured, kQkv } bias = Bias::kNone;
-  enum class Window { kNone, kAllLayers, kUpperLayers } window = Window::kNone;
+  /// Where a sliding window applies; of the last three only with `use_sliding_window`.
+  enum class Window { kNone, kAllLayers, kAllIfUsed, kUpperLayers, kEvenLowerLayers } window = Window::kNone;
   enum class Experts { kNone, kMixtral, kQwen, kQwenWithShared } experts = Experts::kNone;
   bool qk_norm = false;
   std::int64_t kv_heads = 0;  // 0 = as many as query heads

@@ -65,9 +65,10 @@ absl::Status ReadShape(const Fields& fields, const Architecture& family, ModelCo
   BATON_ASSIGN_OR_RETURN(config.intermediate, fields.Int("intermediate_size", kMaxWidth));
   BATON_ASSIGN_OR_RETURN(const std::int64_t layers, fields.Int("num_hidden_layers", kMaxLayers));
   BATON_ASSIGN_OR_RETURN(const std::int64_t heads, fields.Int("num_attention_heads", kMaxHeads));
-  BATON_ASSIGN_OR_RETURN(
-      const std::int64_t kv_heads,
-      fields.Int("num_key_value_heads", kMaxHeads, family.kv_heads == 0 ? heads : family.kv_heads));
+  // Null is not the same as left out here.
+  const bool as_many = family.kv_heads == 0 || fields.IsNull("num_key_value_heads");
+  BATON_ASSIGN_OR_RETURN(const std::int64_t kv_heads,
+                         fields.Int("num_key_value_heads", kMaxHeads, as_many ? heads : family.kv_heads));
   if (heads % kv_heads != 0) {
     return Error(kInvalidArgument, "{}: num_key_value_heads {} does not divide num_attention_heads {}",
                  fields.Name(), kv_heads, heads);

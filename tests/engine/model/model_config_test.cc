@@ -131,6 +131,39 @@ TEST_CASE("a Qwen slides only where it says so, in its upper layers or those it 
         std::string::npos);
 }
 
+/// As the reference's configuration classes have it.
+TEST_CASE("the window of a Qwen-MoE is all layers', or every other lower layer's") {
+  const std::string experts = R"("num_experts": 6, "num_experts_per_tok": 4, "moe_intermediate_size": 40, )"
+                              R"("shared_expert_intermediate_size": 64, )";
+  const std::string on = experts + R"("use_sliding_window": true, "sliding_window": 64, )";
+  CHECK(Of("Qwen3MoeForCausalLM", experts + R"("sliding_window": 64)")->windows == std::vector{0, 0, 0});
+  CHECK(Of("Qwen3MoeForCausalLM", on + R"("max_window_layers": 1)")->windows == std::vector{64, 64, 64});
+  CHECK(Of("Qwen2MoeForCausalLM", experts + R"("sliding_window": 64)")->windows == std::vector{0, 0, 0});
+  CHECK(Of("Qwen2MoeForCausalLM", on + R"("max_window_layers": 28)")->windows == std::vector{64, 0, 64});
+  CHECK(Of("Qwen2MoeForCausalLM", on + R"("max_window_layers": 1)")->windows == std::vector{64, 0, 0});
+}
+
+TEST_CASE("key-value heads that are null are as many as query heads, left out they are the family's") {
+  const std::string_view rest = R"("hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 3,
+    "num_attention_heads": 16, "vocab_size": 1024})";
+  const auto kv_heads = [&](std::string_view head) {
+    return ParseModelConfig(std::string(head) + std::string(rest), "")->kv_heads;
+  };
+  CHECK(kv_heads(R"({"architectures": ["MistralForCausalLM"], "num_key_value_heads": null, )") == 16);
+  CHECK(kv_heads(R"({"architectures": ["MistralForCausalLM"], )") == 8);
+  CHECK(kv_heads(R"({"architectures": ["LlamaForCausalLM"], )") == 16);
+}
+
+TEST_CASE("a config without architectures is that of its model_type") {
+  const std::string rest(kPlain.substr(kPlain.find("\"hidden_size")));
+  const auto of_type = [&](std::string_view members) {
+    return ParseModelConfig("{" + std::string(members) + rest + "}", "");
+  };
+  CHECK(of_type(R"("model_type": "qwen3", )")->architecture == "Qwen3ForCausalLM");
+  CHECK(of_type(R"("model_type": "llama", "architectures": null, )")->architecture == "LlamaForCausalLM");
+  CHECK(Message(of_type(R"("model_type": "gpt2", )").status()) == "config.json: architectures is missing");
+}
+
 TEST_CASE("biases and norms are those of the architecture") {
   const auto flags = [](const absl::StatusOr<ModelConfig>& config) {
     return std::vector{config->qkv_bias, config->output_bias, config->qk_norm};
