@@ -94,6 +94,10 @@ int DoCalibrate(const CalibrateOptions& options) {
   if (!measured.ok()) return Fail(measured.status());
   if (const absl::Status renamed = RenameAll(options, *measured); !renamed.ok()) return Fail(renamed);
   auto report = hardware::Calibrate(*measured, **catalogue);
+  if (report.status().code() == kNotFound) {
+    return Fail(Error(kNotFound, "{}; --model and --hardware say what it calls what the files name",
+                      Message(report.status())));
+  }
   if (!report.ok()) return Fail(report.status());
   for (hardware::Calibration& calibration : report->calibrations) calibration.engine = options.engine;
   Table table{.header = {"left_out", "model", "device", "tp", "points", "prompt_%", "worst_%", "token_%",

@@ -60,6 +60,7 @@ TEST_CASE("calibrate fits two workers' telemetry, whose model and hardware it is
   const RunResult unnamed = BatonSim({"calibrate", prefill, decode});
   CHECK(unnamed.exit == 2);
   CHECK(Contains(unnamed.output, "prefill.csv:2: model \"chat\" is not in the catalogue"));
+  CHECK(Contains(unnamed.output, "--model and --hardware say"));
   std::vector<std::string> half{"calibrate", prefill};
   half.insert(half.end(), named.begin(), named.end());
   CHECK(Contains(BatonSim(half).output, "a decode worker's file has them"));
