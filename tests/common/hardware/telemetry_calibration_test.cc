@@ -21,7 +21,7 @@ const Device& Gpu() {
   return **Catalogue::BuiltIn().FindDevice("h100-80gb");
 }
 
-/// Steps of one worker, each as the formulas say and up to 3 % more or less.
+/// Steps of one worker, each as the formulas say and up to 3 % more or less; one of fifty stalls.
 class Worker {
  public:
   void Prompt(std::int64_t prompts, std::int64_t tokens, std::int64_t cached) {
@@ -59,7 +59,9 @@ class Worker {
     row.line = static_cast<int>(steps.size()) + 2;
     return row;
   }
-  double Noisy(double seconds) { return seconds * (1 + 0.03 * (2 * random.Uniform() - 1)); }
+  double Noisy(double seconds) {
+    return seconds * (1 + 0.03 * (2 * random.Uniform() - 1)) * (random.Between(1, 50) == 1 ? 5 : 1);
+  }
 };
 
 Worker BusyWorker() {
