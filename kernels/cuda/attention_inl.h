@@ -395,6 +395,7 @@ __device__ void TileSoftmax(const AttentionWork& work, int tile, Math& math,
     }
 #pragma unroll
     for (int mask = 1; mask < 8; mask *= 2) total += ShuffleXor(total, mask);
+    SyncWarp();  // all have read what is written now
     if (lane == 0) {
       const float keep = now == kNothing ? 1 : Exponential(before.highest - now);
       rows.keep[row] = keep;

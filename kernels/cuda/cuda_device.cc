@@ -95,7 +95,10 @@ class CudaDevice final : public Device {
 
   const DeviceFacts& Facts() const override { return facts_; }
   const Launches& Kernels() const override { return kDeviceLaunches; }
-  Queue MainQueue() const override { return stream_; }
+  Queue MainQueue() override {
+    EnterThread();  // another rank's device may have been the last
+    return stream_;
+  }
   void EnterThread() override { Keep(cudaSetDevice(facts_.index)); }
 
   absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
@@ -244,6 +247,7 @@ absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index) {
                     .processors = properties.multiProcessorCount};
   cudaError_t code = cudaSetDevice(index);
   cudaStream_t stream = nullptr;
+  if (code == cudaSuccess) code = static_cast<cudaError_t>(LoadDeviceKernels());
   if (code == cudaSuccess) code = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   if (code != cudaSuccess)
     return ErrorOf(code, fmt::format("GPU {} ({}): cannot open it", index, facts.name));

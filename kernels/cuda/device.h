@@ -43,7 +43,8 @@ class Device {
   virtual ~Device() = default;
   [[nodiscard]] virtual const DeviceFacts& Facts() const = 0;
   [[nodiscard]] virtual const Launches& Kernels() const = 0;
-  [[nodiscard]] virtual Queue MainQueue() const = 0;
+  /// What this thread then launches goes to this device.
+  [[nodiscard]] virtual Queue MainQueue() = 0;
   /// Operations from this thread go to this device.
   virtual void EnterThread() = 0;
   /// Zeroed memory of the device, 256-byte aligned. ResourceExhausted names the size.

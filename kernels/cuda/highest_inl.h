@@ -57,9 +57,10 @@ __global__ void __launch_bounds__(kRowThreads) HighestKernel(const __grid_consta
     Ranked first = first_of_group[0];
     for (int i = 1; i < kRowThreads / kGroup; ++i)
       if (ComesFirst(first_of_group[i], first)) first = first_of_group[i];
-    if (thread == 0) {
+    if (thread == 0) {  // a column in any case: NaNs may have left none
       a.values[std::int64_t{blockIdx.x} * a.count + round] = first.value;
-      a.columns[std::int64_t{blockIdx.x} * a.count + round] = first.column;
+      a.columns[std::int64_t{blockIdx.x} * a.count + round] =
+          first.column != kNoColumn ? first.column : round;
     }
     if (first.column != kNoColumn && first.column % kRowThreads == thread && ++used == kReady) {
       FindReady(row, a.in.columns, first, false, ready);

@@ -19,4 +19,13 @@ namespace {
 
 const Launches kDeviceLaunches = kLaunches;
 
+int LoadDeviceKernels() {
+  for (const void* kernel : AllKernels()) {
+    cudaFuncAttributes attributes{};
+    const cudaError_t code = cudaFuncGetAttributes(&attributes, kernel);
+    if (code != cudaSuccess) return static_cast<int>(code);
+  }
+  return 0;
+}
+
 }  // namespace baton::kernels::cuda

@@ -46,5 +46,8 @@ struct Launches {
 
 /// Those of a GPU; defined where the build has CUDA.
 extern const Launches kDeviceLaunches;
+/// Loads them onto the current device; the runtime's error code, 0: none. Left to its first launch, a kernel is
+/// loaded behind the device's work, which may wait for another rank's, which may wait for the loader.
+[[nodiscard]] int LoadDeviceKernels();
 
 }  // namespace baton::kernels::cuda

@@ -56,7 +56,7 @@ class EmulatedDevice final : public Device {
         memory_(options.apart ? std::make_unique<DeviceMemory>(kApartBytes) : nullptr) {}
   const DeviceFacts& Facts() const override { return facts_; }
   const Launches& Kernels() const override { return kEmulatedLaunches; }
-  Queue MainQueue() const override { return capturing_ ? &captured_ : Late() ? &waiting_ : nullptr; }
+  Queue MainQueue() override { return capturing_ ? &captured_ : Late() ? &waiting_ : nullptr; }
   void EnterThread() override {}
   absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
     if (memory_ == nullptr) return Zeroed(bytes, MemoryKind::kDevice);
@@ -124,8 +124,8 @@ class EmulatedDevice final : public Device {
   const DeviceFacts facts_;
   const std::shared_ptr<Deeds> deeds_;
   const std::unique_ptr<DeviceMemory> memory_;
-  mutable Waiting waiting_;   // of the main queue
-  mutable Waiting captured_;  // since BeginCapture
+  Waiting waiting_;   // of the main queue
+  Waiting captured_;  // since BeginCapture
   bool capturing_ = false;
   std::vector<bool> happened_;
 };

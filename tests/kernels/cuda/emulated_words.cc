@@ -204,6 +204,10 @@ void SyncBlock() {
   Yield(State::kAtBlock);
 }
 
+void SyncWarp() {
+  Meet([](Exchange&, std::size_t) {});
+}
+
 float ShuffleXor(float x, int mask) {
   const Exchange& exchange = Meet([&](Exchange& e, std::size_t lane) { e.values[lane] = x; });
   return exchange.values[static_cast<std::size_t>(TheBlock().current % 32 ^ mask)];

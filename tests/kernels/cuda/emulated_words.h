@@ -75,6 +75,7 @@ inline void SineCosine(double angle, double& sine, double& cosine) {
 /// Filled with NaNs before each block.
 [[nodiscard]] std::byte* SharedMemory();
 void SyncBlock();
+void SyncWarp();
 [[nodiscard]] float ShuffleXor(float x, int mask);
 void MultiplyAccumulate(float (&acc)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 void LoadTransposed(unsigned (&out)[4], const void* row);

@@ -1,4 +1,6 @@
 // CUDA's kernels, emulated: what the conformance suite does not single out.
+#include <cmath>
+
 #include <catch2/catch.hpp>
 
 #include "kernels/cuda/fast_matmul.h"
@@ -93,6 +95,22 @@ TEST_CASE("a long sequence's token has the same bits whether its spans are share
       }
     }
   }
+}
+
+TEST_CASE("the highest of a row of NaNs are columns of that row") {
+  const auto backend = *CreateBackendOn(emulated::CreateDevice(1), {});
+  Tensor in(2, 300);
+  for (std::int64_t c = 0; c < 300; ++c) {
+    in.View(0, 1).data[c] = std::nanf("");
+    in.View(1, 1).data[c] = c == 17 ? 1.0F : std::nanf("");
+  }
+  std::vector<std::int32_t> columns(6);
+  std::vector<float> values(6);
+
+  backend->Highest(in.View(), 3, columns, values);
+
+  for (const std::int32_t column : columns) CHECK((column >= 0 && column < 300));
+  CHECK(columns[3] == 17);
 }
 
 TEST_CASE("class int8 is refused with the classes that a GPU has") {
