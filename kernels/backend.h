@@ -156,6 +156,8 @@ class Backend {
   [[nodiscard]] virtual ComputeClass Compute() const = 0;
   /// The type that KV is stored in.
   [[nodiscard]] virtual DType KvType() const = 0;
+  /// Where its memory lies.
+  [[nodiscard]] virtual MemoryKind Memory() const { return MemoryKind::kHost; }
 
   /// Zeroed memory, 2 MiB aligned and on huge pages where it is large. ResourceExhausted names the size.
   [[nodiscard]] virtual absl::StatusOr<Buffer> Allocate(std::size_t bytes) = 0;

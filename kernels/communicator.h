@@ -44,5 +44,11 @@ struct GpuGroupOptions {
 /// says which.
 [[nodiscard]] absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> CreateGpuCommunicators(
     std::span<Backend* const> ranks, const GpuGroupOptions& options = {});
+/// That there can be such a group here. FailedPrecondition as above.
+[[nodiscard]] absl::Status FindGpuGroups(const GpuGroupOptions& options = {});
+
+/// The ends of a group of these ranks: within the process where their memory is the host's, else over GPUs.
+[[nodiscard]] absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> CreateCommunicators(
+    std::span<const std::unique_ptr<Backend>> ranks, const GpuGroupOptions& options = {});
 
 }  // namespace baton::kernels

@@ -61,6 +61,7 @@ class CudaBackend final : public Backend {
   }
   ComputeClass Compute() const override { return compute_; }
   DType KvType() const override { return compute_ == ComputeClass::kF32 ? DType::kF32 : DType::kBF16; }
+  MemoryKind Memory() const override { return MemoryKind::kDevice; }
 
   absl::StatusOr<Buffer> Allocate(std::size_t bytes) override {
     if (bytes == 0) return Error(kResourceExhausted, "cannot allocate 0 bytes of device memory");
@@ -218,6 +219,9 @@ class CudaBackend final : public Backend {
   Buffer partials_;
   Buffer choices_;
   Buffer host_rows_;
+  /// Those that larger ones replaced, until the step ends: to free memory is to wait for the devices, and another
+  /// rank's may by then wait for this one's next operation.
+  std::vector<Buffer> retired_;
   AttentionPlan plan_;
   std::vector<std::int64_t> slots_;
   std::vector<std::int32_t> sources_;
@@ -238,7 +242,7 @@ T* CudaBackend::Grown(Buffer& buffer, std::size_t bytes, bool pinned) {
     Synchronize();
     auto larger = pinned ? device_->AllocatePinned(bytes) : device_->Allocate(bytes);
     if (!larger.ok()) EndOfDevice(larger.status());
-    buffer = *std::move(larger);
+    retired_.push_back(std::exchange(buffer, *std::move(larger)));
     if (!pinned) graphs_.Clear();  // steps used the old one
   }
   return buffer.As<T>();
@@ -252,6 +256,7 @@ Rows CudaBackend::ToHost(Rows rows) {
   host.data = Grown<float>(host_rows_, floats * sizeof(float), true);
   device_->Copy(host.data, rows.data, floats * sizeof(float));
   Synchronize();
+  retired_.clear();
   return host;
 }
 
@@ -399,6 +404,7 @@ void CudaBackend::Highest(Rows in, std::int64_t count, std::span<std::int32_t> c
   device_->Copy(columns.data(), found, columns.size_bytes());
   device_->Copy(values.data(), their_values, values.size_bytes());
   Synchronize();
+  retired_.clear();
 }
 
 void CudaBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,

@@ -2,6 +2,7 @@
 // without it starts, and hears it when it asks for a group.
 #include <nccl.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -148,9 +149,9 @@ class NcclCommunicator final : public Communicator {
     const std::size_t bytes = (first + floats) * sizeof(float);
     if (scratch_.Bytes() < bytes) {
       if (const absl::Status status = device_.Synchronize(); !status.ok()) End(Message(status));
-      auto larger = device_.Allocate(bytes);
+      auto larger = device_.Allocate(std::max(bytes, 2 * scratch_.Bytes()));
       if (!larger.ok()) End(Message(larger.status()));
-      scratch_ = *std::move(larger);
+      retired_.push_back(std::exchange(scratch_, *std::move(larger)));
     }
     return scratch_.As<float>() + first;
   }
@@ -171,10 +172,17 @@ class NcclCommunicator final : public Communicator {
   const int rank_;
   const bool keeps_order_;
   Buffer scratch_;  // kept between calls
+  /// Those before it, in all no larger than it: to free memory is to wait for the devices, while another rank's
+  /// may wait for this one.
+  std::vector<Buffer> retired_;
 };
 
 }  // namespace
 }  // namespace cuda
+
+absl::Status FindGpuGroups(const GpuGroupOptions& options) {
+  return cuda::Load(options.library).status();
+}
 
 absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> CreateGpuCommunicators(
     std::span<Backend* const> ranks, const GpuGroupOptions& options) {

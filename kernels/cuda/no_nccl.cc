@@ -4,9 +4,13 @@
 
 namespace baton::kernels {
 
-absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> CreateGpuCommunicators(std::span<Backend* const>,
-                                                                                  const GpuGroupOptions&) {
+absl::Status FindGpuGroups(const GpuGroupOptions&) {
   return Error(kFailedPrecondition, "this binary was built without NCCL; build it where nccl.h is found");
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> CreateGpuCommunicators(
+    std::span<Backend* const>, const GpuGroupOptions& options) {
+  return FindGpuGroups(options);
 }
 
 }  // namespace baton::kernels
