@@ -45,7 +45,6 @@ StageJob Conversion::JobFor(const PlannedMessage& message, std::span<const Block
                             std::int64_t prompt_tokens) const {
   StageJob job{.from = source_.element, .to = reslice_.Wire().element};
   const std::size_t element_bytes = RowBytes(source_.element, 1);
-  const std::size_t block_bytes = arena_.layout.BlockBytes();
   std::vector<Slice> slices;
   for (const PlannedRun& run : message) {
     const int rank = run.layer / arena_.layout.layers;
@@ -55,10 +54,8 @@ StageJob Conversion::JobFor(const PlannedMessage& message, std::span<const Block
       reslice_.AppendSlices(rank, run.place + i, prompt_tokens, slices);
       for (const Slice& slice : slices) {
         const auto row = static_cast<std::size_t>(slice.source_rank * arena_.layout.layers + layer);
-        const std::size_t block =
-            row * static_cast<std::size_t>(arena_.blocks) + source[slice.source_block].value;
         job.pieces.push_back(
-            {.source = arena_.region.address + block * block_bytes + slice.source_at * element_bytes,
+            {.source = arena_.Block(row, source[slice.source_block].value) + slice.source_at * element_bytes,
              .count = slice.count,
              .at = job.bytes + slice.wire_at});
       }

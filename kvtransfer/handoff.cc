@@ -251,7 +251,9 @@ absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(
   BATON_RETURN_IF_ERROR(Annotate(ShapeOf(arena.layout).status(), "this worker's KV"));
   const std::size_t needed = static_cast<std::size_t>(arena.layout.RankLayers()) *
                              static_cast<std::size_t>(arena.blocks) * arena.layout.BlockBytes();
-  BATON_CHECK(arena.region.bytes >= needed, "an arena of {} bytes for {} of KV", arena.region.bytes, needed);
+  const std::size_t parts = std::max<std::size_t>(1, arena.rank_parts.size());
+  BATON_CHECK(arena.region.bytes * parts >= needed, "an arena of {} bytes for {} of KV",
+              arena.region.bytes * parts, needed);
   BATON_CHECK((arena.region.kind == MemoryKind::kDevice) == (arena.copier != nullptr),
               "KV in a device's memory needs a copier, other KV has none");
   std::shared_ptr<Stager> device_stager;

@@ -51,6 +51,18 @@ struct ArenaView {
   KvLayout layout;
   /// The way to a region that the host cannot read; null: it can.
   std::shared_ptr<DeviceCopier> copier = nullptr;
+  /// Where each rank's part begins, where they lie apart: `region` is then the first. Empty: they follow each
+  /// other.
+  std::vector<std::byte*> rank_parts = {};
+
+  /// Block `block` of layer `row` of all ranks'.
+  [[nodiscard]] std::byte* Block(std::size_t row, std::size_t block) const {
+    const auto layers = static_cast<std::size_t>(layout.layers);
+    const bool apart = !rank_parts.empty();
+    std::byte* base = apart ? rank_parts[row / layers] : region.address;
+    if (apart) row %= layers;
+    return base + (row * static_cast<std::size_t>(blocks) + block) * layout.BlockBytes();
+  }
 };
 
 struct HandoffOptions {

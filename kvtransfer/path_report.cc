@@ -58,7 +58,7 @@ PathFacts ReadPathFacts(const HandoffOptions& options, const Transport& transpor
           .mtu = MtuOf(options.net_device),
           .memlock_bytes = limit.rlim_cur == RLIM_INFINITY ? std::numeric_limits<std::uint64_t>::max()
                                                            : std::uint64_t{limit.rlim_cur},
-          .arena_bytes = arena.region.bytes,
+          .arena_bytes = arena.region.bytes * std::max<std::size_t>(1, arena.rank_parts.size()),
           .huge_bytes = HugeBytesAt(reinterpret_cast<std::uintptr_t>(arena.region.address)),
           .huge_pages_allowed = HugePagesAllowed(),
           .block_bytes = arena.layout.BlockBytes(),

@@ -92,10 +92,7 @@ absl::StatusOr<Landing> ReceiveWindows::Place(const DataHeader& header) const {
       return Error(kAlreadyExists, "transfer {}: layer {} blocks {}+{} have come already", header.transfer,
                    run.layer, run.blocks.first, run.blocks.count);
     }
-    const std::uint64_t offset =
-        (std::uint64_t{run.layer} * static_cast<std::uint64_t>(arena_.blocks) + run.blocks.first.value) *
-        block_bytes;
-    places.push_back({arena_.region.address + offset, run.blocks.count * block_bytes});
+    places.push_back({arena_.Block(run.layer, run.blocks.first.value), run.blocks.count * block_bytes});
     bytes += std::uint64_t{run.blocks.count} * wire_bytes;
   }
   if (bytes != header.payload_bytes) {

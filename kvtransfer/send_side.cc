@@ -312,10 +312,7 @@ bool SendSide::Post(Transfer& transfer, const PlannedMessage& message) {
     return true;
   }
   for (const PlannedRun& run : message) {
-    const std::size_t block =
-        std::size_t{run.layer} * static_cast<std::size_t>(arena_.blocks) + run.source.value;
-    data.pieces.push_back(
-        {arena_.region.address + block * transfer.block_bytes, run.count * transfer.block_bytes});
+    data.pieces.push_back({arena_.Block(run.layer, run.source.value), run.count * transfer.block_bytes});
   }
   posted_[transport_.Send(*peer, std::move(data))] = {.key = transfer.request.key, .slot = std::nullopt};
   return true;

@@ -20,9 +20,7 @@ class JoinedSensors final : public PowerSensor {
   explicit JoinedSensors(std::vector<std::unique_ptr<PowerSensor>> parts) : parts_(std::move(parts)) {}
 
   std::string Source() const override { return parts_.front()->Source(); }
-  std::string Name() const override {
-    return fmt::format("{} x {}", parts_.size(), parts_.front()->Name());
-  }
+  std::string Name() const override { return fmt::format("{} x {}", parts_.size(), parts_.front()->Name()); }
   absl::StatusOr<PowerReading> Read() override {
     BATON_ASSIGN_OR_RETURN(PowerReading all, parts_.front()->Read());
     const auto highest = [](double a, double b) { return std::max(a, b); };

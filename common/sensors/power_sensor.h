@@ -42,8 +42,8 @@ struct NvmlOptions {
 /// FailedPrecondition where library, function or counter is missing; the message says which.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<PowerSensor>> OpenNvml(const NvmlOptions& options);
 
-/// Several GPUs as one: energies, watts and caps add up, temperature and clock are the highest. A cap is shared
-/// out evenly. What one of them cannot tell, they do not tell. One sensor stays what it is.
+/// Several GPUs as one: energies, watts and caps add up, temperature and clock are the highest. A cap is
+/// shared out evenly. What one of them cannot tell, they do not tell. One sensor stays what it is.
 [[nodiscard]] std::unique_ptr<PowerSensor> JoinSensors(std::vector<std::unique_ptr<PowerSensor>> parts);
 
 /// All packages of this machine, and memory where it is counted apart. FailedPrecondition where there is no

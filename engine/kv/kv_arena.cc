@@ -1,11 +1,13 @@
 #include "engine/kv/kv_arena.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <vector>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "engine/kv/join_copiers.h"
 
 namespace baton::engine {
 namespace {
@@ -24,7 +26,8 @@ std::size_t KvGeometry::TokenBytes() const {
   return BlockBytes() / static_cast<std::size_t>(block_tokens) * static_cast<std::size_t>(RankLayers());
 }
 
-absl::StatusOr<KvArena> KvArena::Create(kernels::Backend& backend, const KvGeometry& geometry) {
+absl::StatusOr<KvArena> KvArena::CreateOn(std::span<kernels::Backend* const> backends,
+                                          const KvGeometry& geometry) {
   if (geometry.layers <= 0 || geometry.blocks <= 0 || geometry.kv_heads <= 0 || geometry.head_dim <= 0 ||
       geometry.block_tokens <= 0 || geometry.ranks <= 0) {
     return Error(
@@ -41,14 +44,51 @@ absl::StatusOr<KvArena> KvArena::Create(kernels::Backend& backend, const KvGeome
     return Error(kResourceExhausted, "KV arena: {} blocks of {} layers are more than a machine can hold",
                  geometry.blocks, geometry.layers);
   }
-  auto buffer = backend.Allocate(geometry.TotalBytes());
-  if (!buffer.ok()) return Annotate(buffer.status(), "KV arena");
-  return KvArena(*std::move(buffer), geometry, backend);
+  std::vector<Part> parts;
+  for (kernels::Backend* backend : backends) {
+    auto buffer = backend->Allocate(geometry.TotalBytes() / backends.size());
+    if (!buffer.ok()) return Annotate(buffer.status(), "KV arena");
+    const MemoryRegion region = buffer->Region();
+    parts.push_back({.backend = backend, .buffer = *std::move(buffer), .region = region});
+  }
+  return KvArena(std::move(parts), geometry);
+}
+
+absl::StatusOr<KvArena> KvArena::Create(kernels::Backend& backend, const KvGeometry& geometry) {
+  kernels::Backend* const only = &backend;
+  return CreateOn({&only, 1}, geometry);
+}
+
+absl::StatusOr<KvArena> KvArena::Create(std::span<const std::unique_ptr<kernels::Backend>> ranks,
+                                        const KvGeometry& geometry) {
+  if (ranks.front()->Memory() != MemoryKind::kDevice) return Create(*ranks.front(), geometry);
+  BATON_CHECK(std::ssize(ranks) == geometry.ranks, "{} backends for {} ranks", ranks.size(), geometry.ranks);
+  std::vector<kernels::Backend*> backends;
+  for (const auto& rank : ranks) backends.push_back(rank.get());
+  return CreateOn(backends, geometry);
+}
+
+std::vector<MemoryRegion> KvArena::Parts() const {
+  std::vector<MemoryRegion> regions;
+  for (const Part& part : parts_) regions.push_back(part.region);
+  return regions;
+}
+
+absl::StatusOr<std::shared_ptr<DeviceCopier>> KvArena::CreateCopier() const {
+  std::vector<CopierPart> parts;
+  for (const Part& part : parts_) {
+    BATON_ASSIGN_OR_RETURN(auto copier, part.backend->CreateCopier());
+    parts.push_back({.region = part.region, .copier = std::move(copier)});
+  }
+  return parts.size() == 1 ? std::move(parts.front().copier) : JoinCopiers(std::move(parts));
 }
 
 kernels::KvLayer KvArena::Layer(int layer) const {
   BATON_CHECK(layer >= 0 && layer < geometry_.RankLayers(), "layer {} of {}", layer, geometry_.RankLayers());
-  return {.base = region_.address + geometry_.LayerBytes() * static_cast<std::size_t>(layer),
+  const std::size_t part = PartOf(layer);
+  const int first = static_cast<int>(part) * geometry_.RankLayers() / static_cast<int>(parts_.size());
+  return {.base =
+              parts_[part].region.address + geometry_.LayerBytes() * static_cast<std::size_t>(layer - first),
           .dtype = geometry_.dtype,
           .kv_heads = geometry_.kv_heads,
           .head_dim = geometry_.head_dim,
@@ -58,10 +98,13 @@ kernels::KvLayer KvArena::Layer(int layer) const {
 KvArena KvArena::OfRank(int rank) const {
   KvGeometry geometry = geometry_;
   geometry.ranks = 1;
-  MemoryRegion region = region_;
+  const Part& part = parts_[PartOf(rank * geometry_.layers)];
+  MemoryRegion region = part.region;
   region.address = Layer(rank * geometry_.layers).base;
   region.bytes = geometry.TotalBytes();
-  return {region, geometry, *backend_};
+  std::vector<Part> own;
+  own.push_back({.backend = part.backend, .buffer = {}, .region = region});
+  return {std::move(own), geometry};
 }
 
 absl::Status KvArena::CopyBlock(BlockIndex from, BlockIndex to, DeviceCopier* copier) const {
@@ -79,8 +122,14 @@ absl::Status KvArena::CopyBlock(BlockIndex from, BlockIndex to, DeviceCopier* co
 }
 
 void KvArena::Copy(std::byte* to, const std::byte* from, std::size_t bytes) const {
-  if (Region().kind == MemoryKind::kDevice) return backend_->Copy(to, from, bytes);
-  std::memcpy(to, from, bytes);
+  if (parts_.front().region.kind != MemoryKind::kDevice) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  const auto has = [&](const Part& part) { return Holds(part.region, to) || Holds(part.region, from); };
+  const auto part = std::ranges::find_if(parts_, has);
+  BATON_CHECK(part != parts_.end(), "a copy of {} bytes that is none of the KV arena's", bytes);
+  part->backend->Copy(to, from, bytes);
 }
 
 }  // namespace baton::engine

@@ -2,6 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -42,17 +45,23 @@ struct KvGeometry {
   [[nodiscard]] std::size_t TokenBytes() const;
 };
 
-/// One contiguous KV memory; registered with the transport as a whole. Owns the bytes, not who uses which
-/// block.
+/// KV memory: of one piece, or of ranks on devices of their own one piece each. Owns the bytes, not who uses
+/// which block.
 class KvArena {
  public:
   [[nodiscard]] static absl::StatusOr<KvArena> Create(kernels::Backend& backend, const KvGeometry& geometry);
+  /// Where the ranks' backends are devices, each rank's part lies in its own; else all in the first's.
+  [[nodiscard]] static absl::StatusOr<KvArena> Create(
+      std::span<const std::unique_ptr<kernels::Backend>> ranks, const KvGeometry& geometry);
   [[nodiscard]] const KvGeometry& Geometry() const { return geometry_; }
-  [[nodiscard]] const MemoryRegion& Region() const { return region_; }
+  /// Of all of it, or of each rank's part.
+  [[nodiscard]] std::vector<MemoryRegion> Parts() const;
   /// Of all ranks': rank r's layer l is number r * layers + l.
   [[nodiscard]] kernels::KvLayer Layer(int layer) const;
   /// One rank's part, as an arena of a single rank. Lives no longer than this one.
   [[nodiscard]] KvArena OfRank(int rank) const;
+  /// The way of hand-offs to devices' memory, whichever part it is of; null where the host reads it.
+  [[nodiscard]] absl::StatusOr<std::shared_ptr<DeviceCopier>> CreateCopier() const;
   /// Copies all layers of one block into another; on any thread. `copier`: of an arena in a device's memory,
   /// whose failure is the one there is.
   [[nodiscard]] absl::Status CopyBlock(BlockIndex from, BlockIndex to, DeviceCopier* copier) const;
@@ -61,13 +70,20 @@ class KvArena {
   void Copy(std::byte* to, const std::byte* from, std::size_t bytes) const;
 
  private:
-  KvArena(kernels::Buffer buffer, const KvGeometry& geometry, kernels::Backend& backend)
-      : backend_(&backend), buffer_(std::move(buffer)), region_(buffer_.Region()), geometry_(geometry) {}
-  KvArena(const MemoryRegion& region, const KvGeometry& geometry, kernels::Backend& backend)
-      : backend_(&backend), region_(region), geometry_(geometry) {}
-  kernels::Backend* backend_;  // outlives what copies
-  kernels::Buffer buffer_;     // empty: another arena's
-  MemoryRegion region_;
+  struct Part {
+    kernels::Backend* backend;  // outlives what copies
+    kernels::Buffer buffer;     // empty: another arena's
+    MemoryRegion region;
+  };
+  KvArena(std::vector<Part> parts, const KvGeometry& geometry)
+      : parts_(std::move(parts)), geometry_(geometry) {}
+  [[nodiscard]] static absl::StatusOr<KvArena> CreateOn(std::span<kernels::Backend* const> backends,
+                                                        const KvGeometry& geometry);
+  [[nodiscard]] std::size_t PartOf(int layer) const {
+    return static_cast<std::size_t>(layer) * parts_.size() / static_cast<std::size_t>(geometry_.RankLayers());
+  }
+
+  std::vector<Part> parts_;  // one, or one for each rank
   KvGeometry geometry_;
 };
 

@@ -319,8 +319,10 @@ class DecoderModel final : public Model {
     const Rows wanted = Top(logits, rows);
     if (rows == 0) {
       backend_.Synchronize();
-    } else if (batch.highest == nullptr || activations_.buffer.Region().kind != MemoryKind::kDevice) {
+    } else if (batch.highest == nullptr || backend_.Memory() != MemoryKind::kDevice) {
       return backend_.ToHost(wanted);
+    } else if (communicator_ != nullptr && communicator_->Rank() > 0) {
+      backend_.Synchronize();  // the first rank tells them
     } else {
       HighestLogits& highest = *batch.highest;
       highest.tokens.resize(static_cast<std::size_t>(rows * highest.count));
@@ -367,7 +369,7 @@ absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& directory, kernel
   auto weights = LoadDecoderWeights(config, checkpoint, shard, backend);
   if (!weights.ok()) return weights.status();
   BATON_ASSIGN_OR_RETURN(Activations activations, Activations::Create(config, shard, max_rows, backend));
-  const bool on_gpu = activations.buffer.Region().kind == MemoryKind::kDevice;
+  const bool on_gpu = backend.Memory() == MemoryKind::kDevice;
   if (communicator != nullptr && communicator->IsForGpus() != on_gpu) {
     return Error(kInvalidArgument, "rank {} computes on {}: its communicator does not reach that memory",
                  shard.rank, backend.Name());

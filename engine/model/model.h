@@ -30,8 +30,9 @@ struct StepBatch {
   std::vector<std::int32_t> positions;  // one per row
   std::vector<kernels::SequenceSlice> slices;
   std::vector<std::int64_t> logit_rows;  // rows whose logits are wanted, ascending
-  /// Not null: these are enough. A model on a device fills them in, and the rows that it returns cannot be
-  /// read; one whose logits are on the host anyway leaves them empty.
+  /// Not null: these are enough. A model on a device fills them in (of ranks that share the batch the first
+  /// does), and the rows that it returns cannot be read; one whose logits are on the host anyway leaves them
+  /// empty.
   HighestLogits* highest = nullptr;
 };
 
@@ -74,9 +75,9 @@ class Model {
 
 /// A tensor-parallel model of this process, one rank on each of `backends`, the first on the caller's thread,
 /// the others on threads of their own. To whoever calls Forward it is one model; its arena has all ranks'
-/// parts. The backends must outlive it.
+/// parts. The backends must outlive it. `group`: how those on GPUs meet.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Model>> LoadRankedModel(
     const std::string& directory, std::span<const std::unique_ptr<kernels::Backend>> backends,
-    std::int64_t max_rows);
+    std::int64_t max_rows, const kernels::GpuGroupOptions& group = {});
 
 }  // namespace baton::engine

@@ -109,9 +109,9 @@ class RankedModel final : public Model {
 
 absl::StatusOr<std::unique_ptr<Model>> LoadRankedModel(
     const std::string& directory, std::span<const std::unique_ptr<kernels::Backend>> backends,
-    std::int64_t max_rows) {
+    std::int64_t max_rows, const kernels::GpuGroupOptions& group) {
   if (backends.size() == 1) return LoadModel(directory, *backends.front(), max_rows);
-  auto communicators = kernels::CreateInProcessCommunicators(static_cast<int>(backends.size()));
+  BATON_ASSIGN_OR_RETURN(auto communicators, kernels::CreateCommunicators(backends, group));
   std::vector<std::unique_ptr<Model>> ranks;
   for (std::size_t rank = 0; rank < backends.size(); ++rank) {
     auto share = LoadModelShare(directory, *backends[rank], *communicators[rank], max_rows);

@@ -8,17 +8,35 @@ namespace baton::engine {
 namespace {
 
 /// What of this a GPU cannot do; empty: nothing.
-std::string MissingOnGpus(const ComputeDemand& demand) {
+std::string MissingOnGpus(const DeviceConfig& config, const ComputeDemand& demand) {
   if (demand.cpu.compute == kernels::ComputeClass::kInt8)
     return "compute.class is int8, which GPUs do not have";
   const kernels::DType own =
       demand.cpu.compute == kernels::ComputeClass::kF32 ? kernels::DType::kF32 : kernels::DType::kBF16;
   if (demand.cpu.kv.value_or(own) != own)
     return "kv.dtype is not that of compute.class, in which a GPU keeps KV";
-  if (demand.ranks > 1) return fmt::format("compute.ranks is {}, and a worker uses one GPU", demand.ranks);
+  if (!config.invariant && demand.cpu.compute == kernels::ComputeClass::kF32)
+    return "compute.class is f32, whose matmuls are never a library's (compute.invariant: false)";
   if (demand.block_tokens != 16)
     return fmt::format("kv.block_tokens is {}, and a GPU has blocks of 16", demand.block_tokens);
   return "";
+}
+
+/// What the ranks' GPUs are called, or which of them is missing.
+absl::StatusOr<std::string> FindGpus(const DeviceConfig& config, int ranks) {
+  if (ranks == 1) return kernels::FindCudaDevice(config.device);
+  std::string name;
+  for (int rank = 0; rank < ranks; ++rank) {
+    auto found = kernels::FindCudaDevice(config.device + rank);
+    if (!found.ok()) {
+      return Annotate(found.status(), fmt::format("rank {} of {} is to have GPU {} (compute.device and those after it)",
+                                                  rank, ranks, config.device + rank));
+    }
+    if (rank == 0) name = *std::move(found);
+  }
+  BATON_RETURN_IF_ERROR(
+      Annotate(kernels::FindGpuGroups(), fmt::format("{} ranks on GPUs meet by NCCL", ranks)));
+  return name;
 }
 
 }  // namespace
@@ -26,31 +44,41 @@ std::string MissingOnGpus(const ComputeDemand& demand) {
 absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, const ComputeDemand& demand,
                                             const absl::StatusOr<std::string>& gpu) {
   if (config.backend == BackendChoice::kCpu) return ChosenBackend{.why = "compute.backend is cpu"};
-  const std::string missing = MissingOnGpus(demand);
+  const std::string missing = MissingOnGpus(config, demand);
   if (config.backend == BackendChoice::kCuda) {
     if (!missing.empty()) return Error(kInvalidArgument, "compute.backend is cuda, but {}", missing);
     if (!gpu.ok()) return Error(kFailedPrecondition, "compute.backend is cuda: {}", Message(gpu.status()));
   }
   if (!missing.empty()) return ChosenBackend{.why = missing};
   if (!gpu.ok()) return ChosenBackend{.why = Message(gpu.status())};
-  return ChosenBackend{.cuda = true, .why = fmt::format("GPU {}, {}", config.device, *gpu)};
+  const std::string which = demand.ranks == 1
+                                ? fmt::format("GPU {}", config.device)
+                                : fmt::format("GPUs {} to {}", config.device, config.device + demand.ranks - 1);
+  return ChosenBackend{.cuda = true, .why = fmt::format("{}, {}", which, *gpu)};
 }
 
 absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, const ComputeDemand& demand) {
   if (config.backend == BackendChoice::kCpu) return ChooseBackend(config, demand, std::string());
-  return ChooseBackend(config, demand, kernels::FindCudaDevice(config.device));
+  return ChooseBackend(config, demand, FindGpus(config, demand.ranks));
 }
 
-absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> OpenBackends(const DeviceConfig& config,
-                                                                            const ComputeDemand& demand) {
+absl::StatusOr<OpenedDevices> OpenForRanks(const DeviceConfig& config, const ComputeDemand& demand) {
   BATON_ASSIGN_OR_RETURN(const ChosenBackend chosen, ChooseBackend(config, demand));
   LogInfo("backend_chosen", {{"backend", chosen.cuda ? "cuda" : "cpu"}, {"why", chosen.why}});
-  if (!chosen.cuda) return kernels::CreateCpuRanks(demand.cpu, demand.ranks);
-  std::vector<std::unique_ptr<kernels::Backend>> backends;
-  BATON_ASSIGN_OR_RETURN(backends.emplace_back(), kernels::CreateCudaBackend({.compute = demand.cpu.compute,
-                                                                              .device = config.device,
-                                                                              .graphs = config.graphs}));
-  return backends;
+  OpenedDevices out;
+  if (!chosen.cuda) {
+    BATON_ASSIGN_OR_RETURN(out.ranks, kernels::CreateCpuRanks(demand.cpu, demand.ranks));
+    return out;
+  }
+  out.group.keeps_order = config.invariant;
+  for (int rank = 0; rank < demand.ranks; ++rank) {
+    BATON_ASSIGN_OR_RETURN(out.ranks.emplace_back(),
+                           kernels::CreateCudaBackend({.compute = demand.cpu.compute,
+                                                       .invariant = config.invariant,
+                                                       .device = config.device + rank,
+                                                       .graphs = config.graphs}));
+  }
+  return out;
 }
 
 }  // namespace baton::engine

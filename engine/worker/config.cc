@@ -54,6 +54,7 @@ void ReadDevice(const Section& compute, DeviceConfig& out) {
   if (backend == "cpu") out.backend = BackendChoice::kCpu;
   if (backend == "cuda") out.backend = BackendChoice::kCuda;
   compute.Integer("device", out.device, 0, 255);
+  compute.Boolean("invariant", out.invariant);
   compute.Boolean("graphs", out.graphs);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -11,19 +12,25 @@ namespace baton::engine {
 namespace {
 
 absl::StatusOr<std::unique_ptr<sensors::PowerSensor>> OpenAny(const PowerConfig& config,
-                                                              std::string_view backend, int gpu) {
+                                                              std::string_view backend,
+                                                              const GpuRange& gpus) {
   const bool on_gpu = backend.starts_with("cuda/");
   if (config.sensor == "rapl" || (config.sensor == "auto" && !on_gpu)) return sensors::OpenRapl();
-  BATON_ASSIGN_OR_RETURN(const std::string bus_id, kernels::CudaBusId(gpu));
-  return sensors::OpenNvml({.bus_id = bus_id});
+  std::vector<std::unique_ptr<sensors::PowerSensor>> parts;
+  for (int gpu = gpus.first; gpu < gpus.first + gpus.count; ++gpu) {
+    BATON_ASSIGN_OR_RETURN(const std::string bus_id, kernels::CudaBusId(gpu));
+    BATON_ASSIGN_OR_RETURN(parts.emplace_back(), sensors::OpenNvml({.bus_id = bus_id}));
+  }
+  return sensors::JoinSensors(std::move(parts));
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<sensors::PowerSensor>> OpenSensor(const PowerConfig& config,
-                                                                 std::string_view backend, int gpu) {
+                                                                 std::string_view backend,
+                                                                 const GpuRange& gpus) {
   if (config.sensor == "off") return nullptr;
-  auto sensor = OpenAny(config, backend, gpu);
+  auto sensor = OpenAny(config, backend, gpus);
   if (!sensor.ok()) {
     if (config.sensor != "auto" || config.cap_watts > 0 || config.clock_mhz > 0)
       return Annotate(sensor.status(), fmt::format("power.sensor {}", config.sensor));

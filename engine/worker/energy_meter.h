@@ -14,12 +14,17 @@
 
 namespace baton::engine {
 
+/// GPUs [first, first + count), one of each rank.
+struct GpuRange {
+  int first = 0;
+  int count = 1;
+};
 /// The sensor that the configuration asks for, caps and clocks set; null where none is wanted, or where
-/// "auto" finds none (the log says why). `backend` is a backend's name: a GPU's sensor goes with a GPU's
-/// backend.
+/// "auto" finds none (the log says why). `backend` is a backend's name: the sensors of the GPUs, as one, go with
+/// a GPU's backend.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<sensors::PowerSensor>> OpenSensor(const PowerConfig& config,
                                                                                std::string_view backend,
-                                                                               int gpu);
+                                                                               const GpuRange& gpus = {});
 
 /// Reads a sensor on a thread of its own, since a driver may make it wait, and tells the metrics whose the
 /// energy was. While steps run a reading follows the end of one, so that steps lie between readings. Control

@@ -29,10 +29,10 @@ constexpr std::int64_t kMeasuredTokens = 64;
 
 class Runtime final : public WorkerRuntime, public ExecutorEvents {
  public:
-  Runtime(net::EventLoop& loop, const WorkerConfig& config, bool prefill, MakeBackend make_backend)
+  Runtime(net::EventLoop& loop, const WorkerConfig& config, bool prefill, OpenDevices open)
       : loop_(loop),
         config_(config),
-        make_backend_(std::move(make_backend)),
+        open_(std::move(open)),
         prefill_(prefill),
         incarnation_(NewIncarnation()),
         probe_(metrics_, prefill) {}
@@ -94,7 +94,6 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
     });
   }
 
-  absl::Status CreateBackends();
   absl::Status LoadModelAndArena();
   absl::Status SelfTest();
   [[nodiscard]] AnswerMemoryOptions MeasureAnswers();
@@ -115,7 +114,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
 
   net::EventLoop& loop_;
   const WorkerConfig config_;
-  const MakeBackend make_backend_;
+  const OpenDevices open_;
   const bool prefill_;
   const Incarnation incarnation_;
   metrics::Registry metrics_;
@@ -147,17 +146,6 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   bool draining_ = false;
 };
 
-absl::Status Runtime::CreateBackends() {
-  if (make_backend_) {
-    BATON_ASSIGN_OR_RETURN(auto made, make_backend_());
-    backends_.push_back(std::move(made));
-  } else {
-    BATON_ASSIGN_OR_RETURN(backends_, OpenBackends(config_.device, Demand(config_)));
-  }
-  BATON_ASSIGN_OR_RETURN(copier_, backends_.front()->CreateCopier());
-  return absl::OkStatus();
-}
-
 absl::Status Runtime::LoadModelAndArena() {
   BATON_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Load(config_.model));
   tokenizer_fingerprint_ = tokenizer->Fingerprint();
@@ -166,9 +154,12 @@ absl::Status Runtime::LoadModelAndArena() {
   } else {
     LogWarning("grammars_off", {{"error", tokens.status()}});
   }
-  BATON_RETURN_IF_ERROR(CreateBackends());
+  BATON_ASSIGN_OR_RETURN(OpenedDevices devices,
+                         open_ ? open_() : OpenForRanks(config_.device, Demand(config_)));
+  backends_ = std::move(devices.ranks);
   const TimePoint begin = loop_.Now();
-  BATON_ASSIGN_OR_RETURN(model_, LoadRankedModel(config_.model, backends_, config_.batch.batch_tokens));
+  BATON_ASSIGN_OR_RETURN(
+      model_, LoadRankedModel(config_.model, backends_, config_.batch.batch_tokens, devices.group));
   probe_.ModelLoaded(loop_.Now() - begin);
   const ModelConfig& model = model_->Config();
   KvGeometry geometry{.layers = model.layers,
@@ -183,8 +174,9 @@ absl::Status Runtime::LoadModelAndArena() {
     return Error(kInvalidArgument, "kv.memory of {} bytes holds no block; one takes {} bytes over {} layers",
                  config_.kv_memory, geometry.TotalBytes(), geometry.layers);
   }
-  BATON_ASSIGN_OR_RETURN(KvArena arena, KvArena::Create(*backends_.front(), geometry));
+  BATON_ASSIGN_OR_RETURN(KvArena arena, KvArena::Create(backends_, geometry));
   arena_ = std::make_unique<KvArena>(std::move(arena));
+  BATON_ASSIGN_OR_RETURN(copier_, arena_->CreateCopier());
   pool_ = std::make_unique<BlockPool>(geometry.blocks);
   if (prefill_ && config_.prefix_cache) {
     const double share = config_.prefix_cache_share * static_cast<double>(geometry.blocks);
@@ -257,8 +249,8 @@ AnswerMemoryOptions Runtime::MeasureAnswers() {
 
 /// Before the executor: its thread looks whether there is one.
 absl::Status Runtime::CreateMeter() {
-  BATON_ASSIGN_OR_RETURN(auto sensor,
-                         OpenSensor(config_.power, backends_.front()->Name(), config_.device.device));
+  BATON_ASSIGN_OR_RETURN(auto sensor, OpenSensor(config_.power, backends_.front()->Name(),
+                                                 {.first = config_.device.device, .count = config_.ranks}));
   if (sensor == nullptr) return absl::OkStatus();
   meter_ = std::make_unique<EnergyMeter>(
       loop_, std::move(sensor), metrics_,
@@ -288,8 +280,12 @@ void Runtime::Send(const wire::Envelope& envelope) {
 
 absl::Status Runtime::CreateHandoff(const std::string& cluster_key) {
   const KvGeometry& geometry = arena_->Geometry();
+  const std::vector<MemoryRegion> parts = arena_->Parts();
   kvtransfer::ArenaView view{
-      .region = arena_->Region(), .blocks = geometry.blocks, .layout = {}, .copier = copier_};
+      .region = parts.front(), .blocks = geometry.blocks, .layout = {}, .copier = copier_};
+  for (const MemoryRegion& part : parts) {
+    if (parts.size() > 1) view.rank_parts.push_back(part.address);
+  }
   view.layout = {.layers = geometry.layers,
                  .kv_heads = model_->Config().kv_heads,
                  .head_dim = geometry.head_dim,
@@ -512,8 +508,8 @@ void Runtime::CheckDrained() {
 absl::StatusOr<std::unique_ptr<WorkerRuntime>> WorkerRuntime::Create(net::EventLoop& loop,
                                                                      const WorkerConfig& config, bool prefill,
                                                                      const CreateService& create,
-                                                                     MakeBackend make_backend) {
-  auto runtime = std::make_unique<Runtime>(loop, config, prefill, std::move(make_backend));
+                                                                     OpenDevices open) {
+  auto runtime = std::make_unique<Runtime>(loop, config, prefill, std::move(open));
   BATON_RETURN_IF_ERROR(runtime->Build(create));
   return runtime;
 }

@@ -21,7 +21,7 @@ class WorkerRuntime {
     std::uint16_t metrics = 0;
   };
   /// What it computes on, where that is not for the configuration to say: tests.
-  using MakeBackend = std::function<absl::StatusOr<std::unique_ptr<kernels::Backend>>()>;
+  using OpenDevices = std::function<absl::StatusOr<OpenedDevices>()>;
   using CreateService = std::function<std::unique_ptr<PhaseService>(const ServiceContext&)>;
 
   /// Loads the model, allocates the arena, runs a self-test step, listens. Errors name file, field or port.
@@ -29,7 +29,7 @@ class WorkerRuntime {
                                                                              const WorkerConfig& config,
                                                                              bool prefill,
                                                                              const CreateService& create,
-                                                                             MakeBackend make_backend = {});
+                                                                             OpenDevices open = {});
   virtual ~WorkerRuntime() = default;
   [[nodiscard]] virtual Ports GetPorts() const = 0;
   /// Dials the router.

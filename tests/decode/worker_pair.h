@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +15,7 @@
 #include "engine/worker/runtime.h"
 #include "prefill/prefill_service.h"
 #include "tests/engine/worker/scripted_router.h"
+#include "tests/support/sequence_runner.h"
 #include "tests/support/shared_data.h"
 
 namespace baton::test {
@@ -26,10 +29,17 @@ inline constexpr kernels::CpuOptions kPairCompute{.compute = kernels::ComputeCla
   return ProjectFile("deploy/demo-model");
 }
 
+/// What a worker computes on, where it is not one thread of the CPU in class f32.
+struct On {
+  WorkerRuntime::OpenDevices open = {};
+  int ranks = 1;
+  int block_tokens = 16;
+};
+
 /// A worker on a loop of its own.
 class Worker {
  public:
-  Worker(ScriptedRouter& router, bool prefill, WorkerRuntime::MakeBackend make_backend = {}) {
+  Worker(ScriptedRouter& router, bool prefill, On on = {}) {
     engine::WorkerConfig config{.name = prefill ? "prefill-0" : "decode-0",
                                 .model = DemoModel(),
                                 .model_name = "baton-demo",
@@ -37,6 +47,8 @@ class Worker {
                                 .peer_host = "127.0.0.1",
                                 .device = {.backend = engine::BackendChoice::kCpu},
                                 .compute = kPairCompute,
+                                .ranks = on.ranks,
+                                .block_tokens = on.block_tokens,
                                 .kv_memory = 8U << 20,
                                 .batch = {.prefill_chunk_tokens = 32}};
     config.transfer.transport = "loopback";
@@ -44,7 +56,7 @@ class Worker {
     net::OnLoop(thread_.Loop(), [&] {
       auto created = WorkerRuntime::Create(
           thread_.Loop(), config, prefill,
-          prefill ? prefill::CreatePrefillService : decode::CreateDecodeService, std::move(make_backend));
+          prefill ? prefill::CreatePrefillService : decode::CreateDecodeService, std::move(on.open));
       INFO(created.status());
       REQUIRE(created.ok());
       runtime_ = *std::move(created);
@@ -65,12 +77,10 @@ class Worker {
 
 /// Both workers, registered and introduced: decode is number 1 of the router, prefill 2.
 struct Pair {
-  /// Each on a backend of its own, where one is given.
-  explicit Pair(WorkerRuntime::MakeBackend decode_backend = {},
-                WorkerRuntime::MakeBackend prefill_backend = {}) {
-    decode = std::make_unique<Worker>(router, false, std::move(decode_backend));
+  explicit Pair(On decode_on = {}, On prefill_on = {}) {
+    decode = std::make_unique<Worker>(router, false, std::move(decode_on));
     decode_registration = Registration(1);
-    prefill = std::make_unique<Worker>(router, true, std::move(prefill_backend));
+    prefill = std::make_unique<Worker>(router, true, std::move(prefill_on));
     prefill_registration = Registration(2);
     Introduce(1, 2, prefill_registration);
     Introduce(2, 1, decode_registration);
@@ -168,6 +178,48 @@ struct Pair {
   wire::Register decode_registration;
   wire::Register prefill_registration;
 };
+
+/// The log-probability of each token of `answer` after the first, by one engine that computes everything.
+[[nodiscard]] inline std::vector<double> LogprobsOf(SequenceRunner& whole, const std::vector<TokenId>& prompt,
+                                                    const std::vector<TokenId>& answer) {
+  std::vector<TokenId> all = prompt;
+  all.insert(all.end(), answer.begin(), answer.end());
+  const auto logits = whole.AllLogits(all);
+  std::vector<double> values;
+  for (std::size_t i = 1; i < answer.size(); ++i) {
+    const std::vector<float>& row = logits[prompt.size() + i - 1];
+    double sum = 0;
+    const double highest = *std::ranges::max_element(row);
+    for (const float x : row) sum += std::exp(x - highest);
+    values.push_back(row[static_cast<std::size_t>(answer[i])] - highest - std::log(sum));
+  }
+  return values;
+}
+
+/// Asks a pair for answers of `count` tokens to the prompts, all at once; nothing is left. Root mean square of
+/// what the answers' log-probabilities differ by from those of `whole` for the same tokens.
+[[nodiscard]] inline double AskAll(Pair& pair, SequenceRunner& whole,
+                                   const std::vector<std::vector<TokenId>>& prompts, std::int64_t count) {
+  for (std::size_t i = 0; i < prompts.size(); ++i) pair.Ask(i + 1, prompts[i], count);
+  double squares = 0;
+  double values = 0;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    CHECK(pair.Released(2, i + 1).outcome() == "done");
+    CHECK(pair.Released(1, i + 1).outcome() == "done");
+    const std::vector<TokenId> answer = pair.Tokens(1, i + 1);
+    const std::vector<float> told = pair.Logprobs(1, i + 1);
+    REQUIRE(std::ssize(answer) == count);
+    REQUIRE(std::ssize(told) == count - 1);  // the first is prefill's to tell
+    const std::vector<double> expected = LogprobsOf(whole, prompts[i], answer);
+    for (std::size_t t = 0; t < told.size(); ++t) {
+      squares += std::pow(static_cast<double>(told[t]) - expected[t], 2);
+      ++values;
+    }
+  }
+  CHECK(pair.BecomesIdle(1));
+  CHECK(pair.BecomesIdle(2));
+  return std::sqrt(squares / values);
+}
 
 [[nodiscard]] inline std::vector<TokenId> Prompt(std::int64_t length, TokenId first) {
   std::vector<TokenId> tokens;

@@ -31,12 +31,14 @@ TEST_CASE("an arena's layers follow each other in one zeroed region") {
   const auto arena = KvArena::Create(*backend, {.layers = 3, .blocks = 5, .kv_heads = 2, .head_dim = 8});
 
   REQUIRE(arena.ok());
-  CHECK(arena->Region().bytes >= arena->Geometry().TotalBytes());
+  REQUIRE(arena->Parts().size() == 1);
+  const MemoryRegion region = arena->Parts().front();
+  CHECK(region.bytes >= arena->Geometry().TotalBytes());
   for (int layer = 0; layer < 3; ++layer) {
-    CHECK(arena->Layer(layer).base == arena->Region().address + arena->Geometry().LayerBytes() * layer);
+    CHECK(arena->Layer(layer).base == region.address + arena->Geometry().LayerBytes() * layer);
     CHECK(arena->Layer(layer).BlockBytes() == arena->Geometry().BlockBytes());
   }
-  CHECK(std::to_integer<int>(arena->Region().address[arena->Geometry().TotalBytes() - 1]) == 0);
+  CHECK(std::to_integer<int>(region.address[arena->Geometry().TotalBytes() - 1]) == 0);
 }
 
 TEST_CASE("a geometry that no machine has is refused") {

@@ -38,18 +38,41 @@ TEST_CASE("auto leaves a class that GPUs do not have to the CPU; cuda refuses it
   CHECK(Message(refused.status()).find("compute.class is int8") != std::string::npos);
 }
 
-TEST_CASE("ranks, blocks and a KV type of its own are the CPU's") {
+TEST_CASE("blocks and a KV type of its own are the CPU's") {
   const kernels::CpuOptions wide{.compute = ComputeClass::kBF16, .kv = kernels::DType::kF32};
   const kernels::CpuOptions own{.compute = ComputeClass::kBF16, .kv = kernels::DType::kBF16};
 
-  CHECK_FALSE(ChooseBackend({}, {.ranks = 2}, Gpu())->cuda);
   CHECK_FALSE(ChooseBackend({}, {.cpu = wide}, Gpu())->cuda);
   CHECK(ChooseBackend({}, {.cpu = own}, Gpu())->cuda);
   CHECK_FALSE(ChooseBackend({}, {.block_tokens = 32}, Gpu())->cuda);
-  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {.ranks = 2}, Gpu());
+  const auto refused = ChooseBackend({.backend = BackendChoice::kCuda}, {.block_tokens = 32}, Gpu());
 
   CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
-  CHECK(Message(refused.status()).find("compute.ranks is 2") != std::string::npos);
+  CHECK(Message(refused.status()).find("kv.block_tokens is 32") != std::string::npos);
+}
+
+TEST_CASE("ranks have GPUs of their own, one after another; where they are too few the CPU or an error") {
+  const DeviceConfig from_two{.device = 2};
+  CHECK(ChooseBackend(from_two, {.ranks = 4}, Gpu())->why == "GPUs 2 to 5, NVIDIA H200");
+
+  const DeviceConfig far{.backend = BackendChoice::kCuda, .device = 200};
+  const auto refused = ChooseBackend(far, {.ranks = 2});
+
+  CHECK(refused.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(Message(refused.status()).find("compute.backend is cuda: rank 0 of 2 is to have GPU 200") == 0);
+  const auto on_cpu = ChooseBackend({.device = 200}, {.ranks = 2});
+  REQUIRE(on_cpu.ok());
+  CHECK_FALSE(on_cpu->cuda);
+}
+
+TEST_CASE("an order of the libraries' own is of class bf16, and no CPU's") {
+  const DeviceConfig fast{.backend = BackendChoice::kCuda, .invariant = false};
+  CHECK(ChooseBackend(fast, {{.compute = ComputeClass::kBF16}}, Gpu())->cuda);
+
+  const auto refused = ChooseBackend(fast, {{.compute = ComputeClass::kF32}}, Gpu());
+
+  CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(Message(refused.status()).find("compute.invariant") != std::string::npos);
 }
 
 TEST_CASE("cpu never asks for a GPU, cuda has one or an error that names the field and what is missing") {
@@ -67,11 +90,11 @@ TEST_CASE("cpu never asks for a GPU, cuda has one or an error that names the fie
 TEST_CASE("what is chosen for this machine is what opens") {
   const auto chosen = ChooseBackend({}, {{.compute = ComputeClass::kF32}});
   REQUIRE(chosen.ok());
-  const auto opened = OpenBackends({}, {{.compute = ComputeClass::kF32, .threads = 1}});
+  const auto opened = OpenForRanks({}, {{.compute = ComputeClass::kF32, .threads = 1}});
 
   REQUIRE(opened.ok());
-  CHECK(opened->front()->Name().starts_with(chosen->cuda ? "cuda/" : "cpu/"));
-  const bool there = OpenBackends({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}).ok();
+  CHECK(opened->ranks.front()->Name().starts_with(chosen->cuda ? "cuda/" : "cpu/"));
+  const bool there = OpenForRanks({.backend = BackendChoice::kCuda}, {{.compute = ComputeClass::kF32}}).ok();
   CHECK(there == chosen->cuda);
 }
 

@@ -148,12 +148,12 @@ TEST_CASE("a reading that fails is counted, and its energy is in the next one") 
 }
 
 TEST_CASE("a sensor that is asked for by name must be there; auto does without") {
-  const auto asked = OpenSensor({.sensor = "nvml"}, "cpu/avx2/bf16", 0);
+  const auto asked = OpenSensor({.sensor = "nvml"}, "cpu/avx2/bf16");
   CHECK(Message(asked.status()).starts_with("power.sensor nvml: "));
-  const auto automatic = OpenSensor({}, "cuda/sm90/bf16", 0);
+  const auto automatic = OpenSensor({}, "cuda/sm90/bf16");
   CHECK(automatic.ok());
-  CHECK_FALSE(OpenSensor({.cap_watts = 300}, "cuda/sm90/bf16", 0).ok());
-  const auto off = OpenSensor({.sensor = "off"}, "cpu/avx2/bf16", 0);
+  CHECK_FALSE(OpenSensor({.cap_watts = 300}, "cuda/sm90/bf16").ok());
+  const auto off = OpenSensor({.sensor = "off"}, "cpu/avx2/bf16");
   REQUIRE(off.ok());
   CHECK(*off == nullptr);
 }
