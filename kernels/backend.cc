@@ -32,6 +32,8 @@ std::string_view Name(ComputeClass compute) {
       return "bf16";
     case ComputeClass::kInt8:
       return "int8";
+    case ComputeClass::kFp8:
+      return "fp8";
   }
   return "?";
 }

@@ -34,8 +34,9 @@ enum class DType { kF32, kBF16, kF16 };
 /// f32: products of f32 values, f32 KV; the exact class. bf16: products of bf16 values summed in f32, bf16
 /// KV; the fast one. CpuOptions::kv may ask for the other KV. int8: weights and activations of a matmul as
 /// 8-bit integers with a scale for each row and segment of K, everything else as in bf16; faster still, and
-/// less exact.
-enum class ComputeClass { kF32, kBF16, kInt8 };
+/// less exact; CPUs have it. fp8: as 8-bit floats with a scale for each row, else as in bf16; GPUs from
+/// compute capability 8.9 on have it, by a library that is not batch-invariant.
+enum class ComputeClass { kF32, kBF16, kInt8, kFp8 };
 [[nodiscard]] std::string_view Name(ComputeClass compute);
 
 /// Positions that one attention tile spans; a numerics constant, see above.
@@ -58,8 +59,8 @@ struct SegmentRange {
 /// How a weight matrix is packed.
 struct PackOptions {
   SegmentRange segments;
-  /// Class int8 may round this weight to 8 bits. False for what decides rather than computes, such as a
-  /// router of experts: it is multiplied as in class bf16.
+  /// Classes int8 and fp8 may round this weight to 8 bits. False for what decides rather than computes, such
+  /// as a router of experts: it is multiplied as in class bf16.
   bool may_quantize = true;
 };
 
@@ -265,17 +266,18 @@ struct CpuOptions {
 struct CudaOptions {
   ComputeClass compute = ComputeClass::kBF16;
   /// False: matmuls of class bf16 are cuBLASLt's, faster, and a row's bits may depend on its batch; a
-  /// numerics class of its own.
+  /// numerics class of its own. Those of class fp8 always are, and false is to be said.
   bool invariant = true;
   int device = 0;
   bool graphs = true;  // steps of the same shape are replayed, not launched kernel by kernel
 };
 
-/// The name of a GPU that CreateCudaBackend can use. FailedPrecondition as there.
-[[nodiscard]] absl::StatusOr<std::string> FindCudaDevice(int device);
+/// The name of a GPU that CreateCudaBackend can use for the class. FailedPrecondition as there.
+[[nodiscard]] absl::StatusOr<std::string> FindCudaDevice(int device,
+                                                         ComputeClass compute = ComputeClass::kBF16);
 
-/// FailedPrecondition where this build, this machine or its driver has no such GPU (the message says which);
-/// InvalidArgument for a class that GPUs do not have (int8).
+/// FailedPrecondition where this build, this machine or its driver has no such GPU (the message says which),
+/// or the GPU no fp8; InvalidArgument for a class that GPUs do not have (int8).
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options);
 /// The GPU's place on the PCI bus, "0000:3b:00.0", by which other libraries know it. Errors as above.
 [[nodiscard]] absl::StatusOr<std::string> CudaBusId(int device);

@@ -17,8 +17,8 @@ struct CopierPart {
   return address >= region.address && address < region.address + region.bytes;
 }
 
-/// The ways to several devices as one: a piece goes by that of the memory it lies in, one device after another.
-/// The host's memory is the first's, which all of them must reach.
+/// The ways to several devices as one: a piece goes by that of the memory it lies in, one device after
+/// another. The host's memory is the first's, which all of them must reach.
 [[nodiscard]] std::shared_ptr<DeviceCopier> JoinCopiers(std::vector<CopierPart> parts);
 
 }  // namespace baton::engine

@@ -87,12 +87,12 @@ kernels::KvLayer KvArena::Layer(int layer) const {
   BATON_CHECK(layer >= 0 && layer < geometry_.RankLayers(), "layer {} of {}", layer, geometry_.RankLayers());
   const std::size_t part = PartOf(layer);
   const int first = static_cast<int>(part) * geometry_.RankLayers() / static_cast<int>(parts_.size());
-  return {.base =
-              parts_[part].region.address + geometry_.LayerBytes() * static_cast<std::size_t>(layer - first),
-          .dtype = geometry_.dtype,
-          .kv_heads = geometry_.kv_heads,
-          .head_dim = geometry_.head_dim,
-          .block_tokens = geometry_.block_tokens};
+  return {
+      .base = parts_[part].region.address + geometry_.LayerBytes() * static_cast<std::size_t>(layer - first),
+      .dtype = geometry_.dtype,
+      .kv_heads = geometry_.kv_heads,
+      .head_dim = geometry_.head_dim,
+      .block_tokens = geometry_.block_tokens};
 }
 
 KvArena KvArena::OfRank(int rank) const {

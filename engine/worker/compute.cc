@@ -1,5 +1,7 @@
 #include "engine/worker/compute.h"
 
+#include <utility>
+
 #include "common/base/error.h"
 #include "common/base/log.h"
 
@@ -17,20 +19,31 @@ std::string MissingOnGpus(const DeviceConfig& config, const ComputeDemand& deman
     return "kv.dtype is not that of compute.class, in which a GPU keeps KV";
   if (!config.invariant && demand.cpu.compute == kernels::ComputeClass::kF32)
     return "compute.class is f32, whose matmuls are never a library's (compute.invariant: false)";
+  if (config.invariant && demand.cpu.compute == kernels::ComputeClass::kFp8)
+    return "compute.class is fp8, whose matmuls are a library's in no fixed order: say compute.invariant: "
+           "false";
   if (demand.block_tokens != 16)
     return fmt::format("kv.block_tokens is {}, and a GPU has blocks of 16", demand.block_tokens);
   return "";
 }
 
+absl::StatusOr<ChosenBackend> OnCpu(const ComputeDemand& demand, std::string why) {
+  if (demand.cpu.compute == kernels::ComputeClass::kFp8)
+    return Error(kInvalidArgument, "compute.class is fp8, which GPUs alone have: {}", why);
+  return ChosenBackend{.why = std::move(why)};
+}
+
 /// What the ranks' GPUs are called, or which of them is missing.
-absl::StatusOr<std::string> FindGpus(const DeviceConfig& config, int ranks) {
-  if (ranks == 1) return kernels::FindCudaDevice(config.device);
+absl::StatusOr<std::string> FindGpus(const DeviceConfig& config, const ComputeDemand& demand) {
+  const int ranks = demand.ranks;
+  if (ranks == 1) return kernels::FindCudaDevice(config.device, demand.cpu.compute);
   std::string name;
   for (int rank = 0; rank < ranks; ++rank) {
-    auto found = kernels::FindCudaDevice(config.device + rank);
+    auto found = kernels::FindCudaDevice(config.device + rank, demand.cpu.compute);
     if (!found.ok()) {
-      return Annotate(found.status(), fmt::format("rank {} of {} is to have GPU {} (compute.device and those after it)",
-                                                  rank, ranks, config.device + rank));
+      return Annotate(found.status(),
+                      fmt::format("rank {} of {} is to have GPU {} (compute.device and those after it)", rank,
+                                  ranks, config.device + rank));
     }
     if (rank == 0) name = *std::move(found);
   }
@@ -43,23 +56,23 @@ absl::StatusOr<std::string> FindGpus(const DeviceConfig& config, int ranks) {
 
 absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, const ComputeDemand& demand,
                                             const absl::StatusOr<std::string>& gpu) {
-  if (config.backend == BackendChoice::kCpu) return ChosenBackend{.why = "compute.backend is cpu"};
+  if (config.backend == BackendChoice::kCpu) return OnCpu(demand, "compute.backend is cpu");
   const std::string missing = MissingOnGpus(config, demand);
   if (config.backend == BackendChoice::kCuda) {
     if (!missing.empty()) return Error(kInvalidArgument, "compute.backend is cuda, but {}", missing);
     if (!gpu.ok()) return Error(kFailedPrecondition, "compute.backend is cuda: {}", Message(gpu.status()));
   }
-  if (!missing.empty()) return ChosenBackend{.why = missing};
-  if (!gpu.ok()) return ChosenBackend{.why = Message(gpu.status())};
-  const std::string which = demand.ranks == 1
-                                ? fmt::format("GPU {}", config.device)
-                                : fmt::format("GPUs {} to {}", config.device, config.device + demand.ranks - 1);
+  if (!missing.empty()) return OnCpu(demand, missing);
+  if (!gpu.ok()) return OnCpu(demand, Message(gpu.status()));
+  const std::string which =
+      demand.ranks == 1 ? fmt::format("GPU {}", config.device)
+                        : fmt::format("GPUs {} to {}", config.device, config.device + demand.ranks - 1);
   return ChosenBackend{.cuda = true, .why = fmt::format("{}, {}", which, *gpu)};
 }
 
 absl::StatusOr<ChosenBackend> ChooseBackend(const DeviceConfig& config, const ComputeDemand& demand) {
   if (config.backend == BackendChoice::kCpu) return ChooseBackend(config, demand, std::string());
-  return ChooseBackend(config, demand, FindGpus(config, demand.ranks));
+  return ChooseBackend(config, demand, FindGpus(config, demand));
 }
 
 absl::StatusOr<OpenedDevices> OpenForRanks(const DeviceConfig& config, const ComputeDemand& demand) {

@@ -28,10 +28,11 @@ void ReadAddress(const Section& section, std::string_view key, net::Address& out
 
 void ReadCompute(const Section& compute, kernels::CpuOptions& out) {
   std::string name = "bf16";
-  compute.Choice("class", name, {"f32", "bf16", "int8"});
-  out.compute = name == "f32"    ? kernels::ComputeClass::kF32
-                : name == "int8" ? kernels::ComputeClass::kInt8
-                                 : kernels::ComputeClass::kBF16;
+  compute.Choice("class", name, {"f32", "bf16", "int8", "fp8"});
+  using kernels::ComputeClass;
+  for (const auto one : {ComputeClass::kF32, ComputeClass::kBF16, ComputeClass::kInt8, ComputeClass::kFp8}) {
+    if (name == kernels::Name(one)) out.compute = one;
+  }
   compute.Integer("threads", out.threads, 0, 1024);
   std::vector<std::string> cores;
   compute.StringList("cores", cores);

@@ -20,8 +20,8 @@ struct GpuRange {
   int count = 1;
 };
 /// The sensor that the configuration asks for, caps and clocks set; null where none is wanted, or where
-/// "auto" finds none (the log says why). `backend` is a backend's name: the sensors of the GPUs, as one, go with
-/// a GPU's backend.
+/// "auto" finds none (the log says why). `backend` is a backend's name: the sensors of the GPUs, as one, go
+/// with a GPU's backend.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<sensors::PowerSensor>> OpenSensor(const PowerConfig& config,
                                                                                std::string_view backend,
                                                                                const GpuRange& gpus = {});

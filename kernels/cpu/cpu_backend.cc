@@ -500,6 +500,8 @@ void CpuBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> 
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuOptions& options) {
   BATON_ASSIGN_OR_RETURN(const cpu::InnerKernels* kernels, cpu::FindKernels(options.instruction_set));
+  if (options.compute == ComputeClass::kFp8)
+    return Error(kInvalidArgument, "compute.class fp8 is a GPU's alone; a CPU computes in f32, bf16 or int8");
   if (options.threads < 0 || options.threads > 1024) {
     return Error(kInvalidArgument, "compute threads: {} is not between 0 (all) and 1024", options.threads);
   }

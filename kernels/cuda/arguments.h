@@ -18,10 +18,13 @@ inline constexpr int kTile = 64;
 inline constexpr int kSpanTiles = 4;
 /// Positions of a KV block.
 inline constexpr int kBlockTokens = 16;
+/// The greatest number of fp8, and the greatest magnitude of a row that is taken for nothing (fp8.h).
+inline constexpr float kFp8Max = 448;
+inline constexpr float kFp8Nothing = 1e-30F;
 /// The largest head that attention takes.
 inline constexpr int kHeadDimMax = 256;
 
-enum class Element : int { kF32, kBF16, kF16 };
+enum class Element : int { kF32, kBF16, kF16, kFp8 };
 
 /// f32 activations, rows `stride` floats apart.
 struct RowsArgument {
@@ -143,15 +146,25 @@ struct HighestArguments {
   friend bool operator==(const HighestArguments&, const HighestArguments&) = default;
 };
 
-/// f32 rows as bf16, each segment of the columns padded with zeros to whole chunks.
+/// f32 rows as bf16, each segment of the columns padded with zeros to whole chunks. As fp8 where there are
+/// scales: a row's are its elements over its scale.
 struct PackRowsArguments {
   RowsArgument in;
-  std::uint16_t* out = nullptr;  // [row][padded_k]
+  void* out = nullptr;  // [row][padded_k]
+  float* scales = nullptr;
   int padded_k = 0;
   int segments = 0;
   int bounds[kSegmentsMax + 1] = {};        // of the segments, in columns
   int chunk_bounds[kSegmentsMax + 1] = {};  // and in chunks
   friend bool operator==(const PackRowsArguments&, const PackRowsArguments&) = default;
+};
+
+/// x[row][column] *= rows[row] * columns[column].
+struct ScaleArguments {
+  RowsArgument x;
+  const float* rows = nullptr;
+  const float* columns = nullptr;
+  friend bool operator==(const ScaleArguments&, const ScaleArguments&) = default;
 };
 
 /// out[row][output] = sum over K. `weight` and `in` are [output or row][padded_k] bf16; in class f32

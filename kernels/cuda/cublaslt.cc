@@ -65,7 +65,7 @@ using Owned = std::unique_ptr<Object, cublasStatus_t (*)(Object*)>;
 using Layout = Owned<cublasLtMatrixLayoutOpaque_t>;
 
 /// All that an algorithm depends on.
-using Shape = std::tuple<int, int, std::int64_t, std::int64_t, std::int64_t, std::uint32_t>;
+using Shape = std::tuple<Element, int, int, std::int64_t, std::int64_t, std::int64_t, std::uint32_t>;
 
 struct Choice {
   Layout a;
@@ -91,6 +91,7 @@ class CublasLt final : public FastMatMul {
   }
 
   absl::Status Open(Device& device) {
+    device.EnterThread();  // the handle is the current device's
     BATON_RETURN_IF_ERROR(StatusOf(f_.create(&handle_), "cannot begin"));
     cublasLtMatmulDesc_t operation = nullptr;
     BATON_RETURN_IF_ERROR(
@@ -103,8 +104,8 @@ class CublasLt final : public FastMatMul {
     return absl::OkStatus();
   }
 
-  absl::Status Run(Queue queue, const MatMulArguments& a) override {
-    BATON_ASSIGN_OR_RETURN(const Choice* choice, Choose(a));
+  absl::Status Run(Queue queue, const MatMulArguments& a, Element element) override {
+    BATON_ASSIGN_OR_RETURN(const Choice* choice, Choose(a, element));
     const float one = 1;
     const float zero = 0;
     return StatusOf(
@@ -115,9 +116,10 @@ class CublasLt final : public FastMatMul {
   }
 
  private:
-  absl::StatusOr<const Choice*> Choose(const MatMulArguments& a) {
+  absl::StatusOr<const Choice*> Choose(const MatMulArguments& a, Element element) {
     // K is the padded one on both sides: its gaps are zeros.
-    const Shape shape{a.rows, a.outputs, a.weight_stride, a.in_stride, a.out_stride, AlignmentOf(a.out)};
+    const Shape shape{element,     a.rows,       a.outputs,         a.weight_stride,
+                      a.in_stride, a.out_stride, AlignmentOf(a.out)};
     if (const auto known = choices_.find(shape); known != choices_.end()) return known->second.get();
     if (choices_.size() >= kShapesMax) choices_.clear();
     auto choice = std::make_unique<Choice>(
@@ -125,8 +127,9 @@ class CublasLt final : public FastMatMul {
     const auto k = static_cast<std::uint64_t>(a.weight_stride);
     const auto rows = static_cast<std::uint64_t>(a.rows);
     const auto outputs = static_cast<std::uint64_t>(a.outputs);
-    BATON_RETURN_IF_ERROR(LayOut(CUDA_R_16BF, k, outputs, a.weight_stride, choice->a));
-    BATON_RETURN_IF_ERROR(LayOut(CUDA_R_16BF, k, rows, a.in_stride, choice->b));
+    const cudaDataType_t type = element == Element::kFp8 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
+    BATON_RETURN_IF_ERROR(LayOut(type, k, outputs, a.weight_stride, choice->a));
+    BATON_RETURN_IF_ERROR(LayOut(type, k, rows, a.in_stride, choice->b));
     BATON_RETURN_IF_ERROR(LayOut(CUDA_R_32F, outputs, rows, a.out_stride, choice->d));
     BATON_RETURN_IF_ERROR(Ask(a, *choice));
     return choices_.emplace(shape, std::move(choice)).first->second.get();

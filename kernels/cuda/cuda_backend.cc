@@ -216,11 +216,12 @@ class CudaBackend final : public Backend {
   std::vector<std::byte> filled_;    // scratch
   // Kept between calls, so that a step allocates nothing once they have grown.
   Buffer packed_rows_;
+  Buffer row_scales_;  // of those, in class fp8
   Buffer partials_;
   Buffer choices_;
   Buffer host_rows_;
-  /// Those that larger ones replaced, until the step ends: to free memory is to wait for the devices, and another
-  /// rank's may by then wait for this one's next operation.
+  /// Those that larger ones replaced, until the step ends: to free memory is to wait for the devices, and
+  /// another rank's may by then wait for this one's next operation.
   std::vector<Buffer> retired_;
   AttentionPlan plan_;
   std::vector<std::int64_t> slots_;
@@ -295,19 +296,26 @@ void CudaBackend::MatMul(const PackedMatrix& weight, Rows in, Rows out) {
   const int padded = layout.PaddedColumns();
   auto* packed = Grown<std::uint16_t>(
       packed_rows_, std::max<std::size_t>(1, static_cast<std::size_t>(in.rows * padded) * 2));
+  float* row_scales = matrix.Scales() == nullptr
+                          ? nullptr
+                          : Grown<float>(row_scales_, static_cast<std::size_t>(in.rows) * sizeof(float));
   if (padded > 0) {
     PackRowsArguments pack{
         .in = Argument(in), .out = packed, .padded_k = padded, .segments = layout.segments};
     std::ranges::copy(layout.bounds, pack.bounds);
     std::ranges::copy(layout.chunk_bounds, pack.chunk_bounds);
-    Kernels().pack_rows(Main(), pack);
+    pack.scales = row_scales;
+    (row_scales != nullptr ? Kernels().pack_rows_fp8 : Kernels().pack_rows)(Main(), pack);
   }
   if (fast_ != nullptr && padded > 0) {
     arguments.in = packed;
     arguments.in_stride = padded;
     arguments.weight_stride = padded;
-    const absl::Status status = fast_->Run(Main(), arguments);
+    const absl::Status status =
+        fast_->Run(Main(), arguments, matrix.Scales() != nullptr ? Element::kFp8 : Element::kBF16);
     if (!status.ok()) EndOfDevice(status);
+    if (matrix.Scales() != nullptr)
+      Kernels().scale(Main(), {.x = Argument(out), .rows = row_scales, .columns = matrix.Scales()});
     return;
   }
   const MatMulPlan plan = PlanMatMul(in.rows, out.columns, layout.segments, device_->Facts().processors);
@@ -501,6 +509,15 @@ void CudaBackend::GatherRows(Rows in, std::span<const std::int64_t> indices, Row
 
 }  // namespace
 
+absl::Status HasFp8(const DeviceFacts& device) {
+  if (device.fp8) return absl::OkStatus();
+  return Error(
+      kFailedPrecondition,
+      "GPU {} ({}, {}) cannot multiply in fp8, which compute.class asks for; compute capability 8.9 is the "
+      "least",
+      device.index, device.name, device.architecture);
+}
+
 Device* DeviceOf(Backend& backend) {
   auto* cuda = dynamic_cast<CudaBackend*>(&backend);
   return cuda != nullptr ? &cuda->GetDevice() : nullptr;
@@ -510,12 +527,17 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackendOn(std::unique_ptr<Device>
                                                          const CudaOptions& options,
                                                          std::unique_ptr<FastMatMul> fast) {
   if (options.compute == ComputeClass::kInt8) {
-    return Error(kInvalidArgument, "compute.class int8 is the CPU's alone; a GPU computes in bf16 or f32");
+    return Error(kInvalidArgument,
+                 "compute.class int8 is the CPU's alone; a GPU computes in bf16, fp8 or f32");
   }
-  if (!options.invariant && options.compute != ComputeClass::kBF16) {
-    return Error(kInvalidArgument, "compute.invariant: false is of class bf16, not of {}",
-                 Name(options.compute));
+  if (!options.invariant && options.compute == ComputeClass::kF32)
+    return Error(kInvalidArgument, "compute.invariant: false is of classes bf16 and fp8, not of f32");
+  if (options.invariant && options.compute == ComputeClass::kFp8) {
+    return Error(
+        kInvalidArgument,
+        "compute.class fp8 is multiplied by cuBLASLt, in no fixed order: it needs compute.invariant: false");
   }
+  if (options.compute == ComputeClass::kFp8) BATON_RETURN_IF_ERROR(HasFp8(device->Facts()));
   BATON_CHECK(options.invariant == (fast == nullptr));
   BATON_ASSIGN_OR_RETURN(Buffer pinned, device->AllocatePinned(kRingBytes));
   BATON_ASSIGN_OR_RETURN(Buffer twin, device->Allocate(kRingBytes));
@@ -525,8 +547,10 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackendOn(std::unique_ptr<Device>
 
 }  // namespace cuda
 
-absl::StatusOr<std::string> FindCudaDevice(int device) {
-  return cuda::FindDevice(device);
+absl::StatusOr<std::string> FindCudaDevice(int device, ComputeClass compute) {
+  BATON_ASSIGN_OR_RETURN(const cuda::DeviceFacts facts, cuda::FindDevice(device));
+  if (compute == ComputeClass::kFp8) BATON_RETURN_IF_ERROR(cuda::HasFp8(facts));
+  return facts.name;
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(const CudaOptions& options) {

@@ -234,17 +234,17 @@ absl::StatusOr<cudaDeviceProp> PropertiesOf(int index) {
 
 }  // namespace
 
-absl::StatusOr<std::string> FindDevice(int index) {
+absl::StatusOr<DeviceFacts> FindDevice(int index) {
   BATON_ASSIGN_OR_RETURN(const cudaDeviceProp properties, PropertiesOf(index));
-  return std::string(properties.name);
+  return DeviceFacts{.name = properties.name,
+                     .architecture = fmt::format("sm{}{}", properties.major, properties.minor),
+                     .index = index,
+                     .processors = properties.multiProcessorCount,
+                     .fp8 = 10 * properties.major + properties.minor >= 89};
 }
 
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index) {
-  BATON_ASSIGN_OR_RETURN(const cudaDeviceProp properties, PropertiesOf(index));
-  DeviceFacts facts{.name = properties.name,
-                    .architecture = fmt::format("sm{}{}", properties.major, properties.minor),
-                    .index = index,
-                    .processors = properties.multiProcessorCount};
+  BATON_ASSIGN_OR_RETURN(DeviceFacts facts, FindDevice(index));
   cudaError_t code = cudaSetDevice(index);
   cudaStream_t stream = nullptr;
   if (code == cudaSuccess) code = static_cast<cudaError_t>(LoadDeviceKernels());

@@ -17,6 +17,7 @@ struct DeviceFacts {
   std::string architecture;  // "sm90": part of the numerics class
   int index = 0;
   int processors = 1;  // multiprocessors
+  bool fp8 = false;    // its tensor cores multiply 8-bit floats
 };
 
 /// A queue beside the main one, for copies while that one computes. One thread at a time, any; what it
@@ -75,11 +76,14 @@ class Device {
   [[nodiscard]] virtual absl::StatusOr<std::unique_ptr<SideQueue>> CreateSideQueue() = 0;
 };
 
-/// The name of a device that this backend can use, which is not opened. FailedPrecondition where there is no
-/// driver or no such device, or the build has no CUDA; the message says which.
-[[nodiscard]] absl::StatusOr<std::string> FindDevice(int index);
+/// A device that this backend can use, which is not opened. FailedPrecondition where there is no driver or no
+/// such device, or the build has no CUDA; the message says which.
+[[nodiscard]] absl::StatusOr<DeviceFacts> FindDevice(int index);
 /// The same, and opens it.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index);
+
+/// FailedPrecondition where the device multiplies no fp8.
+[[nodiscard]] absl::Status HasFp8(const DeviceFacts& device);
 
 /// The device of a CUDA backend; null: it is another one.
 [[nodiscard]] Device* DeviceOf(Backend& backend);

@@ -4,6 +4,7 @@
 // emulates a block.
 
 #include <cuda_bf16.h>
+#include <cuda_fp8.h>
 #include <cuda_runtime.h>
 
 #include <cstddef>
@@ -30,6 +31,10 @@ __device__ inline unsigned PairOfBf16(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return static_cast<unsigned>(__bfloat16_as_ushort(pair.x)) |
          static_cast<unsigned>(__bfloat16_as_ushort(pair.y)) << 16;
+}
+/// An 8-bit float (fp8.h).
+__device__ inline unsigned ByteOfFp8(float value) {
+  return __nv_cvt_float_to_fp8(value, __NV_SATFINITE, __NV_E4M3);
 }
 __device__ inline float FusedMultiplyAdd(float a, float b, float c) {
   return __fmaf_rn(a, b, c);

@@ -10,13 +10,15 @@
 
 namespace baton::kernels::cuda {
 
-/// A library's matmul of bf16, which sums in an order of its own choosing: fast, and a row's bits may depend
-/// on the batch. One thread at a time, that of the device.
+/// A library's matmul of bf16 or fp8, which sums in an order of its own choosing: fast, and a row's bits may
+/// depend on the batch. One thread at a time, that of the device.
 class FastMatMul {
  public:
   virtual ~FastMatMul() = default;
-  /// Enqueues the product that `arguments` says; its segments and splits mean nothing here. K is not 0.
-  [[nodiscard]] virtual absl::Status Run(Queue queue, const MatMulArguments& arguments) = 0;
+  /// Enqueues the product that `arguments` says; its segments and splits mean nothing here. K is not 0. fp8
+  /// takes outputs by 16 and knows no scales.
+  [[nodiscard]] virtual absl::Status Run(Queue queue, const MatMulArguments& arguments,
+                                         Element element = Element::kBF16) = 0;
 };
 
 /// cuBLASLt, loaded at run time; "": the version that this build has the headers of. FailedPrecondition where

@@ -36,6 +36,8 @@ struct Launches {
   void (*sum_ranks)(Queue, const SumRanksArguments&) = nullptr;
   void (*highest)(Queue, const HighestArguments&) = nullptr;
   void (*pack_rows)(Queue, const PackRowsArguments&) = nullptr;
+  void (*pack_rows_fp8)(Queue, const PackRowsArguments&) = nullptr;
+  void (*scale)(Queue, const ScaleArguments&) = nullptr;
   void (*matmul)(Queue, MatMulKernel, const MatMulArguments&) = nullptr;
   void (*matmul_f32)(Queue, const MatMulArguments&) = nullptr;
   void (*attend)(Queue, AttentionKernel, const AttentionArguments&) = nullptr;
@@ -46,8 +48,8 @@ struct Launches {
 
 /// Those of a GPU; defined where the build has CUDA.
 extern const Launches kDeviceLaunches;
-/// Loads them onto the current device; the runtime's error code, 0: none. Left to its first launch, a kernel is
-/// loaded behind the device's work, which may wait for another rank's, which may wait for the loader.
+/// Loads them onto the current device; the runtime's error code, 0: none. Left to its first launch, a kernel
+/// is loaded behind the device's work, which may wait for another rank's, which may wait for the loader.
 [[nodiscard]] int LoadDeviceKernels();
 
 }  // namespace baton::kernels::cuda

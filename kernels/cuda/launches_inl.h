@@ -56,6 +56,14 @@ inline void LaunchPackRows(Queue queue, const PackRowsArguments& a) {
   Launch<PackRowsKernel>(queue, RowGrid(a.in.rows, a.padded_k / 2), kRowThreads, 0, a);
 }
 
+inline void LaunchPackRowsFp8(Queue queue, const PackRowsArguments& a) {
+  Launch<PackRowsFp8Kernel>(queue, {.x = static_cast<unsigned>(a.in.rows)}, kRowThreads, 4 * kRowThreads / 32,
+                            a);
+}
+inline void LaunchScale(Queue queue, const ScaleArguments& a) {
+  Launch<ScaleKernel>(queue, RowGrid(a.x.rows, a.x.columns), kRowThreads, 0, a);
+}
+
 template <int row_blocks>
 void LaunchStream(Queue queue, const MatMulArguments& a) {
   Launch<MatMulStreamKernel<row_blocks>>(queue, {.x = Parts(a.outputs, kStreamOutputs)}, 32 * a.segments,
@@ -127,6 +135,8 @@ constexpr Launches kLaunches = {.embed = LaunchEmbed,
                                 .sum_ranks = LaunchSumRanks,
                                 .highest = LaunchHighest,
                                 .pack_rows = LaunchPackRows,
+                                .pack_rows_fp8 = LaunchPackRowsFp8,
+                                .scale = LaunchScale,
                                 .matmul = LaunchMatMul,
                                 .matmul_f32 = LaunchMatMulF32,
                                 .attend = LaunchAttention,

@@ -172,8 +172,8 @@ class NcclCommunicator final : public Communicator {
   const int rank_;
   const bool keeps_order_;
   Buffer scratch_;  // kept between calls
-  /// Those before it, in all no larger than it: to free memory is to wait for the devices, while another rank's
-  /// may wait for this one.
+  /// Those before it, in all no larger than it: to free memory is to wait for the devices, while another
+  /// rank's may wait for this one.
   std::vector<Buffer> retired_;
 };
 

@@ -4,7 +4,7 @@
 
 namespace baton::kernels::cuda {
 
-absl::StatusOr<std::string> FindDevice(int) {
+absl::StatusOr<DeviceFacts> FindDevice(int) {
   return Error(kFailedPrecondition, "this binary was built without CUDA; build it where nvcc is found");
 }
 

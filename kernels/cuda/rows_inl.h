@@ -60,6 +60,18 @@ __device__ inline float BlockSum(float x, float* scratch) {
   return sum;
 }
 
+/// Every thread gets the highest over the block's 8 warps; not of NaNs.
+__device__ inline float BlockMax(float x, float* scratch) {
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const float other = ShuffleXor(x, mask);
+    x = other > x ? other : x;
+  }
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  SyncBlock();
+  for (int warp = 0; warp < kRowThreads / 32; ++warp) x = scratch[warp] > x ? scratch[warp] : x;
+  return x;
+}
+
 /// A block a row. `out` may be `in` or `add`: the row's sum is complete before it is written.
 __global__ void __launch_bounds__(kRowThreads) RmsNormKernel(const __grid_constant__ NormArguments a) {
   auto* scratch = reinterpret_cast<float*>(SharedMemory());
@@ -280,20 +292,58 @@ __global__ void __launch_bounds__(kRowThreads)
     StoreKv(a.kv, slot, a.kv.kv_heads + c / dim, c % dim, qkv[turned * dim + c]);
 }
 
+/// The columns of a row that elements [k, k + count) of a packed one are; `get(i)` is 0 where it is padded.
+struct PackedColumns {
+  const float* in;
+  int column;
+  int end;
+
+  __device__ PackedColumns(const PackRowsArguments& a, const float* row, int k) : in(row) {
+    int segment = 0;
+    while (k >= a.chunk_bounds[segment + 1] * kChunk) ++segment;
+    column = a.bounds[segment] + k - a.chunk_bounds[segment] * kChunk;
+    end = a.bounds[segment + 1];
+  }
+  __device__ float Get(int i) const { return column + i < end ? in[column + i] : 0; }
+};
+
 /// A thread has two neighbours of a packed row.
 __global__ void __launch_bounds__(kRowThreads) PackRowsKernel(const __grid_constant__ PackRowsArguments a) {
   const float* in = a.in.data + blockIdx.x * a.in.stride;
-  auto* out = reinterpret_cast<unsigned*>(a.out + std::int64_t{blockIdx.x} * a.padded_k);
+  auto* out = static_cast<unsigned*>(a.out) + std::int64_t{blockIdx.x} * a.padded_k / 2;
   ForPiece(a.padded_k / 2, [&](std::int64_t pair) {
-    const auto k = static_cast<int>(2 * pair);
-    int segment = 0;
-    while (k >= a.chunk_bounds[segment + 1] * kChunk) ++segment;
-    const int column = a.bounds[segment] + k - a.chunk_bounds[segment] * kChunk;
-    const int end = a.bounds[segment + 1];
-    const float low = column < end ? in[column] : 0;
-    const float high = column + 1 < end ? in[column + 1] : 0;
-    out[pair] = PairOfBf16(low, high);
+    const PackedColumns columns(a, in, static_cast<int>(2 * pair));
+    out[pair] = PairOfBf16(columns.Get(0), columns.Get(1));
   });
+}
+
+/// A block a row: the greatest magnitude first, by which all are scaled (fp8.h). A thread has four
+/// neighbours.
+__global__ void __launch_bounds__(kRowThreads)
+    PackRowsFp8Kernel(const __grid_constant__ PackRowsArguments a) {
+  const float* in = a.in.data + blockIdx.x * a.in.stride;
+  float greatest = 0;
+  for (std::int64_t c = threadIdx.x; c < a.in.columns; c += kRowThreads) {
+    const float magnitude = in[c] < 0 ? -in[c] : in[c];
+    greatest = magnitude > greatest ? magnitude : greatest;
+  }
+  greatest = BlockMax(greatest, reinterpret_cast<float*>(SharedMemory()));
+  const bool something = greatest > kFp8Nothing;
+  const float inverse = something ? kFp8Max / greatest : 1;
+  if (threadIdx.x == 0) a.scales[blockIdx.x] = something ? greatest / kFp8Max : 1;
+  auto* out = static_cast<unsigned*>(a.out) + std::int64_t{blockIdx.x} * a.padded_k / 4;
+  for (int four = static_cast<int>(threadIdx.x); four < a.padded_k / 4; four += kRowThreads) {
+    const PackedColumns columns(a, in, 4 * four);
+    unsigned bits = 0;
+    for (int i = 0; i < 4; ++i) bits |= ByteOfFp8(columns.Get(i) * inverse) << (8 * i);
+    out[four] = bits;
+  }
+}
+
+__global__ void __launch_bounds__(kRowThreads) ScaleKernel(const __grid_constant__ ScaleArguments a) {
+  float* x = a.x.data + blockIdx.x * a.x.stride;
+  const float row = a.rows[blockIdx.x];
+  ForPiece(a.x.columns, [&](std::int64_t c) { x[c] *= row * a.columns[c]; });
 }
 
 /// A block copies pieces by 16 bytes where all is aligned, else by one.

@@ -31,8 +31,7 @@ On Gpu(ComputeClass compute) {
 On Cpu(ComputeClass compute) {
   return {.open = [=]() -> absl::StatusOr<engine::OpenedDevices> {
             engine::OpenedDevices out;
-            BATON_ASSIGN_OR_RETURN(out.ranks,
-                                   kernels::CreateCpuRanks({.compute = compute, .threads = 2}, 2));
+            BATON_ASSIGN_OR_RETURN(out.ranks, kernels::CreateCpuRanks({.compute = compute, .threads = 2}, 2));
             return out;
           },
           .ranks = 2,

@@ -56,8 +56,7 @@ TEST_CASE("ranks on GPUs that cannot be joined are refused with what is missing"
   ranks.push_back(backend());
   ranks.push_back(backend());
 
-  const auto model =
-      engine::LoadRankedModel(test::DemoModel(), ranks, 16, {.library = "libno-such-nccl.so"});
+  const auto model = engine::LoadRankedModel(test::DemoModel(), ranks, 16, {.library = "libno-such-nccl.so"});
 
   CHECK(Message(model.status()).find("cannot load libno-such-nccl.so") != std::string::npos);
 }

@@ -196,8 +196,8 @@ struct Pair {
   return values;
 }
 
-/// Asks a pair for answers of `count` tokens to the prompts, all at once; nothing is left. Root mean square of
-/// what the answers' log-probabilities differ by from those of `whole` for the same tokens.
+/// Asks a pair for answers of `count` tokens to the prompts, all at once; nothing is left. Root mean square
+/// of what the answers' log-probabilities differ by from those of `whole` for the same tokens.
 [[nodiscard]] inline double AskAll(Pair& pair, SequenceRunner& whole,
                                    const std::vector<std::vector<TokenId>>& prompts, std::int64_t count) {
   for (std::size_t i = 0; i < prompts.size(); ++i) pair.Ask(i + 1, prompts[i], count);

@@ -75,6 +75,19 @@ TEST_CASE("an order of the libraries' own is of class bf16, and no CPU's") {
   CHECK(Message(refused.status()).find("compute.invariant") != std::string::npos);
 }
 
+TEST_CASE("class fp8 is a GPU's alone, and says that its order is not fixed") {
+  const ComputeDemand fp8{.cpu = {.compute = ComputeClass::kFp8}};
+  const DeviceConfig fast{.invariant = false};
+  const auto why = [](const absl::StatusOr<ChosenBackend>& chosen) { return Message(chosen.status()); };
+
+  CHECK(ChooseBackend(fast, fp8, Gpu())->cuda);
+  CHECK(why(ChooseBackend(fast, fp8, NoGpu())) ==
+        "compute.class is fp8, which GPUs alone have: no GPU can be used: the driver lists none");
+  CHECK(why(ChooseBackend({.backend = BackendChoice::kCpu, .invariant = false}, fp8, Gpu())) ==
+        "compute.class is fp8, which GPUs alone have: compute.backend is cpu");
+  CHECK(why(ChooseBackend({}, fp8, Gpu())).find("say compute.invariant: false") != std::string::npos);
+}
+
 TEST_CASE("cpu never asks for a GPU, cuda has one or an error that names the field and what is missing") {
   CHECK_FALSE(
       ChooseBackend({.backend = BackendChoice::kCpu}, {{.compute = ComputeClass::kF32}}, Gpu())->cuda);

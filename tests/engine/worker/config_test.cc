@@ -50,6 +50,7 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->power.interval == defaults.power.interval);
     CHECK(config->device.backend == BackendChoice::kAuto);
     CHECK(config->device.device == 0);
+    CHECK(config->device.invariant);
     CHECK(config->device.graphs);
     CHECK(config->ranks == defaults.ranks);
     CHECK(config->block_tokens == defaults.block_tokens);
@@ -62,14 +63,15 @@ TEST_CASE("the example files are read, and say what the defaults are") {
 TEST_CASE("the file says what a worker computes on, and a backend that nobody knows is an error") {
   const test::TemporaryFolder folder;
   const std::string head = "name: d\nmodel: m\nrouter: \"127.0.0.1:1\"\n";
-  const auto config = ReadWorkerConfig(
-      Write(folder, head + "compute: {backend: cuda, device: 5, graphs: false, class: f32}\n"));
+  const auto config = ReadWorkerConfig(Write(
+      folder, head + "compute: {backend: cuda, device: 5, invariant: false, graphs: false, class: fp8}\n"));
 
   REQUIRE(config.ok());
   CHECK(config->device.backend == BackendChoice::kCuda);
   CHECK(config->device.device == 5);
+  CHECK_FALSE(config->device.invariant);
   CHECK_FALSE(config->device.graphs);
-  CHECK(config->compute.compute == kernels::ComputeClass::kF32);
+  CHECK(config->compute.compute == kernels::ComputeClass::kFp8);
   CHECK_FALSE(ReadWorkerConfig(Write(folder, head + "compute: {backend: rocm}\n")).ok());
   CHECK_FALSE(ReadWorkerConfig(Write(folder, head + "compute: {device: -1}\n")).ok());
 }
@@ -186,7 +188,7 @@ TEST_CASE("every mistake of a worker's file is named with its line") {
   const test::TemporaryFolder folder;
   const std::string path = Write(
       folder,
-      "name: d\nmodel: m\nrouter: nowhere\nkv: {memory: 12, prefix_cache_share: 1.5}\ncompute: {class: fp8}\n"
+      "name: d\nmodel: m\nrouter: nowhere\nkv: {memory: 12, prefix_cache_share: 1.5}\ncompute: {class: fp4}\n"
       "batch: {tokens: 0}\nsurprise: 1\n");
 
   const auto config = ReadWorkerConfig(path);

@@ -51,7 +51,10 @@ class EmulatedSideQueue final : public SideQueue {
 class EmulatedDevice final : public Device {
  public:
   explicit EmulatedDevice(const DeviceOptions& options)
-      : facts_{.name = "emulated", .architecture = "emulated", .processors = options.processors},
+      : facts_{.name = "emulated",
+               .architecture = "emulated",
+               .processors = options.processors,
+               .fp8 = options.fp8},
         deeds_(options.deeds != nullptr ? options.deeds : std::make_shared<Deeds>()),
         memory_(options.apart ? std::make_unique<DeviceMemory>(kApartBytes) : nullptr) {}
   const DeviceFacts& Facts() const override { return facts_; }

@@ -23,6 +23,8 @@ struct DeviceOptions {
   /// As a GPU is: the main queue runs when somebody waits for it, and who touches the device's memory while
   /// no kernel runs has a fault.
   bool apart = false;
+  /// Whether it has fp8.
+  bool fp8 = true;
   /// May be null.
   std::shared_ptr<Deeds> deeds = nullptr;
 };

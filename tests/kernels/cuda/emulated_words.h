@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/cuda/arguments.h"
+#include "kernels/cuda/fp8.h"
 
 /// The words of kernels/cuda/device_words.cuh for the host, so that the kernels' own source runs without a
 /// GPU: each thread of a block is a fiber, barriers and warp operations wait for those that take part. It
@@ -54,6 +55,9 @@ inline unsigned Bf16Of(float value) {
 }
 inline unsigned PairOfBf16(float low, float high) {
   return Bf16Of(low) | Bf16Of(high) << 16;
+}
+inline unsigned ByteOfFp8(float value) {
+  return ToFp8(value);
 }
 inline float FusedMultiplyAdd(float a, float b, float c) {
   return std::fma(a, b, c);

@@ -1,10 +1,12 @@
-// Stands for libcublasLt: multiplies column-major matrices in the host's memory, f32 sums over bf16.
+// Stands for libcublasLt: multiplies column-major matrices in the host's memory, f32 sums over bf16 or fp8.
 #include <cublasLt.h>
 
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <vector>
 
+#include "kernels/cuda/fp8.h"
 #include "tests/kernels/cuda/fake_libraries.h"
 
 namespace {
@@ -20,11 +22,22 @@ struct Operation {
 };
 FakeCublasLt state;
 
-float Element(const void* data, std::uint64_t index) {
+float Element(const void* data, cudaDataType_t type, std::uint64_t index) {
+  if (type == CUDA_R_8F_E4M3)
+    return baton::kernels::cuda::FromFp8(static_cast<const std::uint8_t*>(data)[index]);
   const unsigned bits = static_cast<unsigned>(static_cast<const std::uint16_t*>(data)[index]) << 16;
   float value = 0;
   std::memcpy(&value, &bits, sizeof value);
   return value;
+}
+/// Its columns one after another, without gaps.
+std::vector<float> Widened(const void* data, const Matrix& matrix) {
+  std::vector<float> out;
+  for (std::uint64_t column = 0; column < matrix.columns; ++column) {
+    for (std::uint64_t row = 0; row < matrix.rows; ++row)
+      out.push_back(Element(data, matrix.type, column * static_cast<std::uint64_t>(matrix.stride) + row));
+  }
+  return out;
 }
 Matrix* Of(cublasLtMatrixLayout_t layout) {
   return reinterpret_cast<Matrix*>(layout);
@@ -112,20 +125,26 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
   const Matrix& left = *Of(a_layout);
   const Matrix& right = *Of(b_layout);
   const Matrix& out = *Of(d_layout);
-  const bool fits = reinterpret_cast<Operation*>(operation)->a == CUBLAS_OP_T && left.type == CUDA_R_16BF &&
-                    right.type == CUDA_R_16BF && out.type == CUDA_R_32F && left.rows == right.rows &&
-                    left.columns == out.rows && right.columns == out.columns &&
+  const bool fp8 = left.type == CUDA_R_8F_E4M3;
+  // As the library wants it of 8-bit floats.
+  if (fp8 &&
+      (left.rows % 16 != 0 || left.columns % 16 != 0 || left.stride % 16 != 0 || right.stride % 16 != 0))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  const bool fits = reinterpret_cast<Operation*>(operation)->a == CUBLAS_OP_T &&
+                    (fp8 || left.type == CUDA_R_16BF) && right.type == left.type && out.type == CUDA_R_32F &&
+                    left.rows == right.rows && left.columns == out.rows && right.columns == out.columns &&
                     *static_cast<const float*>(alpha) == 1 && *static_cast<const float*>(beta) == 0 &&
                     algorithm->data[0] == 77;
   if (!fits) return CUBLAS_STATUS_INVALID_VALUE;
   ++state.products;
+  state.products_fp8 += fp8 ? 1 : 0;
+  const std::vector<float> weight = Widened(a, left);
+  const std::vector<float> in = Widened(b, right);
+  const std::uint64_t k = left.rows;
   for (std::uint64_t row = 0; row < out.rows; ++row) {
     for (std::uint64_t column = 0; column < out.columns; ++column) {
       float sum = 0;
-      for (std::uint64_t k = 0; k < left.rows; ++k) {
-        sum += Element(a, row * static_cast<std::uint64_t>(left.stride) + k) *
-               Element(b, column * static_cast<std::uint64_t>(right.stride) + k);
-      }
+      for (std::uint64_t i = 0; i < k; ++i) sum += weight[row * k + i] * in[column * k + i];
       static_cast<float*>(d)[column * static_cast<std::uint64_t>(out.stride) + row] = sum;
     }
   }

@@ -6,5 +6,6 @@ struct FakeCublasLt {
   bool finds = true;  // an algorithm
   int asked = 0;      // for algorithms
   int products = 0;
-  int alive = 0;  // descriptors
+  int products_fp8 = 0;  // of those
+  int alive = 0;         // descriptors
 };

@@ -117,7 +117,7 @@ TEST_CASE("class int8 is refused with the classes that a GPU has") {
   const auto backend = CreateBackendOn(emulated::CreateDevice(1), {.compute = ComputeClass::kInt8});
 
   CHECK(backend.status().code() == absl::StatusCode::kInvalidArgument);
-  CHECK(std::string(backend.status().message()).find("bf16 or f32") != std::string::npos);
+  CHECK(std::string(backend.status().message()).find("bf16, fp8 or f32") != std::string::npos);
 }
 
 TEST_CASE("pieces are gathered into a slot and scattered from it, aligned or not") {
