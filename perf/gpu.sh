@@ -9,11 +9,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What the build finds on a Debian 12 and a bare machine lacks; each package's headers, archives, shared objects and CMake files.
-packages=(libabsl-dev libabsl20220623 libfmt-dev libfmt9 libspdlog-dev libspdlog1.10 catch2 libbenchmark-dev libbenchmark1debian
+# What the build finds on a Debian 12 and a bare machine lacks; each package's headers, archives, shared objects, programs and CMake files.
+packages=(ninja-build pkgconf pkgconf-bin libpkgconf3 libabsl-dev libabsl20220623 libfmt-dev libfmt9 libspdlog-dev libspdlog1.10 catch2 libbenchmark-dev libbenchmark1debian
   libyaml-cpp-dev libyaml-cpp0.7 prometheus-cpp-dev libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libprometheus-cpp-push1.0
   libcli11-dev libprotobuf-dev libprotobuf32 libprotoc32 protobuf-compiler libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2
-  libucx-dev libucx0 libssl-dev libssl3 zlib1g-dev zlib1g libcurl4-openssl-dev libcurl4 libcivetweb-dev libcivetweb1 libboost1.81-dev libboost-json1.81-dev libboost-json1.81.0)
+  libucx-dev libucx0 libnuma1 libssl-dev libssl3 zlib1g-dev zlib1g libcurl4-openssl-dev libcurl4 civetweb libcivetweb-dev libcivetweb1 libboost1.81-dev libboost-json1.81-dev libboost-json1.81.0
+  libboost-container1.81-dev libboost-container1.81.0 libboost-system1.81-dev libboost-system1.81.0)
 
 carry() {
   local out=$1 list
@@ -28,11 +29,11 @@ carry() {
     files=$(dpkg -L "$package" | grep -E '^/usr/(include|lib|bin|share/(cmake|pkgconfig))/|^/lib/' || true)
     # Boost's headers are 150 MB; these are the ones that this source includes, and what those include.
     if [[ $package == libboost1.81-dev ]]; then
-      files=$(grep -E '^/usr/include/boost/(asio|beast|json|config|system|core|assert|static_assert|throw_exception|version|type_traits|mp11|describe|container|container_hash|align|intrusive|move|smart_ptr|utility|optional|logic|endian|bind|mem_fn|date_time|regex|detail|exception|predef|preprocessor|mpl|winapi|variant2|tuple|function|function_types|integer|iterator|concept|concept_check|range|numeric|lexical_cast|array|algorithm|cstdint|limits|type|ref|operators|swap|shared_ptr|make_shared|enable_shared_from_this|blank|current_function|get_pointer|checked_delete|unordered|io|none|pool|tti|vmd|type_index|token|tokenizer|noncopyable|cerrno|error_code|aligned_storage|next_prior|functional|compressed_pair|callable_traits|url)|cmake/[Bb]oost' <<<"$files")
+      files=$(grep -E '^/usr/include/boost/(asio|beast|json|config|system|core|assert|static_assert|throw_exception|version|type_traits|mp11|describe|container|container_hash|align|intrusive|move|smart_ptr|utility|optional|logic|endian|bind|mem_fn|date_time|regex|detail|exception|predef|preprocessor|mpl|winapi|variant2|tuple|function|function_types|integer|iterator|concept|concept_check|range|numeric|lexical_cast|array|algorithm|cstdint|limits|type|ref|operators|swap|shared_ptr|make_shared|enable_shared_from_this|blank|current_function|get_pointer|checked_delete|unordered|io|none|pool|tti|vmd|type_index|token|tokenizer|noncopyable|cerrno|error_code|aligned_storage|next_prior|functional|compressed_pair|callable_traits|url|make_unique|static_string)|cmake/[Bb]oost' <<<"$files")
     fi
-    bytes=$(while read -r f; do [[ -f $f ]] && stat -Lc %s "$f"; done <<<"$files" | awk '{s += $1} END {print s + 0}')
+    bytes=$(while read -r f; do [[ ! -f $f ]] || stat -Lc %s "$f"; done <<<"$files" | awk '{s += $1} END {print s + 0}')
     printf '%10d  %s\n' "$bytes" "$package"
-    while read -r f; do [[ -f $f || -L $f ]] && echo "${f#/}"; done <<<"$files" >>"$list"
+    while read -r f; do [[ ! -f $f && ! -L $f ]] || echo "${f#/}"; done <<<"$files" >>"$list"
   done
   tar -C / -czf "$out" --no-recursion --files-from="$list"
   local size
@@ -58,10 +59,13 @@ run() {
     mkdir -p "$build/libraries"
     tar -C "$build/libraries" -xzf "$libraries"
     local root=$PWD/$build/libraries
+    # UCX's file says where Debian has it; the others look beside themselves.
+    sed -i "s#^set(prefix .*#set(prefix \"$root/usr\")#" "$root/usr/lib/x86_64-linux-gnu/cmake/ucx/ucx-targets.cmake"
     prefix=(-DCMAKE_PREFIX_PATH="$root/usr;$root/usr/lib/x86_64-linux-gnu" -DCMAKE_FIND_ROOT_PATH="$root"
       -DCMAKE_CXX_FLAGS="-isystem $root/usr/include -isystem $root/usr/include/x86_64-linux-gnu")
     export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu:${LD_LIBRARY_PATH:-}
     export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root/usr/lib/x86_64-linux-gnu/pkgconfig
+    export PATH=$PATH:$root/usr/bin
   fi
   # Steps that fail are told and do not hide the others' results; a step that takes too long is ended.
   step() {
