@@ -42,6 +42,8 @@ AttemptMachine::Actions AttemptMachine::Token(int worker, Attempt attempt, int i
     // So is who moves: of two that may write the rest only one has ended.
     if (tokens_ == 1 || move_) CancelAll(actions);
     Finish(actions, "");
+    if (tokens_ > 1 && !move_ && holders_.contains({decode_, attempt_}))
+      actions.push_back({.kind = Kind::kEnded, .attempt = attempt_, .worker = decode_});
   }
   return actions;
 }
@@ -49,6 +51,7 @@ AttemptMachine::Actions AttemptMachine::Token(int worker, Attempt attempt, int i
 AttemptMachine::Actions AttemptMachine::Released(int worker, Attempt attempt, bool failed, bool moved) {
   holders_.erase({worker, attempt});
   Actions actions;
+  if (finished_ && give_back_ && attempt == give_back_->attempt) return StopGiveBack();
   if (finished_) return actions;
   if (move_ && attempt == move_->attempt) {
     actions.push_back({.kind = Kind::kMoveStop, .attempt = attempt, .worker = decode_});
@@ -92,9 +95,31 @@ void AttemptMachine::Adopt() {
   move_.reset();
 }
 
+Attempt AttemptMachine::BeginGiveBack(int taker) {
+  minted_ = Attempt(minted_.value + 1);
+  give_back_ = GiveBack{.attempt = minted_, .taker = taker};
+  holders_[{taker, minted_}] = true;
+  return minted_;
+}
+
+AttemptMachine::Actions AttemptMachine::Takes(int worker, Attempt attempt, std::int64_t first) {
+  if (!give_back_ || attempt != give_back_->attempt || worker != give_back_->taker) return {};
+  if (!holders_.contains({decode_, attempt_})) return StopGiveBack();
+  return {{.kind = Kind::kGiveBack, .attempt = attempt_, .worker = decode_, .first = first}};
+}
+
+/// The taker has let go, or is not to get it: nobody asks the writer any more.
+AttemptMachine::Actions AttemptMachine::StopGiveBack() {
+  Actions actions;
+  give_back_.reset();
+  CancelAll(actions);
+  return actions;
+}
+
 AttemptMachine::Actions AttemptMachine::WorkerLost(int worker) {
   std::erase_if(holders_, [&](const auto& entry) { return entry.first.worker == worker; });
   Actions actions;
+  if (give_back_ && (worker == decode_ || worker == give_back_->taker)) return StopGiveBack();
   if (finished_ || waiting_) return actions;
   if (move_ && worker == move_->target) {
     move_.reset();

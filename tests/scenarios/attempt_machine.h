@@ -21,6 +21,8 @@ class AttemptMachine {
       kPlace,     // choose workers for `attempt`; answered by Placed or Unplaceable
       kCancel,    // `attempt` at `worker`
       kMoveStop,  // the move that was to go on as `attempt`, at `worker`, which sends it
+      kEnded,     // the whole answer, written as `attempt` at `worker`, which may keep its KV
+      kGiveBack,  // the KV kept as `attempt` at `worker`: from `first` on, to the taker
       kDeliver,   // the next token of the answer
       kFinish,    // the client's end, with `error` where it is none
     };
@@ -28,6 +30,7 @@ class AttemptMachine {
     Attempt attempt{};
     int worker = -1;
     int token = 0;
+    std::int64_t first = 0;
     std::string error{};
   };
   using Actions = std::vector<Action>;
@@ -53,6 +56,14 @@ class AttemptMachine {
   /// It is to go on at `target`, under the attempt that is returned.
   [[nodiscard]] Attempt BeginMove(int target);
   [[nodiscard]] Actions MoveFailed(int worker, Attempt attempt);
+  /// The ended answer's KV is to go to `taker`, under the attempt that is returned.
+  [[nodiscard]] Attempt BeginGiveBack(int taker);
+  [[nodiscard]] bool GivesBack() const { return give_back_.has_value(); }
+  [[nodiscard]] Attempt GiveBackAttempt() const { return give_back_->attempt; }
+  [[nodiscard]] int Taker() const { return give_back_->taker; }
+  /// The taker has what lies before `first`.
+  [[nodiscard]] Actions Takes(int worker, Attempt attempt, std::int64_t first);
+  [[nodiscard]] Actions StopGiveBack();
   [[nodiscard]] Actions WorkerLost(int worker);
   [[nodiscard]] Actions ClientGone();
   [[nodiscard]] Actions Tick(TimePoint now);
@@ -73,6 +84,11 @@ class AttemptMachine {
     int target = -1;
     bool there = false;  // the target has reported a token
   };
+  /// KV of the answer, which has ended, on its way back.
+  struct GiveBack {
+    Attempt attempt;
+    int taker = -1;
+  };
   /// The source has let go, or is over: the target goes on.
   void Adopt();
   void CancelAll(Actions& actions);
@@ -86,6 +102,7 @@ class AttemptMachine {
   Attempt attempt_;
   Attempt minted_;  // the newest
   std::optional<Moving> move_;
+  std::optional<GiveBack> give_back_;
   int placements_ = 0;
   int prefill_ = -1;
   int decode_ = -1;

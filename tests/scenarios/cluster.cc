@@ -45,6 +45,7 @@ Cluster::Cluster(std::uint64_t seed, Mutation mutation, bool tracing)
                      .lose = rate(40),
                      .misroute = rate(500)};
   if (world_.Chance(500)) moves_ = world_.Between(50, 1000);
+  if (world_.Chance(500)) returns_ = world_.Between(300, 1000);
   if (world_.Chance(300)) {
     frame_loss_ = rate(60);
     frame_repeat_ = rate(150);

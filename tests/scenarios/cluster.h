@@ -19,6 +19,7 @@ struct Summary {
   int requests = 0;
   int completed = 0;  // whole answers
   int moved = 0;      // answers, from worker to worker
+  int returned = 0;   // answers whose KV came back whole
   std::map<std::string, int> faults{};
 };
 
@@ -55,6 +56,7 @@ class Cluster {
     AttemptMachine machine;
     std::int64_t prompt_tokens = 0;
     int tokens = 0;
+    bool keep = false;  // its KV may go back when it has ended
     bool finished = false;
   };
 
@@ -80,6 +82,8 @@ class Cluster {
   void Apply(RequestId request, const AttemptMachine::Actions& actions);
   void Place(RequestId request, Attempt attempt);
   void MoveSome(RequestId request);
+  void OfferBack(RequestId request, Attempt attempt, int writer);
+  void OrderGiveBack(RequestId request, const AttemptMachine::Action& action);
   void RouterTimer();
   void WorkerSessionTimer(int worker);
   void CheckAnswer(RequestId id, const Request& request);
@@ -102,6 +106,7 @@ class Cluster {
   int outstanding_ = 0;  // faults that have not healed yet
   TimePoint faults_end_{};
   std::int64_t moves_ = 0;       // of 1000, each time that an answer could move
+  std::int64_t returns_ = 0;     // of 1000 answers, KV that is to go back
   std::int64_t frame_loss_ = 0;  // of 1000; a TCP stream has none of the three
   std::int64_t frame_repeat_ = 0;
   std::int64_t frame_reorder_ = 0;

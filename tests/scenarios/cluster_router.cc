@@ -27,7 +27,8 @@ void Cluster::PlanRequests() {
       requests_.emplace(
           id, Request{.machine = AttemptMachine({.deadline = kRequestDeadline}, world_.Now(), tokens),
                       .prompt_tokens = world_.Between(1, 12),
-                      .tokens = tokens});
+                      .tokens = tokens,
+                      .keep = world_.Chance(returns_)});
       Apply(id, requests_.at(id).machine.Begin());
       if (world_.Chance(200)) {
         world_.After(world_.Delay(10, 200'000), World::kNobody, [this, id] {
@@ -54,6 +55,12 @@ void Cluster::Apply(RequestId id, const AttemptMachine::Actions& actions) {
       case Kind::kMoveStop:
         ToWorker(action.worker,
                  {.kind = Order::Kind::kMoveStop, .key = {.request = id, .attempt = action.attempt}});
+        break;
+      case Kind::kEnded:
+        if (request.keep) OfferBack(id, action.attempt, action.worker);
+        break;
+      case Kind::kGiveBack:
+        OrderGiveBack(id, action);
         break;
       case Kind::kDeliver:
         if (request.finished)
@@ -101,6 +108,7 @@ void Cluster::Place(RequestId id, Attempt attempt) {
               .tokens = request.tokens};
   ToWorker(prefill, order);
   order.kind = Order::Kind::kReserve;
+  order.keep = request.keep;
   order.peer = prefill;
   order.peer_incarnation = sessions_[static_cast<std::size_t>(prefill)].incarnation;
   ToWorker(decode, order);
@@ -128,7 +136,8 @@ void Cluster::MoveSome(RequestId id) {
               .prompt_tokens = request.prompt_tokens,
               .tokens = request.tokens,
               .positions_max = positions,
-              .known = static_cast<int>(known)};
+              .known = static_cast<int>(known),
+              .keep = request.keep};
   ToWorker(to, order);
   order.kind = Order::Kind::kMove;
   order.key.attempt = source;
@@ -136,6 +145,44 @@ void Cluster::MoveSome(RequestId id) {
   order.peer = to;
   order.peer_incarnation = sessions_[static_cast<std::size_t>(to)].incarnation;
   ToWorker(from, order);
+}
+
+/// The answer has ended at `writer`, which keeps its KV for a moment: another worker of its class may have
+/// it.
+void Cluster::OfferBack(RequestId id, Attempt attempt, int writer) {
+  Request& request = requests_.at(id);
+  const kvtransfer::KvLayout& layout = layouts_.at(static_cast<std::size_t>(writer));
+  const std::int64_t written = request.prompt_tokens + request.tokens - 1;
+  const std::int64_t positions = written - written % layout.block_tokens;
+  const int taker = static_cast<int>((writer + world_.Between(1, kWorkers - 1)) % kWorkers);
+  const kvtransfer::KvLayout& theirs = layouts_.at(static_cast<std::size_t>(taker));
+  const bool fits = theirs.block_tokens == layout.block_tokens && theirs.dtype == layout.dtype;
+  if (positions == 0 || !fits || sessions_[static_cast<std::size_t>(taker)].generation == 0 ||
+      world_.Chance(100)) {
+    return ToWorker(writer, {.kind = Order::Kind::kCancel, .key = {.request = id, .attempt = attempt}});
+  }
+  const Attempt target = request.machine.BeginGiveBack(taker);
+  world_.Log("router: request {}.{} goes back from {} to {} as {}, {} positions", id.value, attempt.value,
+             writer, taker, target.value, positions);
+  ToWorker(taker, {.kind = Order::Kind::kTakeBack,
+                   .key = {.request = id, .attempt = target},
+                   .peer = writer,
+                   .peer_incarnation = sessions_[static_cast<std::size_t>(writer)].incarnation,
+                   .positions_max = positions});
+}
+
+void Cluster::OrderGiveBack(RequestId id, const AttemptMachine::Action& action) {
+  const AttemptMachine& machine = requests_.at(id).machine;
+  const int taker = machine.Taker();
+  const std::int64_t written = requests_.at(id).prompt_tokens + requests_.at(id).tokens - 1;
+  const std::int64_t block = layouts_.at(static_cast<std::size_t>(taker)).block_tokens;
+  ToWorker(action.worker, {.kind = Order::Kind::kGiveBack,
+                           .key = {.request = id, .attempt = action.attempt},
+                           .peer = taker,
+                           .peer_incarnation = sessions_[static_cast<std::size_t>(taker)].incarnation,
+                           .target = machine.GiveBackAttempt(),
+                           .positions_max = written - written % block,
+                           .first = action.first});
 }
 
 void Cluster::ToWorker(int worker, const Order& order) {
@@ -177,11 +224,15 @@ void Cluster::OnReport(int worker, const Report& report) {
   sessions_[static_cast<std::size_t>(worker)].router_heard = world_.Now();
   AttemptMachine& machine = requests_.at(report.key.request).machine;
   world_.Log("router: worker {} on {}.{}: {}", worker, report.key.request.value, report.key.attempt.value,
-             report.move_failed ? "the move failed"
-             : report.moved     ? "released, moved"
-             : report.released  ? (report.failed ? "released, failed" : "released")
-                                : fmt::format("token {}", report.index));
+             report.takes         ? fmt::format("takes it from {} on", report.first)
+             : report.move_failed ? "the move failed"
+             : report.moved       ? "released, moved"
+             : report.released    ? (report.failed ? "released, failed" : "released")
+                                  : fmt::format("token {}", report.index));
   summary_.moved += report.moved ? 1 : 0;
+  if (report.takes) return Apply(report.key.request, machine.Takes(worker, report.key.attempt, report.first));
+  const bool back = machine.GivesBack() && machine.GiveBackAttempt() == report.key.attempt;
+  summary_.returned += back && report.released && !report.failed ? 1 : 0;
   if (report.move_failed) return Apply(report.key.request, machine.MoveFailed(worker, report.key.attempt));
   Apply(report.key.request, report.released
                                 ? machine.Released(worker, report.key.attempt, report.failed, report.moved)
@@ -216,6 +267,7 @@ void Cluster::RouterTimer() {
   for (auto& [id, request] : requests_) {
     Apply(id, request.machine.Tick(world_.Now()));
     MoveSome(id);
+    if (request.machine.GivesBack() && world_.Chance(150)) Apply(id, request.machine.StopGiveBack());
   }
   world_.After(milliseconds(20), World::kNobody, [this] { RouterTimer(); });
 }

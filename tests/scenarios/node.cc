@@ -9,9 +9,6 @@ namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(50);
 
-WorkerId IdOf(int process) {
-  return WorkerId(static_cast<std::uint32_t>(process) + 1);
-}
 int ProcessOf(WorkerId id) {
   return static_cast<int>(id.value) - 1;
 }
@@ -185,6 +182,10 @@ void Node::OnOrder(const Order& order) {
       return Move(order);
     case Order::Kind::kMoveStop:
       return MoveStop(order.key);
+    case Order::Kind::kTakeBack:
+      return TakeBack(order);
+    case Order::Kind::kGiveBack:
+      return GiveBack(order);
   }
 }
 
@@ -194,7 +195,7 @@ void Node::Tell(RequestKey key, bool failed) {
 
 void Node::Prefill(const Order& order) {
   const RequestKey key = order.key;
-  const auto blocks = ledger_.Take(ledger_.BlocksFor(order.prompt_tokens), key);
+  const auto blocks = Take(ledger_.BlocksFor(order.prompt_tokens), key);
   if (!blocks) return Tell(key, true);
   const absl::Status sent =
       send_.Send({.key = key,
@@ -250,7 +251,7 @@ void Node::ComputeChunk(RequestKey key) {
 void Node::Reserve(const Order& order) {
   const RequestKey key = order.key;
   // The whole answer's.
-  const auto blocks = ledger_.Take(ledger_.BlocksFor(order.prompt_tokens + order.tokens), key);
+  const auto blocks = Take(ledger_.BlocksFor(order.prompt_tokens + order.tokens), key);
   if (!blocks) return Tell(key, true);
   const bool moves = order.positions_max > 0;
   const std::int64_t received = moves ? order.positions_max : order.prompt_tokens;
@@ -318,7 +319,8 @@ void Node::DecodeStep(RequestKey key) {
     return world_.Violate(fmt::format("worker {}: request {}.{} decodes from wrong bytes before token {}",
                                       process_, key.request.value, key.attempt.value, decoding.next));
   }
-  if (decoding.next >= decoding.order.tokens) return EndDecoding(key);
+  if (decoding.next >= decoding.order.tokens)
+    return decoding.order.keep && decoding.released && !decoding.move ? Keep(key) : EndDecoding(key);
   around_.to_router(process_,
                     {.key = key, .index = decoding.next, .token = TokenOf(key.request, decoding.next)});
   ledger_.Compute(key.request, decoding.blocks, positions, 1);
@@ -472,6 +474,7 @@ void Node::Cancel(RequestKey key) {
   }
   send_.Abort(key);
   receive_.Abort(key);
+  DropKept(key);
   const auto found = decoding_.find(key);
   if (found != decoding_.end()) found->second.cancelled = true;
   if (found != decoding_.end() && found->second.reports == 1 && !found->second.failed &&
@@ -484,6 +487,8 @@ void Node::CancelAll() {
   std::vector<RequestKey> keys;
   for (const auto& [key, prefilling] : prefilling_) keys.push_back(key);
   for (const auto& [key, decoding] : decoding_) keys.push_back(key);
+  for (const auto& [key, kept] : kept_) keys.push_back(key);
+  for (const auto& [key, taken] : taken_) keys.push_back(key);
   for (const RequestKey key : keys) Cancel(key);
 }
 
@@ -491,6 +496,8 @@ std::string Node::Leftover() const {
   std::string left;
   for (const auto& [key, prefilling] : prefilling_) left += fmt::format(" prefill of {}", key.request.value);
   for (const auto& [key, decoding] : decoding_) left += fmt::format(" decode of {}", key.request.value);
+  for (const auto& [key, kept] : kept_) left += fmt::format(" kept answer of {}", key.request.value);
+  for (const auto& [key, taken] : taken_) left += fmt::format(" answer of {} taken back", key.request.value);
   if (send_.Live() + receive_.Live() > 0)
     left += fmt::format(" {} transfers", send_.Live() + receive_.Live());
   if (left.empty() && !ledger_.AllFree()) left = " blocks that nobody owns";

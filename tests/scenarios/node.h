@@ -23,22 +23,35 @@ struct Report {
   bool failed = false;
   bool moved = false;        // released: the answer goes on elsewhere
   bool move_failed = false;  // the answer that was to go on as `key` goes on here
+  bool takes = false;        // what lies before `first` of what is to come back is here
+  std::int64_t first = 0;
   int index = 0;
   int token = 0;
 };
 
 /// An order of the router.
 struct Order {
-  enum class Kind { kPrefill, kReserve, kCancel, kMove, kMoveStop } kind = Kind::kCancel;
+  enum class Kind {
+    kPrefill,
+    kReserve,
+    kCancel,
+    kMove,
+    kMoveStop,
+    kTakeBack,
+    kGiveBack
+  } kind = Kind::kCancel;
   RequestKey key{};
   int peer = 0;
   Incarnation peer_incarnation{};
   std::int64_t prompt_tokens = 0;
   int tokens = 0;
-  /// kMove: what goes on elsewhere, and there; kReserve: of an answer that moves here from `peer`.
+  /// kMove: what goes on elsewhere, and there; kReserve: of an answer that moves here from `peer`. kGiveBack:
+  /// as what it goes; with kTakeBack, how many positions.
   Attempt target{};
   std::int64_t positions_max = 0;
-  int known = 0;  // tokens that the router has
+  int known = 0;           // tokens that the router has
+  std::int64_t first = 0;  // kGiveBack: positions that the taker has
+  bool keep = false;       // kReserve: the KV is to be held for a while when the answer has ended
 };
 
 /// What a process needs of the world around it.
@@ -49,6 +62,10 @@ struct Surroundings {
   std::function<void(int from, int to, absl::Status)> reset;
   std::function<kvtransfer::KvLayout(int process)> layout;
 };
+
+[[nodiscard]] inline WorkerId IdOf(int process) {
+  return WorkerId(static_cast<std::uint32_t>(process) + 1);
+}
 
 /// The answer's `index`-th token: the same whoever computes it.
 [[nodiscard]] int TokenOf(RequestId request, int index);
@@ -122,6 +139,31 @@ class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEven
     bool steps = false;  // a step is on its way
     std::optional<Moving> move = {};
   };
+  /// KV of an answer that has ended here, for whoever may want it.
+  struct Kept {
+    std::vector<BlockIndex> blocks{};
+    std::optional<RequestKey> sends = {};
+    bool given = false;
+  };
+  /// KV of an answer that has ended elsewhere, on its way here, or here.
+  struct Taken {
+    std::vector<BlockIndex> blocks{};
+    std::int64_t positions = 0;
+    int reports = 0;
+    bool failed = false;
+    bool released = false;
+    bool given = false;
+  };
+  void Keep(RequestKey key);
+  void GiveBack(const Order& order);
+  void DropKept(RequestKey key);
+  void KeptOver(RequestKey key);
+  void TakeBack(const Order& order);
+  void TakenEnded(RequestKey key, bool failed);
+  void TakenReleased(RequestKey key);
+  void Evict(RequestKey key);
+  /// Blocks for what runs; what is only kept, or comes back, gives way.
+  [[nodiscard]] std::optional<std::vector<BlockIndex>> Take(std::size_t count, RequestKey key);
   void Prefill(const Order& order);
   void ComputeChunk(RequestKey key);
   void Reserve(const Order& order);
@@ -153,6 +195,8 @@ class Node final : public kvtransfer::SideHost, public kvtransfer::TransportEven
   kvtransfer::SendSide send_;
   std::map<RequestKey, Prefilling> prefilling_;
   std::map<RequestKey, Decoding> decoding_;
+  std::map<RequestKey, Kept> kept_;
+  std::map<RequestKey, Taken> taken_;
   TimePoint last_post_{};
 };
 

@@ -25,7 +25,10 @@ const std::map<std::string, Mutation> kMutations = {{"none", Mutation::kNone},
                                                     {"no-completeness", Mutation::kNoCompleteness},
                                                     {"no-timers", Mutation::kNoTimers},
                                                     {"repeated-data", Mutation::kRepeatedData},
-                                                    {"unfinished-block", Mutation::kUnfinishedBlock}};
+                                                    {"unfinished-block", Mutation::kUnfinishedBlock},
+                                                    {"kept-unpinned", Mutation::kKeptUnpinned},
+                                                    {"taken-unfenced", Mutation::kTakenUnfenced},
+                                                    {"partial-return", Mutation::kPartialReturn}};
 
 struct Options {
   std::uint64_t seed = 0;
@@ -46,6 +49,7 @@ int RunSeeds(const Options& options, std::uint64_t first, std::uint64_t last) {
   long requests = 0;
   long completed = 0;
   long moved = 0;
+  long returned = 0;
   std::map<std::string, int> faults;
   for (std::uint64_t seed = first; seed < last; ++seed) {
     const Summary run = Cluster(seed, options.mutation, /*tracing=*/false).Run();
@@ -61,10 +65,11 @@ int RunSeeds(const Options& options, std::uint64_t first, std::uint64_t last) {
     requests += run.requests;
     completed += run.completed;
     moved += run.moved;
+    returned += run.returned;
     for (const auto& [name, count] : run.faults) faults[name] += count;
   }
-  std::printf("%llu seeds: %ld requests, %ld answered whole, %ld moved",
-              static_cast<unsigned long long>(last - first), requests, completed, moved);
+  std::printf("%llu seeds: %ld requests, %ld answered whole, %ld moved, %ld came back",
+              static_cast<unsigned long long>(last - first), requests, completed, moved, returned);
   for (const auto& [name, count] : faults) std::printf(", %d %s", count, name.c_str());
   std::printf("\n");
   if (options.found) {
@@ -72,7 +77,9 @@ int RunSeeds(const Options& options, std::uint64_t first, std::uint64_t last) {
     return 1;
   }
   // A simulation in which everything or nothing succeeds tests half of the protocol.
-  return last - first < 100 || (completed > requests / 4 && completed < requests * 49 / 50) ? 0 : 1;
+  const bool mixed = completed > requests / 4 && completed < requests * 49 / 50 && moved > requests / 50 &&
+                     returned > requests / 50;
+  return last - first < 100 || mixed ? 0 : 1;
 }
 
 int Run(const Options& options) {

@@ -27,6 +27,9 @@ enum class Mutation {
   kNoTimers,         // clean-up runs only when there is other work
   kRepeatedData,     // a block that was received is received again
   kUnfinishedBlock,  // the block that an answer is written into is sent as if it were full
+  kKeptUnpinned,     // an ended answer's blocks are reused as soon as it is given up, though they are sent
+  kTakenUnfenced,    // the blocks of an answer that was to come back are reused as soon as it will not
+  kPartialReturn,    // what has come of an answer that will not come back whole is cached
 };
 
 /// Virtual time, chance and a trace. Events belong to a process (or to nobody): those of a stopped process
