@@ -81,7 +81,7 @@ TEST_CASE("a malformed request gets an error that names what is wrong, and the r
   cluster.RequireIdle();
 }
 
-TEST_CASE("noise on any port of any daemon is refused, and the cluster serves on") {
+TEST_CASE("row 27: noise on any port of any daemon is refused, and the cluster serves on") {
   Cluster cluster({.model = ProjectFile("deploy/demo-model")});
   const std::vector<net::Address> ports = {
       {"127.0.0.1", cluster.Router().Port("http")},  {"127.0.0.1", cluster.Router().Port("control")},

@@ -89,7 +89,8 @@ TEST_CASE("in class bf16, 140 requests through three processes get the text that
   CHECK(metrics.Sum("baton_decode_batch_size_sum") / steps > 1.5);
 }
 
-TEST_CASE("with memory for a few answers only, those that make room get the same text, by either way") {
+TEST_CASE(
+    "row 29: with memory for a few answers only, those that make room get the same text, by either way") {
   const RandomModel model;
   for (const std::string kind : {"swap", "recompute"}) {
     CAPTURE(kind);

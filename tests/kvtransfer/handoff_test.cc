@@ -77,7 +77,7 @@ TEST_CASE("grant, send and commit may come in any order") {
   CHECK_FALSE(dispatch->Get().stats.layer_wise);
 }
 
-TEST_CASE("KV with a flipped bit is never committed: both sides fail") {
+TEST_CASE("row 26: KV with a flipped bit is never committed: both sides fail") {
   Worker prefill({.id = WorkerId(1)});
   Worker decode({.id = WorkerId(2), .make = [](const HandoffOptions& options) {
                    return CreateLoopbackTransport(options,
@@ -275,7 +275,7 @@ TEST_CASE(
   CHECK_FALSE(listener.IsReady(WorkerId(3)));
 }
 
-TEST_CASE("a peer of another cluster, or with another checksum setting, never becomes ready") {
+TEST_CASE("row 28: a peer of another cluster, or with another checksum setting, never becomes ready") {
   const auto of = [](const char* cluster, bool checksum) {
     return [cluster, checksum](HandoffOptions& options) {
       options.cluster_id = cluster;
