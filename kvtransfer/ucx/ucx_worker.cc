@@ -18,6 +18,7 @@
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "kvtransfer/ucx/one_event.h"
 
 namespace baton::kvtransfer::ucx {
 namespace {
@@ -158,6 +159,10 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOption
     return Error(kUnavailable, "UCX {}.{}.{} is installed, this program was built for {}.{} or newer", major,
                  minor, release, UCP_API_MAJOR, UCP_API_MINOR);
   }
+  if (!OneEventAtATime::Works()) {
+    return Error(kInternal,
+                 "this program does not stand between UCX and epoll_wait (kvtransfer/ucx/one_event.h)");
+  }
   auto result = std::make_unique<UcxWorker>(Private{});
   BATON_ASSIGN_OR_RETURN(result->context_, MakeContext(options));
   result->transport_ = options.tls.substr(0, options.tls.find(','));
@@ -245,7 +250,10 @@ bool UcxWorker::RunPosted() {
 void UcxWorker::Run() {
   while (true) {
     bool busy = RunPosted();
-    for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) != 0; ++i) busy = true;
+    {
+      const OneEventAtATime guard;
+      for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) != 0; ++i) busy = true;
+    }
     if (stop_ && last_()) return;
     if (stop_ && std::chrono::steady_clock::now() >= stop_by_) {
       unfinished_ = true;
