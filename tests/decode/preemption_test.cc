@@ -9,7 +9,8 @@
 namespace baton::decode {
 namespace {
 
-/// One request of many: prompts of up to 60 tokens, up to three answers of up to 90 each.
+/// One request of many: prompts of up to 60 tokens, up to three answers of up to 90 each. The first two begin
+/// together and outgrow 24 blocks of 16, whenever the others come.
 struct Asked {
   std::uint64_t id = 0;
   std::int64_t prompt_tokens = 0;
@@ -22,7 +23,10 @@ std::vector<Asked> Many() {
   std::vector<Asked> all;
   for (std::uint64_t id = 1; id <= 14; ++id) {
     Asked& asked = all.emplace_back(Asked{id, random.Between(1, 60), random.Between(20, 90), {}});
-    for (std::int64_t i = random.Between(1, 3); i > 0; --i)
+    const bool first = id <= 2;
+    if (first) asked.prompt_tokens = 10;
+    if (first) asked.max_tokens = 90;
+    for (std::int64_t i = first ? 3 : random.Between(1, 3); i > 0; --i)
       asked.first_tokens.push_back(static_cast<TokenId>(random.Between(0, 96)));
   }
   return all;
