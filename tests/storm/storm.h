@@ -88,7 +88,7 @@ class Storm {
   void Look(std::size_t worker);
   void Died(std::size_t worker, int exit);
   std::string LogOf(std::size_t worker) const;
-  bool EndedInsideUcx(std::size_t worker) const;
+  std::string KnownAssertion(std::size_t worker) const;
   void CutOff(std::size_t worker);
   void Timers();
   void AskNext();
