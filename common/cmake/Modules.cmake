@@ -48,7 +48,7 @@ function(module name)
   endif()
   # Layers are checked; what everybody may use (std, fmt, Abseil's status and containers) needs no naming.
   target_link_libraries(${target} ${scope} baton_options fmt::fmt absl::status absl::statusor
-    absl::flat_hash_map absl::flat_hash_set ${arg_PUBLIC_EXTERNAL})
+    absl::flat_hash_map absl::flat_hash_set absl::inlined_vector ${arg_PUBLIC_EXTERNAL})
   foreach(dependency IN LISTS arg_DEPS)
     check_edge(${name} ${arg_LAYER} ${dependency})
     target_of(${dependency} dependency_target)

@@ -44,7 +44,7 @@ absl::StatusOr<KvArena> KvArena::CreateOn(std::span<kernels::Backend* const> bac
     return Error(kResourceExhausted, "KV arena: {} blocks of {} layers are more than a machine can hold",
                  geometry.blocks, geometry.layers);
   }
-  std::vector<Part> parts;
+  PartList parts;
   for (kernels::Backend* backend : backends) {
     auto buffer = backend->Allocate(geometry.TotalBytes() / backends.size());
     if (!buffer.ok()) return Annotate(buffer.status(), "KV arena");
@@ -102,7 +102,7 @@ KvArena KvArena::OfRank(int rank) const {
   MemoryRegion region = part.region;
   region.address = Layer(rank * geometry_.layers).base;
   region.bytes = geometry.TotalBytes();
-  std::vector<Part> own;
+  PartList own;
   own.push_back({.backend = part.backend, .buffer = {}, .region = region});
   return {std::move(own), geometry};
 }

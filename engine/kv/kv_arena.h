@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include <absl/container/inlined_vector.h>
 #include <absl/status/statusor.h>
 
 #include "common/base/device_copier.h"
@@ -75,15 +76,15 @@ class KvArena {
     kernels::Buffer buffer;     // empty: another arena's
     MemoryRegion region;
   };
-  KvArena(std::vector<Part> parts, const KvGeometry& geometry)
-      : parts_(std::move(parts)), geometry_(geometry) {}
+  using PartList = absl::InlinedVector<Part, 1>;  // a step makes arenas of one part: not on the heap
+  KvArena(PartList parts, const KvGeometry& geometry) : parts_(std::move(parts)), geometry_(geometry) {}
   [[nodiscard]] static absl::StatusOr<KvArena> CreateOn(std::span<kernels::Backend* const> backends,
                                                         const KvGeometry& geometry);
   [[nodiscard]] std::size_t PartOf(int layer) const {
     return static_cast<std::size_t>(layer) * parts_.size() / static_cast<std::size_t>(geometry_.RankLayers());
   }
 
-  std::vector<Part> parts_;  // one, or one for each rank
+  PartList parts_;  // one, or one for each rank
   KvGeometry geometry_;
 };
 
