@@ -75,7 +75,7 @@ class CudaBackend final : public Backend {
   void Copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
     EndStep();
     if (bytes > 0) device_->Copy(to, from, bytes);
-    Synchronize();
+    Wait();
   }
   Rows ToHost(Rows rows) override;
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weight,
@@ -122,12 +122,8 @@ class CudaBackend final : public Backend {
                      Rows y) override;
   void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) override;
   void Synchronize() override {
-    EndStep();
-    const absl::Status status = device_->Synchronize();
-    if (!status.ok()) EndOfDevice(status);
-    ring_.Restart();
-    marks_reached_ += events_;
-    events_ = 0;
+    Wait();
+    retired_.clear();
   }
 
   std::uint64_t Mark() override {
@@ -173,6 +169,15 @@ class CudaBackend final : public Backend {
   /// Room for the arrays of one operation, so that none of them restarts the ring under another.
   void MakeRoom(std::initializer_list<std::size_t> bytes);
   void PlaceTokens(const KvLayer& layer, std::span<const SequenceSlice> slices);
+  /// For what was enqueued. In the midst of a step, too: what has been outgrown stays.
+  void Wait() {
+    EndStep();
+    const absl::Status status = device_->Synchronize();
+    if (!status.ok()) EndOfDevice(status);
+    ring_.Restart();
+    marks_reached_ += events_;
+    events_ = 0;
+  }
   WriteKvArguments Places(const KvLayer& layer);
   /// The array in device memory, until the next Synchronize. After MakeRoom.
   template <typename T>
@@ -232,7 +237,7 @@ void CudaBackend::MakeRoom(std::initializer_list<std::size_t> bytes) {
   std::size_t sum = 0;
   for (const std::size_t one : bytes) sum += recording_ ? BucketBytes(one) : one;
   if (ring_.HasRoom(bytes.size(), sum)) return;
-  Synchronize();
+  Wait();
   BATON_CHECK(ring_.HasRoom(bytes.size(), sum), "one operation takes {} bytes of arrays, more than {}", sum,
               ring_.Capacity());
 }
@@ -240,7 +245,7 @@ void CudaBackend::MakeRoom(std::initializer_list<std::size_t> bytes) {
 template <typename T>
 T* CudaBackend::Grown(Buffer& buffer, std::size_t bytes, bool pinned) {
   if (buffer.Bytes() < bytes) {
-    Synchronize();
+    Wait();
     auto larger = pinned ? device_->AllocatePinned(bytes) : device_->Allocate(bytes);
     if (!larger.ok()) EndOfDevice(larger.status());
     retired_.push_back(std::exchange(buffer, *std::move(larger)));
@@ -257,7 +262,6 @@ Rows CudaBackend::ToHost(Rows rows) {
   host.data = Grown<float>(host_rows_, floats * sizeof(float), true);
   device_->Copy(host.data, rows.data, floats * sizeof(float));
   Synchronize();
-  retired_.clear();
   return host;
 }
 
@@ -412,7 +416,6 @@ void CudaBackend::Highest(Rows in, std::int64_t count, std::span<std::int32_t> c
   device_->Copy(columns.data(), found, columns.size_bytes());
   device_->Copy(values.data(), their_values, values.size_bytes());
   Synchronize();
-  retired_.clear();
 }
 
 void CudaBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,
@@ -479,7 +482,7 @@ void CudaBackend::ChooseExperts(Rows logits, const ExpertChoice& shape, std::spa
   EndStep();
   device_->Copy(experts.data(), chosen, experts.size_bytes());
   device_->Copy(shares.data(), weights, shares.size_bytes());
-  Synchronize();
+  Wait();
 }
 
 void CudaBackend::AddScaledRows(Rows x, std::span<const std::int64_t> indices, std::span<const float> shares,

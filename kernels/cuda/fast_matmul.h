@@ -17,8 +17,7 @@ class FastMatMul {
   virtual ~FastMatMul() = default;
   /// Enqueues the product that `arguments` says; its segments and splits mean nothing here. K is not 0. fp8
   /// takes outputs by 16 and knows no scales.
-  [[nodiscard]] virtual absl::Status Run(Queue queue, const MatMulArguments& arguments,
-                                         Element element = Element::kBF16) = 0;
+  [[nodiscard]] virtual absl::Status Run(Queue queue, const MatMulArguments& arguments, Element element) = 0;
 };
 
 /// cuBLASLt, loaded at run time; "": the version that this build has the headers of. FailedPrecondition where

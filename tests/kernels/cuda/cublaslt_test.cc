@@ -242,14 +242,16 @@ TEST_CASE("a shape without an algorithm is an error, not a wrong product") {
 
   std::vector<std::uint16_t> some(64);
   std::vector<float> out(1);
-  const absl::Status status = fast->Run(nullptr, {.weight = some.data(),
-                                                  .in = some.data(),
-                                                  .weight_stride = 32,
-                                                  .in_stride = 32,
-                                                  .out = out.data(),
-                                                  .out_stride = 1,
-                                                  .rows = 1,
-                                                  .outputs = 1});
+  const absl::Status status = fast->Run(nullptr,
+                                        {.weight = some.data(),
+                                         .in = some.data(),
+                                         .weight_stride = 32,
+                                         .in_stride = 32,
+                                         .out = out.data(),
+                                         .out_stride = 1,
+                                         .rows = 1,
+                                         .outputs = 1},
+                                        Element::kBF16);
 
   state.finds = true;
   CHECK(Message(status).find("finds no algorithm") != std::string::npos);
