@@ -221,6 +221,15 @@ struct Pair {
   return std::sqrt(squares / values);
 }
 
+/// The same of one numerics class: the tokens are those of `whole`, and what is left of the log-probabilities
+/// is the sum of a softmax in another order.
+inline void AnswersAsOne(Pair& pair, SequenceRunner& whole, const std::vector<std::vector<TokenId>>& prompts,
+                         std::int64_t count) {
+  CHECK(AskAll(pair, whole, prompts, count) < 1e-6);
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    CHECK(pair.Tokens(1, i + 1) == whole.Greedy(prompts[i], count));
+}
+
 [[nodiscard]] inline std::vector<TokenId> Prompt(std::int64_t length, TokenId first) {
   std::vector<TokenId> tokens;
   for (std::int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<TokenId>((first + i * 31) % 400));

@@ -65,7 +65,7 @@ TEST_CASE("ranks have GPUs of their own, one after another; where they are too f
   CHECK_FALSE(on_cpu->cuda);
 }
 
-TEST_CASE("an order of the libraries' own is of class bf16, and no CPU's") {
+TEST_CASE("an order of the libraries' own is refused in class f32, which has none") {
   const DeviceConfig fast{.backend = BackendChoice::kCuda, .invariant = false};
   CHECK(ChooseBackend(fast, {{.compute = ComputeClass::kBF16}}, Gpu())->cuda);
 

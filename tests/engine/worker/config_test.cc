@@ -116,8 +116,8 @@ TEST_CASE("a power cap is set through a sensor, and without one it is refused") 
 
 TEST_CASE("each compute class has its name in the file") {
   const test::TemporaryFolder folder;
-  for (const kernels::ComputeClass compute :
-       {kernels::ComputeClass::kF32, kernels::ComputeClass::kBF16, kernels::ComputeClass::kInt8}) {
+  for (const kernels::ComputeClass compute : {kernels::ComputeClass::kF32, kernels::ComputeClass::kBF16,
+                                              kernels::ComputeClass::kInt8, kernels::ComputeClass::kFp8}) {
     const auto config = ReadWorkerConfig(
         Write(folder, fmt::format("name: p\nmodel: m\nrouter: \"127.0.0.1:1\"\ncompute: {{class: {}}}\n",
                                   std::string(kernels::Name(compute)))));
