@@ -67,15 +67,17 @@ ExcludedPoint Excluded(const ConfigurationKey& key, const Shape& shape, std::siz
 }
 
 /// Why a configuration is not measured but made from another one; empty where it is measured. Of two equal
-/// ones that is the copy whose device the catalogue lacks, else the later one.
-std::string WhyCopy(const Configurations& all, const ConfigurationKey& key, const Catalogue& catalogue) {
+/// ones that is the copy whose device the catalogue lacks, else the later one: `first` has the first row of
+/// each.
+std::string WhyCopy(const Configurations& all, const std::map<ConfigurationKey, std::size_t>& first,
+                    const ConfigurationKey& key, const Catalogue& catalogue) {
   const Points& points = all.at(key);
   const bool known = catalogue.FindDevice(std::get<1>(key)).ok();
   for (const auto& [other, others] : all) {
     if (other == key || std::get<0>(other) != std::get<0>(key) || std::get<2>(other) != std::get<2>(key))
       continue;
     const bool other_known = catalogue.FindDevice(std::get<1>(other)).ok();
-    const bool later = points.begin()->second.front().line > others.begin()->second.front().line;
+    const bool later = first.at(key) > first.at(other);
     double factor = 0;
     if ((known == other_known ? later : !known) && IsCopy(points, others, factor)) {
       return fmt::format("synthetic: prompt times are exactly {:.6g} times those of {}, token times equal",
@@ -124,13 +126,16 @@ absl::StatusOr<MeasuredConfiguration> MakeConfiguration(const ConfigurationKey& 
 
 absl::StatusOr<GroupedPoints> GroupRows(std::span<const BenchmarkRow> rows, const Catalogue& catalogue) {
   Configurations all;
-  for (const BenchmarkRow& row : rows) {
-    all[{row.model, row.device, row.tensor_parallel}][{row.prompt_tokens, row.batch, row.output_tokens}]
-        .push_back(row);
+  std::map<ConfigurationKey, std::size_t> first;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const BenchmarkRow& row = rows[i];
+    const ConfigurationKey key{row.model, row.device, row.tensor_parallel};
+    first.try_emplace(key, i);
+    all[key][{row.prompt_tokens, row.batch, row.output_tokens}].push_back(row);
   }
   GroupedPoints grouped;
   for (const auto& [key, points] : all) {
-    if (const std::string reason = WhyCopy(all, key, catalogue); !reason.empty()) {
+    if (const std::string reason = WhyCopy(all, first, key, catalogue); !reason.empty()) {
       for (const auto& [shape, copied] : points) {
         grouped.excluded.push_back(Excluded(key, shape, copied.size(), reason));
       }

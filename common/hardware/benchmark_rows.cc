@@ -9,7 +9,7 @@ namespace baton::hardware {
 namespace {
 
 enum Column : std::size_t {
-  kModel,
+  kModel,  // StartRow reads the first three
   kHardware,
   kDegree,
   kPrompt,
@@ -24,11 +24,7 @@ constexpr std::array<std::string_view, 9> kNames = {"model",       "hardware",  
                                                     "prompt_time", "token_time", "e2e_time"};
 
 BenchmarkRow RowOf(CsvTable& table) {
-  BenchmarkRow row;
-  row.line = table.Line();
-  row.model = table.Text(kModel);
-  row.device = table.Text(kHardware);
-  row.tensor_parallel = table.Number(kDegree, 1, 1024);
+  auto row = StartRow<BenchmarkRow>(table);
   row.prompt_tokens = table.Number<std::int64_t>(kPrompt, 1, 1'000'000'000);
   row.batch = table.Number<std::int64_t>(kBatch, 1, 100'000);
   row.output_tokens = table.Number<std::int64_t>(kOutput, 1, 1'000'000'000);

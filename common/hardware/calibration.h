@@ -37,6 +37,8 @@ struct ResidualPoint {
 };
 
 inline constexpr std::size_t kEngineWordsMax = 200;  // bytes
+/// Points of a phase: a prediction takes the square of it.
+inline constexpr std::size_t kCalibrationPointsMax = 200;
 
 struct Calibration {
   std::string model;

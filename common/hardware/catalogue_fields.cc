@@ -14,7 +14,6 @@ using Need = Section::Need;
 
 constexpr std::size_t kEntriesMax = 1000;  // of each list
 constexpr std::size_t kKnotsMax = 1000;    // of a table
-constexpr std::size_t kPointsMax = 200;    // of a calibration: a prediction takes the square of it
 constexpr std::string_view kNameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 constexpr double kGigabyte = 1e9;
 constexpr double kGibibyte = 1024.0 * 1024 * 1024;
@@ -186,7 +185,7 @@ void ReadTable(const Section& entry, Catalogue& catalogue) {
 
 std::vector<ResidualPoint> ReadPoints(const Section& entry, std::string_view key) {
   std::vector<ResidualPoint> points;
-  for (const Section& section : Entries(entry, key, kPointsMax)) {
+  for (const Section& section : Entries(entry, key, kCalibrationPointsMax)) {
     ResidualPoint point;
     section.Number("tokens", point.tokens, 1, 1e12, Need::kRequired);
     section.Number("spread", point.spread, 1, 1e12, Need::kRequired);

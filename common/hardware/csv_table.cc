@@ -90,7 +90,6 @@ absl::StatusOr<std::string> ReadCsvText(const std::string& path) {
   std::string text(size, '\0');
   if (!file.read(text.data(), static_cast<std::streamsize>(size)))
     return Error(kUnavailable, "{}: cannot be read", path);
-  if (file.peek() != std::ifstream::traits_type::eof()) text.resize(text.rfind('\n') + 1);
   return text;
 }
 

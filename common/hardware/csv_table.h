@@ -61,7 +61,18 @@ class CsvTable {
   std::size_t problems_ = 0;
 };
 
-/// The text of a file; "path: why" where it cannot be read. Of a file that grows meanwhile, whole lines.
+/// A row with what all kinds have: its line, and from columns 0 to 2 whose it is.
+template <typename Row>
+[[nodiscard]] Row StartRow(CsvTable& table) {
+  Row row;
+  row.line = table.Line();
+  row.model = table.Text(0);
+  row.device = table.Text(1);
+  row.tensor_parallel = table.Number(2, 1, 1024);
+  return row;
+}
+
+/// The text of a file; "path: why" where it cannot be read.
 [[nodiscard]] absl::StatusOr<std::string> ReadCsvText(const std::string& path);
 
 }  // namespace baton::hardware

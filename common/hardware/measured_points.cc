@@ -10,8 +10,8 @@
 namespace baton::hardware {
 namespace {
 
-constexpr std::int64_t kPointsMin = 4;    // fewer say nothing about what is left out
-constexpr std::int64_t kPointsMax = 200;  // that a catalogue's calibration may have
+constexpr std::int64_t kPointsMin = 4;  // fewer say nothing about what is left out
+constexpr std::int64_t kPointsMax{kCalibrationPointsMax};
 
 ConfigurationKey KeyOf(const MeasuredConfiguration& configuration) {
   return {configuration.model.name, configuration.device.name, configuration.tensor_parallel};

@@ -21,8 +21,9 @@ void Append(std::vector<Row> rows, const std::string& path, std::vector<Row>& ou
 absl::StatusOr<Measurements> ReadMeasurements(std::span<const std::string> paths) {
   Measurements measured;
   for (const std::string& path : paths) {
-    BATON_ASSIGN_OR_RETURN(const std::string text, ReadCsvText(path));
+    BATON_ASSIGN_OR_RETURN(std::string text, ReadCsvText(path));
     if (IsStepCsv(text)) {
+      text.resize(text.rfind('\n') + 1);  // a line without its end is not whole yet, or was never
       BATON_ASSIGN_OR_RETURN(std::vector<StepRow> steps, ParseStepCsv(text, path));
       Append(std::move(steps), path, measured.steps);
     } else {

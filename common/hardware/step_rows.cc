@@ -9,7 +9,7 @@ namespace baton::hardware {
 namespace {
 
 enum Column : std::size_t {
-  kModel,
+  kModel,  // StartRow reads the first three
   kHardware,
   kDegree,
   kPrompts,
@@ -26,11 +26,7 @@ constexpr std::int64_t kTokensMax = 1'000'000'000;
 constexpr std::int64_t kSequencesMax = 100'000;
 
 StepRow RowOf(CsvTable& table) {
-  StepRow row;
-  row.line = table.Line();
-  row.model = table.Text(kModel);
-  row.device = table.Text(kHardware);
-  row.tensor_parallel = table.Number(kDegree, 1, 1024);
+  auto row = StartRow<StepRow>(table);
   row.prompts = table.Number<std::int64_t>(kPrompts, 0, kSequencesMax);
   row.prompt_tokens = table.Number<std::int64_t>(kPromptTokens, 0, kTokensMax);
   row.cached_tokens = table.Number<std::int64_t>(kCached, 0, kTokensMax);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/hardware/measured_points.h"
 
 namespace baton::hardware {
 namespace {
@@ -21,12 +22,6 @@ struct Times {
 using Knots = std::map<std::int64_t, Times>;                  // by prompt x batch
 using Key = std::tuple<std::string, std::string, int>;        // model, hardware, degree
 using Configurations = std::map<Key, std::pair<Knots, int>>;  // and the first line
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 std::vector<std::string> MachinesOf(std::string_view hardware, int degree, const Catalogue& catalogue) {
   if (catalogue.FindMachine(hardware).ok()) return {std::string(hardware)};

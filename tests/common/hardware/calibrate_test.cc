@@ -119,6 +119,19 @@ TEST_CASE("rows that copy another configuration are left aside, whichever comes 
         "synthetic: prompt times are exactly 1.3 times those of a100-80gb, token times equal");
 }
 
+TEST_CASE("of two files with the same times the second is the copy, though its lines have the same numbers") {
+  std::vector<BenchmarkRow> rows = MadeRows({}, {}, "h100-80gb", 2);
+  const std::vector<BenchmarkRow> first = rows;
+  for (BenchmarkRow& row : rows) row.device = "a100-80gb";
+  rows.insert(rows.begin(), first.begin(), first.end());
+
+  const auto report = Calibrate({.rows = rows, .steps = {}}, Catalogue::BuiltIn());
+
+  REQUIRE(report.ok());
+  REQUIRE(report->calibrations.size() == 1);
+  CHECK(report->calibrations[0].device == "h100-80gb");
+}
+
 TEST_CASE("a row whose phases cannot explain its time is left aside") {
   std::vector<BenchmarkRow> rows = MadeRows({}, {}, "a100-80gb", 2);
   for (BenchmarkRow& row : rows) row.total_ms = row.prompt_ms + 127 * row.token_ms;

@@ -70,7 +70,7 @@ TEST_CASE("a file is a benchmark or telemetry by its header, and rows know their
   std::ofstream(paths[0])
       << "model,hardware,prompt_size,batch_size,token_size,prompt_time,token_time,tensor_parallel\n"
          "m,d,512,2,128,100.5,20,8\n";
-  std::ofstream(paths[1]) << kHeader << "m,d,1,0,0,0,1,9,0.1\n";
+  std::ofstream(paths[1]) << kHeader << "m,d,1,0,0,0,1,9,0.1\nm,d,1,1,1";  // breaks off
 
   const auto measured = ReadMeasurements(paths);
 
