@@ -117,13 +117,13 @@ absl::StatusOr<Table> WhatIf(const World& world, const ExplainOptions& options, 
   for (std::size_t i = 0; i < changes.size(); ++i) {
     if (figures[i].interrupted) continue;
     const SloVerdict& verdict = figures[i].verdict;
-    table.rows.push_back(
-        {changes[i].name, Number(figures[i].price.dollars_per_hour), seconds(verdict.seconds[0][2]),
-         seconds(verdict.seconds[1][2]), seconds(verdict.seconds[2][2]),
-         shown ? fmt::format("{:.0f} %", verdict.tightest * 100) : Number(verdict.tightest), verdict.binding,
-         figures[i].backlog_grows ? "UNSTABLE"
-         : verdict.met            ? "met"
-                                  : "MISSED"});
+    table.rows.push_back({changes[i].name, Number(figures[i].price.dollars_per_hour),
+                          seconds(verdict.seconds[0][2]), seconds(verdict.seconds[1][2]),
+                          seconds(verdict.seconds[2][2]),
+                          shown ? PercentText(verdict.tightest) : Number(verdict.tightest), verdict.binding,
+                          figures[i].backlog_grows ? "UNSTABLE"
+                          : verdict.met            ? "met"
+                                                   : "MISSED"});
   }
   return table;
 }
@@ -148,7 +148,7 @@ int Explain(const ExplainOptions& options) {
       run.figures[0].interrupted ? "INTERRUPTED: what follows is of the requests that had ended\n" : "");
   if (!world->experiment.slo.Empty()) {
     fmt::print("{}\n", SloTableOf(verdict, world->experiment.slo).AsText());
-    fmt::print("what binds: {} at {:.0f} % of its limit\n\n", verdict.binding, verdict.tightest * 100);
+    fmt::print("what binds: {} at {} of its limit\n\n", verdict.binding, PercentText(verdict.tightest));
   }
   fmt::print("Where the time of a request goes, mean of all\n{}\n",
              WaterfallText(WaterfallOf(*run.result), Metric::kE2e));

@@ -317,7 +317,7 @@ void AddSweep(CLI::App& app, int& exit_code) {
   merge->add_option("--out", *out, "File; - is the standard output")->capture_default_str();
   merge->footer(
       "Example: baton-sim merge 0.csv 1.csv 2.csv --out all.csv\n"
-      "Exits with 2 where points before the last are missing; what there is has been written.");
+      "Exits with 2 where points are missing; what there is has been written.");
   RunsAs(*merge, exit_code, [=] { return Merge(*paths, *out); });
 }
 

@@ -17,8 +17,8 @@ std::string PriceText(const Candidate& candidate) {
 
 std::string ProbeText(const Probe& probe) {
   if (probe.binding == "no machine") return "leaves no machine for the phase";
-  return fmt::format("{} at {:.0f} % of its limit", probe.binding.empty() ? "nothing" : probe.binding,
-                     probe.tightest * 100);
+  return fmt::format("{} at {} of its limit", probe.binding.empty() ? "nothing" : probe.binding,
+                     PercentText(probe.tightest));
 }
 
 json::Value AsValue(const Candidate& candidate) {
@@ -40,7 +40,7 @@ Table DesignsTable(const std::vector<Candidate>& designs) {
   for (const Candidate& design : designs) {
     table.rows.push_back({FormatFleet(design.fleet), fmt::format("{}", design.machines),
                           Number(design.dollars_per_hour), Number(design.watts / 1e3), Number(design.rate),
-                          fmt::format("{:.0f} %", design.probe.tightest * 100), design.probe.binding});
+                          PercentText(design.probe.tightest), design.probe.binding});
   }
   return table;
 }

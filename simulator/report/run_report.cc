@@ -143,13 +143,12 @@ Table SloTableOf(const SloVerdict& verdict, const Slo& slo) {
       const auto add = [&](double limit, double measured, bool time) {
         if (limit <= 0) return;
         // Requests that are never served have no time; there may be so many that it is the quantile.
-        const bool served = std::isfinite(measured);
         const auto text = [&](double value) {
-          return time ? SecondsText(value) : fmt::format("{:.2f}x", value);
+          if (time) return SecondsText(value);
+          return std::isinf(value) ? std::string("never") : fmt::format("{:.2f}x", value);
         };
         table.rows.push_back({fmt::format("{}_{}", kMetricNames[metric], kQuantileNames[quantile]),
-                              text(limit), served ? text(measured) : "never",
-                              served ? fmt::format("{:.0f} %", measured / limit * 100) : "-",
+                              text(limit), text(measured), PercentText(measured / limit),
                               measured < limit ? "met" : "MISSED"});
       };
       add(slo.seconds[metric][quantile], verdict.seconds[metric][quantile], true);

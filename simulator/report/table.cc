@@ -177,8 +177,12 @@ std::string Histogram(const std::vector<double>& values, int width) {
   return BarChart(bars, width);
 }
 
+std::string PercentText(double share) {
+  return std::isinf(share) ? "-" : fmt::format("{:.0f} %", share * 100);
+}
+
 std::string SecondsText(double seconds) {
-  if (std::isinf(seconds)) return "inf";
+  if (std::isinf(seconds)) return "never";
   if (seconds >= 1) return Number(seconds) + " s";
   if (seconds >= 1e-3) return Number(seconds * 1e3) + " ms";
   return seconds > 0 ? Number(seconds * 1e6) + " us" : "0 s";

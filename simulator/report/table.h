@@ -32,7 +32,9 @@ struct Bar {
 /// Counts of `values` in ranges whose ends are powers of two, as bars with shares.
 [[nodiscard]] std::string Histogram(const std::vector<double>& values, int width = 40);
 
-/// "12.3 ms", "4.84 s": three significant digits.
+/// "57 %"; "-" where it is infinite: of a time that never comes.
+[[nodiscard]] std::string PercentText(double share);
+/// "12.3 ms", "4.84 s": three significant digits; "never" where it is infinite.
 [[nodiscard]] std::string SecondsText(double seconds);
 /// "1,234,567".
 [[nodiscard]] std::string Grouped(double value);
