@@ -15,7 +15,8 @@ constexpr std::uint32_t kNone = UINT32_MAX;
 /// The pattern with its counts written out: places between characters, and how to come from one to another.
 class Places {
  public:
-  Places(const Pattern& pattern, std::size_t places_max) : pattern_(pattern), places_max_(places_max) {
+  Places(const Pattern& pattern, std::size_t places_max, std::size_t& work)
+      : pattern_(pattern), places_max_(places_max), work_(work) {
     const std::uint32_t begin = Add();
     end_ = Follow(static_cast<std::uint32_t>(pattern.nodes.size() - 1), begin);
   }
@@ -25,7 +26,7 @@ class Places {
     std::uint32_t set = kNone;  // a character of this set leads to `next`
     std::uint32_t next = 0;
   };
-  [[nodiscard]] bool Full() const { return places_.size() >= places_max_; }
+  [[nodiscard]] bool Full() const { return work_ == 0 || places_.size() >= places_max_; }
   [[nodiscard]] std::size_t Size() const { return places_.size(); }
   [[nodiscard]] const Place& At(std::uint32_t place) const { return places_[place]; }
   [[nodiscard]] std::uint32_t End() const { return end_; }
@@ -40,6 +41,7 @@ class Places {
   /// The place after the expression.
   std::uint32_t Follow(std::uint32_t index, std::uint32_t from) {
     if (Full()) return from;
+    --work_;  // an alternative without a character adds no place, but a way
     const PatternNode& node = pattern_.nodes[index];
     switch (node.kind) {
       case PatternNode::Kind::kSet: {
@@ -66,10 +68,7 @@ class Places {
 
   std::uint32_t Repeat(const PatternNode& node, std::uint32_t from) {
     const std::uint32_t child = node.children[0];
-    for (std::int64_t i = 0; i < node.least && !Full(); ++i) {
-      const std::uint32_t next = Follow(child, from);
-      if (std::exchange(from, next) == next) break;  // it takes nothing
-    }
+    for (std::int64_t i = 0; i < node.least && !Full(); ++i) from = Follow(child, from);
     const std::uint32_t end = Add();
     Skip(from, end);
     if (node.most == PatternNode::kEndless) {
@@ -85,6 +84,7 @@ class Places {
 
   const Pattern& pattern_;
   const std::size_t places_max_;
+  std::size_t& work_;
   std::vector<Place> places_;
   std::uint32_t end_ = 0;
 };
@@ -226,7 +226,7 @@ class Subsets {
 }  // namespace
 
 std::optional<PatternStates> StatesOf(const Pattern& pattern, std::size_t states_max, std::size_t& work) {
-  const Places places(pattern, 8 * states_max);
+  const Places places(pattern, kPlacesOfEachState * states_max, work);
   if (places.Full()) return std::nullopt;
   return Subsets(places, Classes(pattern.sets), states_max, work).Run();
 }

@@ -25,8 +25,11 @@ struct PatternStates {
   std::vector<State> states;  // the first is where a string begins
 };
 
-/// Takes what it does from `work`. Nothing where that or `states_max` is not enough: the states may be
-/// exponentially many.
+/// Places between characters, with all counts written out, that a pattern may have for each of its states.
+inline constexpr std::size_t kPlacesOfEachState = 8;
+
+/// Takes what it does from `work`. Nothing where that, `states_max` or the places for it are not enough: the
+/// states may be exponentially many.
 [[nodiscard]] std::optional<PatternStates> StatesOf(const Pattern& pattern, std::size_t states_max,
                                                     std::size_t& work);
 

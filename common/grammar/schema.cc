@@ -187,9 +187,9 @@ absl::Status Compiler::FillPattern(NodeId rule, const json::Value& schema, const
   if (!states) {
     return Error(
         kInvalidArgument,
-        "'pattern' at '{}' is too large or too ambiguous: it needs more than {} states, or all patterns "
-        "of the schema together take too long",
-        pointer, kPatternStatesMax);
+        "'pattern' at '{}' is too large or too ambiguous: it needs more than {} states, or {} places "
+        "between characters when written out, or all patterns of the schema together take too long",
+        pointer, kPatternStatesMax, kPlacesOfEachState * kPatternStatesMax);
   }
   Become(rule, builder_.StringOfPattern(*states));
   return {};

@@ -173,11 +173,14 @@ TEST_CASE("a pattern that is malformed or not supported says where and what") {
   for (const std::string_view large :
        {"^(?:a{2000}){2000}$", "^(?:(?:(?:a?){2000}){2000}){2000}$", "^(?:(?:){2000}){2000}$",
         "^[ab]{0,2000}[cd]{0,2000}$", "^(?:.{0,50}){57}$", "^[ab]*a[ab]{12}$",
-        "^(?:(?:a|b?){40}c?){40}(?:a|b){0,40}$"}) {
+        "^(?:(?:a|b?){40}c?){40}(?:a|b){0,40}$", "^(?:a|a|a|a|a|a|a){1700}$"}) {
     CHECK_THAT(ErrorOf(large),
                Catch::StartsWith("'pattern' at '' is too large or too ambiguous: it needs more "
                                  "than 3000 states"));
   }
+  // Alternatives of nothing: no places, but ways.
+  const std::string ways = "^(?:(?:" + std::string(985, '|') + "){2000}){11}$";
+  CHECK_THAT(ErrorOf(ways), Catch::Contains("too large or too ambiguous"));
   CHECK(ErrorOf("^[]$") == "no value satisfies the schema");
   CHECK(FromSchema(R"({"pattern":1})").status().code() == kInvalidArgument);
   CHECK(Message(FromSchema(R"({"format":"date","pattern":"a"})").status()) ==
