@@ -108,7 +108,6 @@ struct Tokenizer::State {
   AddedTokenFinder normalized_tokens;
   std::vector<TokenId> before;
   std::vector<TokenId> after;
-  bool has_template;
   std::optional<std::int64_t> tokens_max;
   std::uint64_t fingerprint;
 };
@@ -120,7 +119,6 @@ Tokenizer::State::State(TokenizerSpec spec, std::uint64_t fingerprint_in)
       normalized_tokens(TokensToFind(spec, /*normalized=*/true)),
       before(std::move(spec.before)),
       after(std::move(spec.after)),
-      has_template(spec.has_template),
       tokens_max(spec.tokens_max),
       fingerprint(fingerprint_in) {
   normalizer = std::move(spec.normalizer);
@@ -192,20 +190,20 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& di
   BATON_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(directory + "/tokenizer.json", kMaxFileBytes));
   const auto config = ReadTextFile(directory + "/tokenizer_config.json", kMaxFileBytes);
   if (!config.ok() && config.status().code() != kNotFound) return config.status();
-  auto tokenizer = FromJson(text, config.ok() ? *config : std::string());
+  auto tokenizer = FromJson(text, config.ok() ? std::optional<std::string_view>(*config) : std::nullopt);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), directory);
   return tokenizer;
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view tokenizer_json,
-                                                               std::string_view tokenizer_config) {
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(
+    std::string_view tokenizer_json, std::optional<std::string_view> tokenizer_config) {
   const json::Limits limits{.bytes = kMaxFileBytes, .nodes = kMaxFileNodes};
   auto file = json::Parse(tokenizer_json, limits);
   if (!file.ok()) return Annotate(file.status(), "tokenizer.json");
   BATON_ASSIGN_OR_RETURN(TokenizerSpec spec, ParseTokenizerSpec(*file));
   std::uint64_t fingerprint = HashOf(json::Serialize(*file));
-  if (!tokenizer_config.empty()) {
-    auto config = json::Parse(tokenizer_config, limits);
+  if (tokenizer_config) {
+    auto config = json::Parse(*tokenizer_config, limits);
     if (!config.ok()) return Annotate(config.status(), "tokenizer_config.json");
     BATON_ASSIGN_OR_RETURN(const std::string changes, ApplyTokenizerConfig(*config, spec));
     if (!changes.empty()) fingerprint = HashOf(fmt::format("{}{}", fingerprint, changes));

@@ -35,9 +35,9 @@ class Tokenizer {
   /// component is an error that names it: "tokenizer.json: normalizer.type 'Precompiled' is not supported;
   /// supported: ...".
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& directory);
-  /// The same from the files' texts, the second empty where there is none; for tests and fuzzers.
+  /// The same from the files' texts, nothing where there is no second; for tests and fuzzers.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(
-      std::string_view tokenizer_json, std::string_view tokenizer_config = {});
+      std::string_view tokenizer_json, std::optional<std::string_view> tokenizer_config = std::nullopt);
 
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;

@@ -102,7 +102,8 @@ class Application {
   }
 
   /// As model libraries do: what it says of a token counts, but the token's id is tokenizer.json's where it
-  /// has one there.
+  /// has one there. Else the file's id counts, also behind a gap, where those libraries take the next free
+  /// one.
   absl::Status AddTokens() {
     BATON_ASSIGN_OR_RETURN(const auto tokens, ReadTokens(config_));
     for (const auto& [id, entry] : tokens) {

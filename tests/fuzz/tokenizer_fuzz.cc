@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -57,7 +58,7 @@ void CheckDecoding(const Tokenizer& tokenizer, const std::vector<baton::TokenId>
 /// tokenizer_config.json.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view input(reinterpret_cast<const char*>(data), size);
-  std::string_view config;
+  std::optional<std::string_view> config;
   if (const std::size_t two = input.find(std::string_view("\0\0", 2)); two != std::string_view::npos) {
     config = input.substr(two + 2);
     input = input.substr(0, two);

@@ -255,7 +255,9 @@ absl::StatusOr<Statement> Parser::ParseCall(Position at) {
     BATON_ASSIGN_OR_RETURN(caller->parameters, ParseParameters());
   }
   BATON_ASSIGN_OR_RETURN(Expression call, ExpressionParser(tokens_).ParseConditional());
-  if (!std::holds_alternative<Call>(call.node)) return TemplateError(call.at, "the call of a macro expected");
+  const auto* called = std::get_if<Call>(&call.node);
+  if (called == nullptr || called->callee != nullptr)
+    return TemplateError(call.at, "the call of a macro by its name expected");
   BATON_RETURN_IF_ERROR(ExpectTagEnd());
   const int loops = std::exchange(loops_, 0);
   BATON_ASSIGN_OR_RETURN(caller->body, ParseBody("endcall"));

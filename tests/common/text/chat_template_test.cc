@@ -155,6 +155,8 @@ TEST_CASE("what is not supported is refused when the template is read") {
   CHECK(refused("\n {{ x | xmlattr('a') }}") ==
         "chat template: line 2, column 9: filter 'xmlattr' is not supported");
   CHECK(refused("{{ x is filter }}").find("test 'filter' is not supported") != std::string::npos);
+  CHECK(refused("{% call x[0]() %}{% endcall %}").find("the call of a macro by its name expected") !=
+        std::string::npos);
   CHECK(refused("{{ lipsum(3) }}").find("function 'lipsum' is not supported") != std::string::npos);
   CHECK(refused("{{ x.__class__() }}").find("method '__class__' is not supported") != std::string::npos);
   CHECK(refused("{{ x.append(1) }}").find("method 'append' is not supported") != std::string::npos);
