@@ -73,8 +73,7 @@ struct HandoffOptions {
   std::string net_device;        // UCX: the interface of the data plane, "" = all
   std::string tls = "tcp,self";  // UCX transports; shared memory is opt-in
   bool checksum = true;          // crc32c over every message
-  /// Per layer and chunk; below, one shot after the prompt. 0: fitted to the peer's speed and a layer's time,
-  /// which makes small messages; a connection that is reset amid them may end the process inside UCX 1.13.1.
+  /// Per layer and chunk; below, one shot after the prompt. 0: fitted to the peer's speed and a layer's time.
   std::uint64_t layer_wise_bytes_min = 512U << 10;
   std::size_t transfers_max = 1024;  // live, either direction
   bool wire_int8 = false;            // what this worker receives comes as 8-bit integers
@@ -184,7 +183,7 @@ class Handoff {
   struct Observer {
     std::function<void(const PeerStatus&)> on_peer;  // became ready, or was lost (ready = false)
   };
-  /// Registers the arena, listens for peers. A required transport that is missing is an error that says how
+  /// Listens for peers. A required transport that is missing is an error that says how
   /// to get it.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Handoff>> Create(
       net::EventLoop& loop, const HandoffOptions& options, const ArenaView& arena, Incarnation incarnation,

@@ -360,7 +360,7 @@ int RunIn(const Options& options, const Places& places) {
   }
   const Prompt prompt(kBlockBytesMax);
   Ends ends(places, prompt, true, "tcp,self");
-  const Latency latency = MeasureLatency(ends, rows.back().stream, options.repeat);
+  const Latency latency = MeasureLatency(ends, rows.back().hot, options.repeat);
   std::printf(
       "\none block of 4 layers (256 KiB), computed to acknowledged: p50 %.3f ms, of which %.3f ms are not "
       "wire\n",
