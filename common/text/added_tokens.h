@@ -10,6 +10,7 @@
 #include <absl/container/flat_hash_map.h>
 
 #include "common/base/ids.h"
+#include "common/text/effort.h"
 
 namespace baton::text {
 
@@ -24,7 +25,8 @@ struct AddedToken {
   bool special = false;      // left out of decoded text on demand
 };
 
-/// Finds added tokens: the leftmost, the longest of those. Immutable; safe to share between threads.
+/// Finds added tokens: the leftmost, the longest of those; of equal contents a special one, then the first.
+/// Immutable; safe to share between threads.
 class AddedTokenFinder {
  public:
   /// A piece of the text: one added token, or text without any.
@@ -36,12 +38,14 @@ class AddedTokenFinder {
   /// Of each token, `content` is what is looked for; it must not be empty.
   explicit AddedTokenFinder(std::vector<AddedToken> tokens);
 
-  /// Hands out the pieces of `text`, which is valid UTF-8, in order; none is empty. O(length of the text *
-  /// length of the longest token) at worst, in practice linear.
-  void Cut(std::string_view text, const std::function<void(const Piece&)>& visit) const;
+  /// Hands out the pieces of `text`, which is valid UTF-8, in order; none is empty. A token in the white
+  /// space that the one before it took along is found all the same, as the tokenizers library finds it: that
+  /// white space then comes twice. O(length of the text * length of the longest token) at worst, in practice
+  /// linear.
+  void Cut(std::string_view text, Effort& effort, const std::function<void(const Piece&)>& visit) const;
 
  private:
-  [[nodiscard]] const AddedToken* LongestAt(std::string_view text, std::size_t at) const;
+  [[nodiscard]] const AddedToken* LongestAt(std::string_view text, std::size_t at, Effort& effort) const;
 
   std::vector<AddedToken> tokens_;
   std::bitset<256> first_bytes_;

@@ -171,7 +171,7 @@ void Tokenizer::State::EncodePiece(std::string_view piece, bool first, Scratch& 
 
 void Tokenizer::State::EncodeNormalized(std::string_view text, bool first, Scratch& scratch,
                                         std::vector<TokenId>& ids) const {
-  normalized_tokens.Cut(text, [&](const AddedTokenFinder::Piece& piece) {
+  normalized_tokens.Cut(text, scratch.effort, [&](const AddedTokenFinder::Piece& piece) {
     if (piece.token != nullptr) {
       ids.push_back(piece.token->id);
       return;
@@ -222,7 +222,7 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view utf8,
   std::vector<TokenId> ids;
   if (options.add_special_tokens) ids = state_->before;
   State::Scratch scratch(utf8.size());
-  state_->raw_tokens.Cut(utf8, [&](const AddedTokenFinder::Piece& piece) {
+  state_->raw_tokens.Cut(utf8, scratch.effort, [&](const AddedTokenFinder::Piece& piece) {
     if (piece.token != nullptr) {
       ids.push_back(piece.token->id);
     } else {
