@@ -1,5 +1,5 @@
 # Three processes on loopback for a benchmark script, which sources this file and sets `build`, `shape`, `compute` and
-# `kv` (the inside of the workers' kv section). Sets `url` and ends the processes when the script exits.
+# `kv` (the inside of the workers' kv section); `backend` where it is not the CPU. Sets `url` and ends the processes when the script exits.
 run=$(mktemp -d /tmp/baton-bench.XXXXXX)
 pids=()
 stop() {
@@ -48,7 +48,7 @@ model_name: bench
 router: "127.0.0.1:$(port_of control)"
 peer: {listen: "127.0.0.1:0"}
 metrics: {listen: "127.0.0.1:0"}
-compute: {class: $compute, threads: 1}
+compute: {backend: ${backend:-cpu}, class: $compute, threads: 1}
 kv: {$kv}
 transfer: {transport: ucx, net_device: lo}
 ports_file: $run/$phase.ports.json
@@ -57,4 +57,9 @@ YAML
   pids+=($!)
 done
 url="http://127.0.0.1:$(port_of http)"
-await curl -sf -o /dev/null "$url/ready"
+ready() {
+  local status
+  exec 3<>"/dev/tcp/127.0.0.1/$(port_of http)" && printf 'GET /ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n' >&3 &&
+    read -r status <&3 && [[ $status == *" 200 "* ]]
+} 2>/dev/null
+await ready

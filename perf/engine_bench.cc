@@ -13,6 +13,7 @@
 #include "common/base/random.h"
 #include "common/json/value.h"
 #include "engine/executor.h"
+#include "perf/gpu_peak.h"
 #include "perf/micro/machine_peak.h"
 
 /// baton-engine-bench: tokens a second of one engine, through its executor, beside the machine's limits.
@@ -28,7 +29,8 @@ struct Options {
   std::string instruction_set = "auto";
   std::string output = "table";
   int threads = 0;
-  // Of a GPU, whose peaks are not measured here: its data sheet's or what another tool has measured.
+  bool fast = false;  // matmuls by cuBLASLt
+  // Of a GPU; 0: measured.
   double peak_gflops = 0;
   double peak_gbytes = 0;
   int repeats = 5;
@@ -129,10 +131,11 @@ class Bench {
   static absl::StatusOr<std::unique_ptr<Bench>> Create(const Options& options) {
     const auto compute = options.compute == "f32"    ? kernels::ComputeClass::kF32
                          : options.compute == "int8" ? kernels::ComputeClass::kInt8
+                         : options.compute == "fp8"  ? kernels::ComputeClass::kFp8
                                                      : kernels::ComputeClass::kBF16;
     BATON_ASSIGN_OR_RETURN(auto backend,
                            options.backend == "cuda"
-                               ? kernels::CreateCudaBackend({.compute = compute})
+                               ? kernels::CreateCudaBackend({.compute = compute, .invariant = !options.fast})
                                : kernels::CreateCpuBackend({.compute = compute,
                                                             .threads = options.threads,
                                                             .instruction_set = options.instruction_set}));
@@ -159,7 +162,9 @@ class Bench {
         arena_(std::move(arena)),
         pool_(arena_.Geometry().blocks),
         kv_bytes_(static_cast<double>(kernels::SizeOf(backend_->KvType()))),
-        weight_bytes_(backend_->Compute() == kernels::ComputeClass::kInt8                   ? 1
+        weight_bytes_(backend_->Compute() == kernels::ComputeClass::kInt8 ||
+                              backend_->Compute() == kernels::ComputeClass::kFp8
+                          ? 1
                       : model_->NumericsClass().find("/weights-bf16/") != std::string::npos ? 2
                                                                                             : kv_bytes_),
         executor_(*model_, arena_,
@@ -264,7 +269,6 @@ void PrintJson(const Bench& bench, const Machine& machine, const std::vector<Res
 
 /// `numerics_class` tells whose instructions the peak is of.
 Machine Measure(const Options& options, const std::string& numerics_class, int threads) {
-  if (options.backend == "cuda") return {.gflops = options.peak_gflops, .gbytes = options.peak_gbytes};
   const std::string& compute = options.compute;
   const bool tiles = numerics_class.starts_with("cpu/amx/");
   const double gflops = compute == "f32"    ? PeakF32(threads)
@@ -273,15 +277,34 @@ Machine Measure(const Options& options, const std::string& numerics_class, int t
   return {.gflops = gflops, .gbytes = ReadBandwidth(threads)};
 }
 
+/// Before the model takes the memory.
+absl::StatusOr<Machine> MeasureGpu(const Options& options) {
+  if (options.peak_gflops > 0 && options.peak_gbytes > 0)
+    return Machine{.gflops = options.peak_gflops, .gbytes = options.peak_gbytes};
+  BATON_ASSIGN_OR_RETURN(const auto device, kernels::cuda::OpenDevice(0));
+  const auto fast = kernels::cuda::OpenCublasLt(*device);
+  if (!fast.ok())
+    return Annotate(fast.status(), "give --peak-gflops and --peak-gbytes, or what measures them");
+  const auto element =
+      options.compute == "fp8" ? kernels::cuda::Element::kFp8 : kernels::cuda::Element::kBF16;
+  BATON_ASSIGN_OR_RETURN(const GpuPeak peak, MeasureGpuPeak(*device, **fast, {.element = element}));
+  return Machine{.gflops = options.peak_gflops > 0 ? options.peak_gflops : peak.gflops,
+                 .gbytes = options.peak_gbytes > 0 ? options.peak_gbytes : peak.gbytes};
+}
+
 absl::Status Run(const Options& options) {
-  if (options.backend == "cuda" && (options.peak_gflops <= 0 || options.peak_gbytes <= 0)) {
-    return Error(kInvalidArgument,
-                 "--backend cuda needs --peak-gflops and --peak-gbytes: the limit is made of them");
+  const bool on_gpu = options.backend == "cuda";
+  Machine gpu;
+  if (on_gpu) {
+    BATON_ASSIGN_OR_RETURN(gpu, MeasureGpu(options));
   }
   BATON_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, Bench::Create(options));
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
-  const Machine before = Measure(options, bench->TheModel().NumericsClass(), threads);
+  const auto measure = [&] {
+    return on_gpu ? gpu : Measure(options, bench->TheModel().NumericsClass(), threads);
+  };
+  const Machine before = measure();
   std::vector<Result> results;
   for (const std::int64_t prompt : options.prompts) {
     if (prompt > bench->TheModel().Config().context) {
@@ -292,7 +315,7 @@ absl::Status Run(const Options& options) {
     results.push_back(bench->Prefill(prompt));
   }
   for (const std::int64_t batch : options.batches) results.push_back(bench->Decode(batch));
-  const Machine after = Measure(options, bench->TheModel().NumericsClass(), threads);
+  const Machine after = measure();
   const Machine machine{.gflops = std::max(before.gflops, after.gflops),
                         .gbytes = std::max(before.gbytes, after.gbytes)};
   for (Result& r : results) r.of_limit = std::max(r.gflops / machine.gflops, r.gbytes / machine.gbytes);
@@ -312,15 +335,20 @@ int main(int argc, char** argv) {
   auto* backend = app.add_option("--backend", options.backend, "cpu or cuda")
                       ->check(CLI::IsMember({"cpu", "cuda"}))
                       ->capture_default_str();
-  app.add_option("--peak-gflops", options.peak_gflops, "of the GPU, for the limit")
+  app.add_option("--peak-gflops", options.peak_gflops,
+                 "of the GPU, for the limit; default: measured by cuBLASLt")
       ->check(CLI::PositiveNumber)
       ->needs(backend);
-  app.add_option("--peak-gbytes", options.peak_gbytes, "of the GPU's memory, for the limit")
+  app.add_option("--peak-gbytes", options.peak_gbytes,
+                 "of the GPU's memory, for the limit; default: measured")
       ->check(CLI::PositiveNumber)
       ->needs(backend);
   app.add_option("--compute", options.compute, "compute class")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "fp8"}))
       ->capture_default_str();
+  app.add_flag("--fast", options.fast,
+               "matmuls of a GPU by cuBLASLt, which need not keep the order; fp8 needs it")
+      ->needs(backend);
   app.add_option("--instruction-set", options.instruction_set,
                  "auto, amx, avx512bf16, avx512, avx2 or portable")
       ->capture_default_str();

@@ -41,7 +41,8 @@ int main(int argc, char** argv) {
       "  1m    128, 384, 4, 4/2 x 32, 2048, tied embeddings (the demo model's vocabulary)\n"
       "  15m   288, 768, 6, 6/6 x 48, 32000, tied embeddings\n"
       "  125m  768, 2048, 12, 12/4 x 64, 32000\n"
-      "  1.1b  2048, 5632, 22, 32/4 x 64, 32000");
+      "  1.1b  2048, 5632, 22, 32/4 x 64, 32000\n"
+      "  8b    4096, 14336, 32, 32/8 x 128, 128256 (16 GB as bf16)");
   CLI11_PARSE(app, argc, argv);
 
   auto spec = baton::test::NamedShape(shape);

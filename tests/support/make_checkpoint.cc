@@ -1,11 +1,13 @@
 #include "tests/support/make_checkpoint.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <thread>
 
 #include "common/base/error.h"
 #include "common/base/random.h"
@@ -115,13 +117,13 @@ std::uint16_t ToBf16(float value) {  // to nearest, ties to even; no infinities 
   return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-/// The tensor's bytes: uniform numbers of the wanted deviation, by counter, so that any order gives the same.
-std::vector<char> Bytes(const NewTensor& tensor, bool bf16, std::uint64_t seed) {
-  const auto elements = static_cast<std::size_t>(tensor.Elements());
+/// Elements [first, end) of a tensor: uniform numbers of the wanted deviation, by counter, so that any order
+/// gives the same.
+void Fill(const NewTensor& tensor, bool bf16, std::uint64_t seed, std::size_t first, std::size_t end,
+          std::vector<char>& bytes) {
   const std::size_t size = bf16 ? 2 : 4;
-  std::vector<char> bytes(elements * size);
   const double half_width = tensor.deviation * std::sqrt(3.0);
-  for (std::size_t i = 0; i < elements; ++i) {
+  for (std::size_t i = first; i < end; ++i) {
     const double uniform = tensor.deviation == 0 ? 0 : CounterUniform(seed, i);
     const auto value = static_cast<float>(tensor.deviation == 0 ? 1 : (2 * uniform - 1) * half_width);
     if (bf16) {
@@ -131,6 +133,22 @@ std::vector<char> Bytes(const NewTensor& tensor, bool bf16, std::uint64_t seed) 
       std::memcpy(bytes.data() + i * size, &value, size);
     }
   }
+}
+
+/// The tensor's bytes; a large one's by all processors.
+std::vector<char> Bytes(const NewTensor& tensor, bool bf16, std::uint64_t seed) {
+  const auto elements = static_cast<std::size_t>(tensor.Elements());
+  std::vector<char> bytes(elements * (bf16 ? 2 : 4));
+  constexpr std::size_t kShare = 1U << 22;  // elements that are worth a thread
+  const std::size_t threads =
+      std::clamp<std::size_t>(elements / kShare, 1, std::max(1U, std::thread::hardware_concurrency()));
+  std::vector<std::jthread> others;
+  for (std::size_t t = 1; t < threads; ++t) {
+    others.emplace_back(
+        [&, t] { Fill(tensor, bf16, seed, elements * t / threads, elements * (t + 1) / threads, bytes); });
+  }
+  Fill(tensor, bf16, seed, 0, elements / threads, bytes);
+  others.clear();
   return bytes;
 }
 
@@ -258,7 +276,7 @@ std::int64_t CheckpointSpec::Parameters() const {
 }
 
 std::vector<std::string> ShapeNames() {
-  return {"1m", "15m", "125m", "1.1b"};
+  return {"1m", "15m", "125m", "1.1b", "8b"};
 }
 
 absl::StatusOr<CheckpointSpec> NamedShape(std::string_view name) {
@@ -290,6 +308,16 @@ absl::StatusOr<CheckpointSpec> NamedShape(std::string_view name) {
                           .kv_heads = 4,
                           .head_dim = 64,
                           .vocabulary = 32000,
+                          .tied_embeddings = false};
+  }
+  if (name == "8b") {
+    return CheckpointSpec{.hidden = 4096,
+                          .intermediate = 14336,
+                          .layers = 32,
+                          .heads = 32,
+                          .kv_heads = 8,
+                          .head_dim = 128,
+                          .vocabulary = 128256,
                           .tied_embeddings = false};
   }
   return Error(kInvalidArgument, "shape {} is none of {}", name, fmt::join(ShapeNames(), ", "));

@@ -39,7 +39,7 @@ struct CheckpointSpec {
 };
 
 /// The spec of a named shape. "1m" has the demo model's vocabulary; "15m", "125m" and "1.1b" have the sizes
-/// usual for comparisons, with a vocabulary of 32,000.
+/// usual for comparisons, with a vocabulary of 32,000; "8b" is for GPUs, with one of 128,256.
 [[nodiscard]] absl::StatusOr<CheckpointSpec> NamedShape(std::string_view name);
 [[nodiscard]] std::vector<std::string> ShapeNames();
 
