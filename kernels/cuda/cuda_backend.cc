@@ -512,6 +512,15 @@ void CudaBackend::GatherRows(Rows in, std::span<const std::int64_t> indices, Row
 
 }  // namespace
 
+absl::Status HasSharedMemory(const DeviceFacts& device) {
+  if (device.shared_bytes >= kBlockSharedBytes) return absl::OkStatus();
+  return Error(
+      kFailedPrecondition,
+      "GPU {} ({}, {}) gives a block {} KiB of shared memory, and the kernels take up to {}: those of "
+      "data centres (compute capability 8.0 and 9.0) have it",
+      device.index, device.name, device.architecture, device.shared_bytes >> 10, kBlockSharedBytes >> 10);
+}
+
 absl::Status HasFp8(const DeviceFacts& device) {
   if (device.fp8) return absl::OkStatus();
   return Error(

@@ -200,8 +200,9 @@ class CudaDevice final : public Device {
   }
 
  private:
+  /// An event that has not happened yet is no error, also where cudaGetLastError repeats it.
   void Keep(cudaError_t code) {
-    if (first_ == cudaSuccess) first_ = code;
+    if (first_ == cudaSuccess && code != cudaErrorNotReady) first_ = code;
   }
 
   const DeviceFacts facts_;
@@ -236,11 +237,14 @@ absl::StatusOr<cudaDeviceProp> PropertiesOf(int index) {
 
 absl::StatusOr<DeviceFacts> FindDevice(int index) {
   BATON_ASSIGN_OR_RETURN(const cudaDeviceProp properties, PropertiesOf(index));
-  return DeviceFacts{.name = properties.name,
-                     .architecture = fmt::format("sm{}{}", properties.major, properties.minor),
-                     .index = index,
-                     .processors = properties.multiProcessorCount,
-                     .fp8 = 10 * properties.major + properties.minor >= 89};
+  DeviceFacts facts{.name = properties.name,
+                    .architecture = fmt::format("sm{}{}", properties.major, properties.minor),
+                    .index = index,
+                    .processors = properties.multiProcessorCount,
+                    .shared_bytes = static_cast<int>(properties.sharedMemPerBlockOptin),
+                    .fp8 = 10 * properties.major + properties.minor >= 89};
+  BATON_RETURN_IF_ERROR(HasSharedMemory(facts));
+  return facts;
 }
 
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index) {

@@ -16,8 +16,9 @@ struct DeviceFacts {
   std::string name;          // "NVIDIA H200"
   std::string architecture;  // "sm90": part of the numerics class
   int index = 0;
-  int processors = 1;  // multiprocessors
-  bool fp8 = false;    // its tensor cores multiply 8-bit floats
+  int processors = 1;                    // multiprocessors
+  int shared_bytes = kBlockSharedBytes;  // of a block, at most
+  bool fp8 = false;                      // its tensor cores multiply 8-bit floats
 };
 
 /// A queue beside the main one, for copies while that one computes. One thread at a time, any; what it
@@ -82,6 +83,8 @@ class Device {
 /// The same, and opens it.
 [[nodiscard]] absl::StatusOr<std::unique_ptr<Device>> OpenDevice(int index);
 
+/// FailedPrecondition where a block of the device's has less shared memory than kernels take.
+[[nodiscard]] absl::Status HasSharedMemory(const DeviceFacts& device);
 /// FailedPrecondition where the device multiplies no fp8.
 [[nodiscard]] absl::Status HasFp8(const DeviceFacts& device);
 

@@ -130,10 +130,6 @@ template <auto kernel, typename Arguments>
 void Launch(void* queue, const Grid& grid, int threads, int shared, const Arguments& arguments) {
   static_cast<void>(Listed<kernel>::done);
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  constexpr int kSharedWithoutAsking = 48 << 10;
-  if (shared > kSharedWithoutAsking) {
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-  }
   kernel<<<dim3(grid.x, grid.y, grid.z), static_cast<unsigned>(threads), static_cast<std::size_t>(shared),
            static_cast<cudaStream_t>(queue)>>>(arguments);
 }

@@ -22,7 +22,10 @@ const Launches kDeviceLaunches = kLaunches;
 int LoadDeviceKernels() {
   for (const void* kernel : AllKernels()) {
     cudaFuncAttributes attributes{};
-    const cudaError_t code = cudaFuncGetAttributes(&attributes, kernel);
+    cudaError_t code = cudaFuncGetAttributes(&attributes, kernel);
+    // For all alike: what a launch then takes is its own affair.
+    if (code == cudaSuccess)
+      code = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBlockSharedBytes);
     if (code != cudaSuccess) return static_cast<int>(code);
   }
   return 0;

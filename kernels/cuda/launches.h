@@ -18,6 +18,10 @@ inline constexpr int kFewRows = 16;
 /// For heads of at most 128 dimensions; half as many for wider ones.
 inline constexpr int kManyRows = 64;
 
+/// Shared memory that a block has at most: devices of compute capability 8.0 and 9.0 give 163 and 227 KiB,
+/// those of 8.6 and 8.9 only 99.
+inline constexpr int kBlockSharedBytes = 140 << 10;
+
 /// Enqueues each kernel: of device code for one device, or of the tests' emulation.
 struct Launches {
   void (*embed)(Queue, const EmbedArguments&) = nullptr;
@@ -48,8 +52,9 @@ struct Launches {
 
 /// Those of a GPU; defined where the build has CUDA.
 extern const Launches kDeviceLaunches;
-/// Loads them onto the current device; the runtime's error code, 0: none. Left to its first launch, a kernel
-/// is loaded behind the device's work, which may wait for another rank's, which may wait for the loader.
+/// Loads them onto the current device and asks for kBlockSharedBytes; the runtime's error code, 0: none. Left
+/// to its first launch, a kernel is loaded behind the device's work, which may wait for another rank's, which
+/// may wait for the loader.
 [[nodiscard]] int LoadDeviceKernels();
 
 }  // namespace baton::kernels::cuda

@@ -74,6 +74,7 @@ void LaunchTile(Queue queue, const MatMulArguments& a) {
   const Grid grid{.x = Parts(a.rows, Shape::kRows),
                   .y = Parts(a.outputs, Shape::kOutputs),
                   .z = static_cast<unsigned>(a.splits)};
+  static_assert(Shape::kSharedBytes <= kBlockSharedBytes);
   Launch<MatMulTileKernel<Shape>>(queue, grid, Shape::kThreads, Shape::kSharedBytes, a);
   if (a.splits > 1) Launch<JoinSplitsKernel>(queue, RowGrid(a.rows, a.outputs), kRowThreads, 0, a);
 }
@@ -99,6 +100,7 @@ inline void LaunchMatMulF32(Queue queue, const MatMulArguments& a) {
 template <typename Math>
 void LaunchAttend(Queue queue, const AttentionArguments& a) {
   const Grid grid{.x = static_cast<unsigned>(a.item_count), .y = static_cast<unsigned>(a.kv_heads)};
+  static_assert(AttentionSharedBytes<Math>() <= kBlockSharedBytes);
   Launch<AttendKernel<Math>>(queue, grid, kAttentionThreads, AttentionSharedBytes<Math>(), a);
 }
 inline void LaunchAttention(Queue queue, AttentionKernel kernel, const AttentionArguments& a) {

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "common/base/error.h"
 #include "kernels/cuda/fast_matmul.h"
 #include "tests/kernels/cuda/emulated_device.h"
 #include "tests/kernels/tensors.h"
@@ -118,6 +119,16 @@ TEST_CASE("class int8 is refused with the classes that a GPU has") {
 
   CHECK(backend.status().code() == absl::StatusCode::kInvalidArgument);
   CHECK(std::string(backend.status().message()).find("bf16, fp8 or f32") != std::string::npos);
+}
+
+TEST_CASE("a GPU whose blocks have too little shared memory is refused by name and with both sizes") {
+  CHECK(HasSharedMemory({.name = "NVIDIA A100", .architecture = "sm80", .shared_bytes = 163 << 10}).ok());
+
+  const absl::Status refused =
+      HasSharedMemory({.name = "NVIDIA L40S", .architecture = "sm89", .shared_bytes = 99 << 10});
+
+  CHECK(refused.code() == kFailedPrecondition);
+  CHECK(Message(refused).find("(NVIDIA L40S, sm89) gives a block 99 KiB") != std::string::npos);
 }
 
 TEST_CASE("pieces are gathered into a slot and scattered from it, aligned or not") {
