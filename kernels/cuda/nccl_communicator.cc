@@ -196,6 +196,17 @@ absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> CreateGpuCommunicator
       return Error(kInvalidArgument, "a group of GPUs cannot have a rank on {}", backend->Name());
     devices.push_back(device);
     indices.push_back(device->Facts().index);
+    // The group computes as one numerics class, and a kernel's bits are those of its machine code.
+    if (backend->Name() != ranks.front()->Name()) {
+      const auto said = [&](std::size_t rank) {
+        const cuda::DeviceFacts& facts = devices[rank]->Facts();
+        return fmt::format("GPU {} ({}) computes {}", facts.index, facts.name, ranks[rank]->Name());
+      };
+      return Error(kFailedPrecondition,
+                   "ranks are of one numerics class, but {} and {}: give them GPUs of one kind "
+                   "(compute.device and those after it)",
+                   said(0), said(devices.size() - 1));
+    }
   }
   BATON_ASSIGN_OR_RETURN(const cuda::Nccl nccl, cuda::Load(options.library));
   std::vector<ncclComm_t> comms(ranks.size());

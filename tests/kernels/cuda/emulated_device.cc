@@ -52,7 +52,7 @@ class EmulatedDevice final : public Device {
  public:
   explicit EmulatedDevice(const DeviceOptions& options)
       : facts_{.name = "emulated",
-               .architecture = "emulated",
+               .architecture = options.architecture,
                .processors = options.processors,
                .fp8 = options.fp8},
         deeds_(options.deeds != nullptr ? options.deeds : std::make_shared<Deeds>()),

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "kernels/cuda/device.h"
 
@@ -23,6 +24,7 @@ struct DeviceOptions {
   /// As a GPU is: the main queue runs when somebody waits for it, and who touches the device's memory while
   /// no kernel runs has a fault.
   bool apart = false;
+  std::string architecture = "emulated";
   /// Whether it has fp8.
   bool fp8 = true;
   /// May be null.

@@ -62,6 +62,27 @@ TEST_CASE("a group of GPUs wants GPUs, and a library that is there and agrees") 
   CHECK(Message(other.status()).find("has no nccl") != std::string::npos);
 }
 
+TEST_CASE("ranks on unlike GPUs, or of unlike classes, are refused with what each computes") {
+  const auto made = [](const std::string& architecture, ComputeClass compute) {
+    return *cuda::CreateBackendOn(
+        cuda::emulated::CreateDevice({.processors = 1, .architecture = architecture}), {.compute = compute});
+  };
+  const auto first = made("sm90", ComputeClass::kBF16);
+  const auto like = made("sm90", ComputeClass::kBF16);
+  const auto older = made("sm80", ComputeClass::kBF16);
+  const auto wide = made("sm90", ComputeClass::kF32);
+
+  const std::vector<Backend*> good = {first.get(), like.get()};
+  CHECK(CreateGpuCommunicators(good, {.library = FAKE_NCCL}).ok());
+  for (Backend* other : {older.get(), wide.get()}) {
+    const std::vector<Backend*> unlike = {first.get(), other};
+    const absl::Status refused = CreateGpuCommunicators(unlike, {.library = FAKE_NCCL}).status();
+    CHECK(refused.code() == kFailedPrecondition);
+    CHECK(Message(refused).find("computes cuda/sm90/bf16") != std::string::npos);
+    CHECK(Message(refused).find("computes " + other->Name()) != std::string::npos);
+  }
+}
+
 TEST_CASE("NCCL adds up and gathers over this machine's GPUs, or the test says that there are none") {
   std::vector<std::unique_ptr<Backend>> backends;
   std::vector<Backend*> ranks;
