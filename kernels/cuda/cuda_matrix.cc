@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -63,6 +64,23 @@ float ConvertFp8(const WeightView& weight, const ColumnLayout& layout, const std
   return scale.scale;
 }
 
+/// body(row) for the rows of a piece, by several threads where there is work for them: a model has billions
+/// of elements.
+template <typename Body>
+void ForRows(std::int64_t rows, std::size_t row_bytes, const Body& body) {
+  constexpr std::size_t kShareBytes = 1U << 20;  // that are worth a thread
+  const auto shares = static_cast<std::int64_t>(
+      std::clamp<std::size_t>(static_cast<std::size_t>(rows) * row_bytes / kShareBytes, 1,
+                              std::clamp(std::thread::hardware_concurrency(), 1U, 16U)));
+  std::vector<std::jthread> others;
+  for (std::int64_t share = 1; share < shares; ++share) {
+    others.emplace_back([&, share] {
+      for (std::int64_t row = rows * share / shares; row < rows * (share + 1) / shares; ++row) body(row);
+    });
+  }
+  for (std::int64_t row = 0; row < rows / shares; ++row) body(row);
+}
+
 /// How a matrix lies on the device.
 struct Form {
   std::size_t row_bytes;
@@ -94,16 +112,17 @@ absl::StatusOr<std::unique_ptr<CudaMatrix>> CudaMatrix::Create(const WeightView&
       static_cast<std::int64_t>(std::max<std::size_t>(1, kPieceBytes / std::max<std::size_t>(1, row_bytes)));
   std::vector<std::byte> piece(std::min(bytes, static_cast<std::size_t>(step) * row_bytes));
   const std::size_t stored = static_cast<std::size_t>(weight.columns) * SizeOf(weight.dtype);
-  std::vector<float> row_scales;
+  std::vector<float> row_scales(static_cast<std::size_t>(weight.rows));
   for (std::int64_t first = 0; bytes > 0 && first < weight.rows; first += step) {
     const std::int64_t rows = std::min(step, weight.rows - first);
-    for (std::int64_t row = 0; row < rows; ++row) {
+    ForRows(rows, row_bytes, [&](std::int64_t row) {
       const std::byte* source = weight.data + static_cast<std::size_t>(first + row) * stored;
-      row_scales.push_back(
-          form.convert(weight, layout, source, piece.data() + static_cast<std::size_t>(row) * row_bytes));
-    }
+      row_scales[static_cast<std::size_t>(first + row)] =
+          form.convert(weight, layout, source, piece.data() + static_cast<std::size_t>(row) * row_bytes);
+    });
     device.Copy(buffer->Region().address + static_cast<std::size_t>(first) * row_bytes, piece.data(),
                 static_cast<std::size_t>(rows) * row_bytes);
+    BATON_RETURN_IF_ERROR(device.Synchronize());  // the piece is written again
   }
   Buffer scales;
   if (form.convert == ConvertFp8 && bytes > 0) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -13,18 +14,20 @@ namespace baton::kernels::cuda {
 
 inline constexpr std::uint8_t kFp8NaN = 0x7f;
 
-/// To nearest, ties to even; what is beyond the greatest becomes that.
+/// To nearest, ties to even; what is beyond the greatest becomes that. A model has billions of weights: on
+/// the bits, without a branch that loops could not be unrolled over.
 [[nodiscard]] inline std::uint8_t ToFp8(float value) {
-  if (std::isnan(value)) return kFp8NaN;
-  const unsigned sign = std::signbit(value) ? 0x80 : 0;
-  const float magnitude = std::min(std::abs(value), kFp8Max);
-  constexpr float kLeastNormal = 0x1p-6F;
-  const int exponent = magnitude < kLeastNormal ? -6 : std::ilogb(magnitude);
-  // Eighths of the power of two: 8 to 16; below the least normal number 0 to 8. A carry goes into the
-  // exponent.
-  const auto eighths = static_cast<unsigned>(std::nearbyint(std::ldexp(magnitude, 3 - exponent)));
-  const unsigned field = magnitude < kLeastNormal ? 0 : static_cast<unsigned>(exponent + 7) * 8 - 8;
-  return static_cast<std::uint8_t>(sign | (field + eighths));
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = bits >> 24 & 0x80;
+  const std::uint32_t magnitude_bits = bits & 0x7fffffff;
+  constexpr std::uint32_t kInfinity = 0x7f800000;
+  const std::uint32_t limited = std::min(magnitude_bits, std::bit_cast<std::uint32_t>(kFp8Max));
+  // 20 bits of fraction go; a carry goes into the exponent, whose bias falls from 127 to 7.
+  const std::uint32_t normal = ((limited + 0x7ffff + (limited >> 20 & 1)) >> 20) - ((127 - 7) << 3);
+  // Below 2^-6 in steps of 2^-9, which are the last bit of a sum with 2^14.
+  const std::uint32_t small = std::bit_cast<std::uint32_t>(std::bit_cast<float>(limited) + 0x1p14F) & 0xf;
+  const std::uint32_t number = limited < std::bit_cast<std::uint32_t>(0x1p-6F) ? small : normal;
+  return static_cast<std::uint8_t>(magnitude_bits > kInfinity ? kFp8NaN : sign | number);
 }
 
 [[nodiscard]] inline float FromFp8(std::uint8_t bits) {
