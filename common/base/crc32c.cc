@@ -1,10 +1,11 @@
 #include "common/base/crc32c.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #if defined(__x86_64__)
-#include <nmmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace baton {
@@ -81,9 +82,68 @@ __attribute__((target("sse4.2"))) std::uint32_t Crc32cSse42(std::span<const std:
   }
   return ~static_cast<std::uint32_t>(state);
 }
+
+/// Bytes that one round of the widest way folds: four registers of 64.
+constexpr std::size_t kFoldBytes = 256;
+
+/// x^`power` modulo the polynomial, as a factor for the carry-less product of reflected operands.
+constexpr std::int64_t FoldFactor(int power) {
+  std::uint32_t value = 0x80000000U;  // x^0
+  for (int i = 0; i < power; ++i) value = (value & 1U) != 0 ? (value >> 1) ^ kPolynomial : value >> 1;
+  return static_cast<std::int64_t>(std::uint64_t{value} << 1);
+}
+
+/// The two factors that carry 128 bits `bits` further on: of their first half, and of their second.
+template <int kBits>
+__attribute__((target("avx512f"))) __m512i FoldFactors() {
+  constexpr std::int64_t kFirst = FoldFactor(kBits + 32);
+  constexpr std::int64_t kSecond = FoldFactor(kBits - 32);
+  return _mm512_set_epi64(kSecond, kFirst, kSecond, kFirst, kSecond, kFirst, kSecond, kFirst);
+}
+
+__attribute__((target("avx512f,vpclmulqdq"))) __m512i Fold(__m512i from, __m512i factors, __m512i into) {
+  const __m512i first = _mm512_clmulepi64_epi128(from, factors, 0x00);
+  const __m512i second = _mm512_clmulepi64_epi128(from, factors, 0x11);
+  return _mm512_ternarylogic_epi64(first, second, into, 0x96);  // all three, exclusive or
+}
+
+/// Of at least kFoldBytes: what lies before is folded onto what follows, 256 bytes a round, until 64 are
+/// left, which have the checksum of all (with the instruction, as what is left over).
+__attribute__((target("avx512f,vpclmulqdq,sse4.2"))) std::uint32_t Crc32cFolded(
+    std::span<const std::byte> data, std::uint32_t crc) {
+  const std::byte* at = data.data();
+  std::size_t left = data.size();
+  __m512i sum[4];
+  for (std::size_t i = 0; i < 4; ++i) sum[i] = _mm512_loadu_si512(at + 64 * i);
+  sum[0] = _mm512_xor_si512(sum[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(~crc))));
+  const __m512i round = FoldFactors<8 * kFoldBytes>();
+  for (at += kFoldBytes, left -= kFoldBytes; left >= kFoldBytes; at += kFoldBytes, left -= kFoldBytes) {
+    for (std::size_t i = 0; i < 4; ++i) sum[i] = Fold(sum[i], round, _mm512_loadu_si512(at + 64 * i));
+  }
+  const __m512i step = FoldFactors<512>();
+  for (std::size_t i = 1; i < 4; ++i) sum[i] = Fold(sum[i - 1], step, sum[i]);
+  std::array<std::byte, 64> rest{};
+  _mm512_storeu_si512(rest.data(), sum[3]);
+  return Crc32cSse42({at, left}, Crc32cSse42(rest, ~0U));
+}
 #endif
 
+/// Of a copy that is summed: a third of the nearest cache, so that what it is read from and written to is
+/// there together.
+constexpr std::size_t kCopyPieceBytes = 16384;
+
 }  // namespace
+
+std::uint32_t CopyCrc32c(std::span<const std::byte> from, std::byte* to, std::uint32_t crc) {
+  for (std::size_t done = 0; done < from.size();) {
+    const std::span<const std::byte> piece =
+        from.subspan(done, std::min(kCopyPieceBytes, from.size() - done));
+    crc = Crc32c(piece, crc);
+    std::memcpy(to + done, piece.data(), piece.size());
+    done += piece.size();
+  }
+  return crc;
+}
 
 std::uint32_t Crc32cPortable(std::span<const std::byte> data, std::uint32_t crc) {
   crc = ~crc;
@@ -95,6 +155,9 @@ std::uint32_t Crc32cPortable(std::span<const std::byte> data, std::uint32_t crc)
 std::uint32_t Crc32c(std::span<const std::byte> data, std::uint32_t crc) {
 #if defined(__x86_64__)
   static const bool fast = __builtin_cpu_supports("sse4.2") != 0;
+  static const bool folds =
+      fast && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("vpclmulqdq") != 0;
+  if (folds && data.size() >= 2 * kFoldBytes) return Crc32cFolded(data, crc);
   if (fast) return Crc32cSse42(data, crc);
 #endif
   return Crc32cPortable(data, crc);

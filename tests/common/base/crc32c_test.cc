@@ -39,6 +39,22 @@ TEST_CASE("the fast and the portable crc32c agree on any length, alignment and s
   }
 }
 
+TEST_CASE("a copy that is summed has every byte, and the sum of a plain one") {
+  RandomStream random(2);
+  std::vector<std::byte> data(70'000);
+  for (std::byte& byte : data) byte = static_cast<std::byte>(random.Bits());
+
+  for (const std::size_t length : {std::size_t{0}, std::size_t{7}, std::size_t{16'384}, data.size()}) {
+    CAPTURE(length);
+    const std::span<const std::byte> part = std::span(data).first(length);
+    std::vector<std::byte> copy(length + 1);
+
+    CHECK(CopyCrc32c(part, copy.data(), 17) == Crc32cPortable(part, 17));
+    CHECK(std::equal(part.begin(), part.end(), copy.begin()));
+    CHECK(copy.back() == std::byte{0});
+  }
+}
+
 TEST_CASE("one flipped bit changes the crc32c") {
   std::vector<std::byte> data(64);
   const std::uint32_t before = Crc32c(data);
