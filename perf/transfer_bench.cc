@@ -42,6 +42,7 @@ struct Options {
   std::vector<std::size_t> runs_kib = {4, 16, 64, 256, 1024, 4096};
   bool tool = true;
   bool namespaces = false;  // the two ends live in one each, joined by a veth pair
+  bool cores = false;       // each end, and each end of a plain stream, has a core of its own
 };
 
 /// Where an end lives.
@@ -49,10 +50,20 @@ struct Place {
   std::string net_namespace = {};  // "" = this process's own
   std::string address = "127.0.0.1";
   std::string device = "lo";
+  int core = -1;  // its threads run there; -1: anywhere
 };
 struct Places {
   Place prefill, decode;
 };
+
+/// The calling thread, and those that it starts, run on the place's core from here on.
+void KeepTo(const Place& place) {
+  if (place.core < 0) return;
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  CPU_SET(place.core, &cores);
+  BATON_CHECK(sched_setaffinity(0, sizeof cores, &cores) == 0, "there is no core {}", place.core);
+}
 
 /// The calling thread, and those that it starts, live in a network namespace from here on, and see its
 /// devices in /sys, where UCX looks for them.
@@ -148,6 +159,7 @@ struct Ends {
             // Called on the end's own loop, before anything is opened there.
             .make =
                 [place](const kvtransfer::HandoffOptions& options) {
+                  KeepTo(place);
                   MoveInto(place);
                   return kvtransfer::CreateUcxTransport(options);
                 }};
@@ -261,6 +273,7 @@ double StreamSpeed(const Places& places, const Memory& from, const Memory& into)
               listen(listener, 1) == 0 &&
               getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
   std::thread writer([&] {
+    KeepTo(places.prefill);
     const test::NamespaceScope there(places.prefill.net_namespace);
     const int out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     BATON_CHECK(connect(out, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
@@ -268,10 +281,15 @@ double StreamSpeed(const Places& places, const Memory& from, const Memory& into)
     close(out);
   });
   const int in = accept(listener, nullptr, nullptr);
-  const auto begin = std::chrono::steady_clock::now();
-  const std::size_t bytes =
-      MoveAll(into, [&](const iovec* pieces, int count) { return readv(in, pieces, count); });
-  const double speed = static_cast<double>(bytes) / Since(begin) / 1e9;
+  double speed = 0;
+  std::thread reader([&] {
+    KeepTo(places.decode);
+    const auto begin = std::chrono::steady_clock::now();
+    const std::size_t bytes =
+        MoveAll(into, [&](const iovec* pieces, int count) { return readv(in, pieces, count); });
+    speed = static_cast<double>(bytes) / Since(begin) / 1e9;
+  });
+  reader.join();
   writer.join();
   close(in);
   close(listener);
@@ -299,7 +317,10 @@ Row Measure(const Places& places, std::size_t run_bytes, int repeat, bool tool) 
   const Prompt prompt(run_bytes);
   Ends checked(places, prompt, true, "tcp,self");
   Ends unchecked(places, prompt, false, "tcp,self");
-  Ends shared(Places{}, prompt, false, "posix,sysv,cma,self");
+  Places here;
+  here.prefill.core = places.prefill.core;
+  here.decode.core = places.decode.core;
+  Ends shared(here, prompt, false, "posix,sysv,cma,self");
   std::vector<double> figures[7];
   for (int i = 0; i <= repeat; ++i) {
     const double now[7] = {
@@ -370,7 +391,9 @@ int RunIn(const Options& options, const Places& places) {
 }
 
 int Run(Options options) {
-  if (!options.namespaces) return RunIn(options, Places{});
+  const int first = options.cores ? 0 : -1;
+  const int second = options.cores ? 1 : -1;
+  if (!options.namespaces) return RunIn(options, {.prefill = {.core = first}, .decode = {.core = second}});
   const auto network = test::NetworkPair::Create();
   if (!network.ok()) {
     std::fprintf(stderr, "baton-transfer-bench: no network namespaces: %s\n",
@@ -378,10 +401,11 @@ int Run(Options options) {
     return 1;
   }
   options.tool = false;  // it runs on loopback
-  const auto place = [](const test::NetworkPair::Side& side) {
-    return Place{.net_namespace = side.name, .address = side.address, .device = side.device};
+  const auto place = [](const test::NetworkPair::Side& side, int core) {
+    return Place{.net_namespace = side.name, .address = side.address, .device = side.device, .core = core};
   };
-  return RunIn(options, {.prefill = place((*network)->First()), .decode = place((*network)->Second())});
+  return RunIn(options,
+               {.prefill = place((*network)->First(), first), .decode = place((*network)->Second(), second)});
 }
 
 }  // namespace
@@ -400,6 +424,8 @@ int main(int argc, char** argv) {
   app.add_flag("!--no-perftest", options.tool, "Without UCX's own tool");
   app.add_flag("--namespaces", options.namespaces,
                "TCP between two network namespaces instead of on loopback (root, iproute2)");
+  app.add_flag("--cores", options.cores,
+               "Each end, and each end of a plain stream, on a core of its own (0 and 1)");
   app.add_option("--json", options.json, "Also write the figures to this file");
   CLI11_PARSE(app, argc, argv);
   return baton::perf::Run(options);
