@@ -8,6 +8,10 @@ namespace baton::kvtransfer::ucx {
 /// UCX 1.13.1 asks for 16 events at a time and handles them one by one, reading before writing. What it
 /// handles may free the endpoint of a later event, or of the same event's other half: a connection that both
 /// sides close, or one that is reset amid messages. It then calls through a table by a byte of freed memory.
+///
+/// Of a connection that has failed it is told by reading alone: where it learns that by writing what is left
+/// of a message, it completes that message twice, an assertion. Hence such a socket cannot be written here,
+/// and a `sendmsg` that finds it reset would block.
 class OneEventAtATime {
  public:
   OneEventAtATime();
@@ -15,7 +19,7 @@ class OneEventAtATime {
   OneEventAtATime(const OneEventAtATime&) = delete;
   OneEventAtATime& operator=(const OneEventAtATime&) = delete;
 
-  /// Whether the calls of other libraries come here: they do where this program was linked as it should be.
+  /// Whether these calls of other libraries come here: they do where this program was linked as it should be.
   [[nodiscard]] static bool Works();
 };
 

@@ -1,10 +1,12 @@
 #include "kvtransfer/ucx/one_event.h"
 
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <map>
 
@@ -74,6 +76,46 @@ TEST_CASE("outside of it a wait is what it always was") {
   std::map<int, std::uint32_t> seen;
   CHECK(sockets.Wait(seen) == 2);
   for (const auto& [descriptor, events] : seen) CHECK((events & kBoth) == kBoth);
+}
+
+TEST_CASE("a connection that was reset is told of by reading alone, and cannot be written") {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{
+      .sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+  socklen_t length = sizeof address;
+  REQUIRE(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0);
+  REQUIRE(listen(listener, 1) == 0);
+  REQUIRE(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
+  const int writer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(connect(writer, reinterpret_cast<sockaddr*>(&address), length) == 0);
+  const int reader = accept(listener, nullptr, nullptr);
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  REQUIRE(setsockopt(reader, SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+  const int set = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event{.events = EPOLLIN | EPOLLOUT, .data = {.fd = writer}};
+  REQUIRE(epoll_ctl(set, EPOLL_CTL_ADD, writer, &event) == 0);
+  char byte = 'x';
+  iovec piece{.iov_base = &byte, .iov_len = 1};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+
+  close(reader);  // a reset
+  REQUIRE(epoll_wait(set, &event, 1, 10'000) == 1);
+  {
+    const OneEventAtATime guard;
+    for (int i = 0; i < 32; ++i) {
+      REQUIRE(epoll_wait(set, &event, 1, 0) == 1);
+      CHECK((event.events & kBoth) == EPOLLIN);
+    }
+    CHECK(sendmsg(writer, &message, MSG_NOSIGNAL) == -1);
+    CHECK(errno == EAGAIN);
+  }
+  CHECK(sendmsg(writer, &message, MSG_NOSIGNAL) == -1);
+  CHECK(errno == EPIPE);
+  close(set);
+  close(writer);
+  close(listener);
 }
 
 TEST_CASE("libraries of this process wait through it") {
