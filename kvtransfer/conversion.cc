@@ -38,7 +38,8 @@ SendPlan::Shape Conversion::TargetShape(std::uint64_t layer_wise_bytes_min) cons
           .block_tokens = target_.block_tokens,
           .block_bytes = reslice_.Wire().BlockBytes(),
           .layer_wise_bytes_min = layer_wise_bytes_min,
-          .ranks = target_.ranks};
+          .ranks = target_.ranks,
+          .message_bytes = kMessageBytesMax};
 }
 
 StageJob Conversion::JobFor(const PlannedMessage& message, std::span<const BlockIndex> source,

@@ -74,8 +74,12 @@ MessageCounts CountMessages(const PathFacts& facts, std::int64_t blocks) {
     std::vector<BlockIndex> table;
     for (std::int64_t i = 0; i < blocks; ++i)
       table.emplace_back(static_cast<std::uint32_t>(together ? i : 2 * i));
-    SendPlan plan({.layers = facts.layers, .block_tokens = 1, .block_bytes = facts.block_bytes}, blocks,
-                  table);
+    const std::uint64_t message = facts.path == MemoryPath::kStaged ? kMessageBytesMax : kMessageBytes;
+    SendPlan plan({.layers = facts.layers,
+                   .block_tokens = 1,
+                   .block_bytes = facts.block_bytes,
+                   .message_bytes = message},
+                  blocks, table);
     plan.SetTarget(table);
     for (int layer = 0; layer < facts.layers; ++layer) plan.LayerReady(layer, 0, blocks);
     plan.Finish(blocks);

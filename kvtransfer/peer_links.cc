@@ -12,7 +12,7 @@ namespace {
 
 // 3: rounds of an answer that is still written are not confirmed; 2: equal layouts only; 1: no CREDIT, no
 // checksum over headers.
-constexpr unsigned kProtocolVersion = 4;
+constexpr unsigned kProtocolVersion = 5;
 constexpr std::uint64_t kCanaryBytes =
     8U << 20;  // 8 messages of 1 MiB: a few ms on loopback, enough to see a rate
 constexpr std::uint64_t kWarmBytes = 1U << 20;

@@ -5,13 +5,6 @@
 #include "common/base/check.h"
 
 namespace baton::kvtransfer {
-namespace {
-
-/// From here on a run is a message of its own: the knee between packed eager messages and rendezvous on TCP.
-constexpr std::uint64_t kOwnMessageBytes = 256U << 10;
-
-}  // namespace
-
 SendPlan::SendPlan(const Shape& shape, std::int64_t prompt_tokens, std::vector<BlockIndex> source)
     : shape_(shape),
       prompt_tokens_(prompt_tokens),
@@ -73,7 +66,7 @@ std::int64_t SendPlan::ReadyBlocks(std::size_t layer) const {
 void SendPlan::AppendRuns(std::size_t layer, std::int64_t from, std::int64_t to,
                           std::vector<PlannedRun>& runs) const {
   const auto longest =
-      static_cast<std::uint32_t>(std::max<std::uint64_t>(1, kMessageBytesMax / shape_.block_bytes));
+      static_cast<std::uint32_t>(std::max<std::uint64_t>(1, shape_.message_bytes / shape_.block_bytes));
   for (std::int64_t i = from; i < to; ++i) {
     const BlockIndex source = source_[static_cast<std::size_t>(i)];
     const BlockIndex target = target_[static_cast<std::size_t>(i)];
@@ -99,16 +92,16 @@ std::vector<PlannedMessage> SendPlan::Pack(const std::vector<PlannedRun>& runs) 
   std::uint64_t packed_bytes = 0;
   for (const PlannedRun& run : runs) {
     const std::uint64_t bytes = run.count * shape_.block_bytes;
-    if (bytes >= kOwnMessageBytes) {
+    if (bytes >= kMessageBytes) {
       messages.push_back({run});
       continue;
     }
-    packed.push_back(run);
-    packed_bytes += bytes;
-    if (packed_bytes >= kOwnMessageBytes || packed.size() == kDataRunsMax) {
+    if (packed_bytes + bytes > kMessageBytes || packed.size() == kMessageRunsMax) {
       messages.push_back(std::exchange(packed, {}));
       packed_bytes = 0;
     }
+    packed.push_back(run);
+    packed_bytes += bytes;
   }
   if (!packed.empty()) messages.push_back(std::move(packed));
   return messages;

@@ -8,8 +8,13 @@
 
 namespace baton::kvtransfer {
 
-/// A longer run is cut: one message's checksum is computed while the next one is on the wire.
+/// What a message has at most, unless one block alone is longer. It is small enough to stay in a core's own
+/// cache while it is summed, copied and handed on, and goes over TCP as one segment of UCX's.
+inline constexpr std::uint64_t kMessageBytes = 512U << 10;
+/// One that is put together in a slot of host memory: a copy out of a GPU's memory wants to be long.
 inline constexpr std::uint64_t kMessageBytesMax = 2U << 20;
+/// UCX sends no more pieces at one go, besides the header.
+inline constexpr std::size_t kMessageRunsMax = 15;
 
 /// A run of blocks of the receiver's, and where the sender has them, if they lie alike there.
 struct PlannedRun {
@@ -25,8 +30,8 @@ struct PlannedRun {
 using PlannedMessage = std::vector<PlannedRun>;
 
 /// Which messages carry a prompt's KV, and when: pure. Few, large messages (handoff, rule 8): a run of at
-/// least 256 KiB is a message of its own; smaller runs are packed to 256 KiB and more, at most 16 runs a
-/// message.
+/// least kMessageBytes is cut into messages of its own; smaller runs are packed, as many as one message
+/// takes.
 class SendPlan {
  public:
   struct Shape {
@@ -35,6 +40,7 @@ class SendPlan {
     std::size_t block_bytes = 0;             // of one block of one rank in one layer, on the wire
     std::uint64_t layer_wise_bytes_min = 0;  // a layer is sent before Finish once so much of it waits
     int ranks = 1;
+    std::uint64_t message_bytes = kMessageBytes;  // of a long run that is cut
   };
   /// `source` holds the blocks of `prompt_tokens` positions in order. Of an answer that is still written they
   /// are the first, and `prompt_tokens` is a bound.

@@ -95,7 +95,8 @@ absl::Status SendSide::Send(const SendRequest& request, SenderEvents events) {
                               .block_tokens = arena_.layout.block_tokens,
                               .block_bytes = arena_.layout.BlockBytes(),
                               .layer_wise_bytes_min = FirstLayerWiseMin(request.grows),
-                              .ranks = arena_.layout.ranks};
+                              .ranks = arena_.layout.ranks,
+                              .message_bytes = arena_.copier != nullptr ? kMessageBytesMax : kMessageBytes};
   auto made = std::make_unique<Transfer>(
       Transfer{.request = request,
                .link = link,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include <absl/container/flat_hash_map.h>
@@ -13,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/base/mutex.h"
 #include "kvtransfer/receive_window.h"
+#include "kvtransfer/send_plan.h"
 #include "kvtransfer/send_queue.h"
 #include "kvtransfer/transport.h"
 #include "kvtransfer/ucx/data_address.h"
@@ -23,14 +26,16 @@ namespace baton::kvtransfer {
 namespace {
 
 constexpr unsigned kAmData = 2;
-/// A single run from here on goes by rendezvous straight into its place; smaller ones are packed and sent
-/// eagerly.
+/// Over a network card a single run from here on goes by rendezvous.
 constexpr std::size_t kRendezvousBytes = 256U << 10;
-/// Sends that one endpoint has under way; more wait here, where a cancel still reaches them.
+/// Sends that one endpoint has under way; more wait here, where a cancel still reaches them. Of those that go
+/// eagerly few: they are summed when they are given to UCX, and should still be in the cache when they go.
 constexpr std::size_t kOutstandingMax = 32;
-/// From here on checksums and conversions are done on a thread of their own; below, the hop would cost more.
+constexpr std::size_t kEagerOutstandingMax = 4;
+/// From here on conversions, and checksums of what has come by rendezvous, are done on a thread of their own;
+/// below, the hop would cost more.
 constexpr std::uint32_t kCheckedElsewhereBytes = 64U << 10;
-constexpr std::size_t kCanaryMessageBytes = 1U << 20;
+constexpr std::size_t kCanaryMessageBytes = kMessageBytes;
 constexpr std::size_t kCanaryPieceBytes = 96U << 10;
 /// A close waits so long for the sends under way to end, or for UCX to see by itself that the peer is gone.
 /// Closing over unsent bytes of a connection that the peer closes as well reads freed memory inside 1.13.1.
@@ -40,6 +45,16 @@ constexpr Duration kShutdownPatience = std::chrono::seconds(2);
 absl::Status FromUcx(ucs_status_t status, std::string_view what) {
   if (status == UCS_OK) return absl::OkStatus();
   return Error(kUnavailable, "UCX: {}: {}", what, ucs_status_string(status));
+}
+
+/// A single run of more goes by rendezvous straight into its place, all else eagerly. Over TCP a whole
+/// message is one segment: without a handshake, and copied once, where 1.13.1's rendezvous copies as well. In
+/// shared memory all goes eagerly: with a peer's failure to be noticed, 1.13.1 has no single-copy rendezvous,
+/// and an emulated one has a third of the speed. A card writes into place by rendezvous.
+std::size_t EagerBytesMax(const std::string& tls) {
+  if (tls.starts_with("tcp")) return kMessageBytes;
+  const bool shared = tls.find("posix") != std::string::npos || tls.find("sysv") != std::string::npos;
+  return shared ? std::numeric_limits<std::size_t>::max() : kRendezvousBytes - 1;
 }
 
 std::uint32_t ChecksumOf(const DataMessage& message) {
@@ -67,6 +82,7 @@ struct ReceiveOperation {
   DataHeader header;
   Landing landing;  // nowhere: a canary
   TimePoint landed{};
+  std::optional<std::uint32_t> crc{};  // of header and payload, where it was summed as it was copied out
 };
 
 class UcxTransport final : public Transport {
@@ -153,6 +169,11 @@ class UcxTransport final : public Transport {
   void CloseEndpoint(Peer& peer);
   void ReportDownIfDone(Peer& peer);
   void Pump(Peer& peer);
+  /// One run only: else the receiver has no single place for it, though it may be one piece here.
+  [[nodiscard]] bool GoesEagerly(const DataMessage& message) const {
+    return message.pieces.size() > 1 || message.header.runs.size() > 1 ||
+           message.header.payload_bytes <= eager_bytes_max_;
+  }
   void Post(Peer& peer, std::unique_ptr<SendOperation> operation);
   void Finish(std::unique_ptr<SendOperation> operation, const absl::Status& status);
   bool CloseAll();
@@ -179,10 +200,7 @@ class UcxTransport final : public Transport {
   std::vector<std::byte> canary_sink_ = std::vector<std::byte>(kCanaryMessageBytes);
   std::uint64_t last_handle_ = 0;  // control loop
   std::int64_t receiving_ = 0;     // rendezvous receives under way
-  /// There all goes eagerly: with a peer's failure to be noticed, 1.13.1 has no single-copy rendezvous, and
-  /// an emulated one has a third of the speed.
-  const bool shared_memory_ =
-      options_.tls.find("posix") != std::string::npos || options_.tls.find("sysv") != std::string::npos;
+  const std::size_t eager_bytes_max_ = EagerBytesMax(options_.tls);
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> checksum_failures_{0};
   std::unique_ptr<WorkThread> checks_;  // its work uses the above: destroyed first
@@ -221,10 +239,7 @@ SendHandle UcxTransport::Enqueue(SendOperation operation) {
     header.payload_bytes += static_cast<std::uint32_t>(piece.size());
   header.crc = 0;
   const auto begin = [this, shared] { worker_->Post([this, shared] { Begin(shared); }); };
-  if (!options_.checksum || shared->canary) {
-    begin();
-  } else if (header.payload_bytes < kCheckedElsewhereBytes) {
-    header.crc = ChecksumOf(shared->message);
+  if (!options_.checksum || shared->canary || GoesEagerly(shared->message)) {
     begin();
   } else {
     checks_->Post([shared, begin] {
@@ -366,7 +381,8 @@ void UcxTransport::ReportDownIfDone(Peer& peer) {
 }
 
 void UcxTransport::Pump(Peer& peer) {
-  while (!peer.failed && peer.outstanding < kOutstandingMax) {
+  const std::size_t most = eager_bytes_max_ < kMessageBytes ? kOutstandingMax : kEagerOutstandingMax;
+  while (!peer.failed && peer.outstanding < most) {
     auto next = peer.waiting.Pop();
     if (!next) return;
     Post(peer, *std::move(next));
@@ -374,7 +390,9 @@ void UcxTransport::Pump(Peer& peer) {
 }
 
 void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
-  const DataHeader& header = operation->message.header;
+  DataHeader& header = operation->message.header;
+  const bool eager = GoesEagerly(operation->message);
+  if (eager && options_.checksum && !operation->canary) header.crc = ChecksumOf(operation->message);
   operation->list.clear();
   for (const std::span<const std::byte> piece : operation->message.pieces) {
     operation->list.push_back({.buffer = const_cast<std::byte*>(piece.data()), .length = piece.size()});
@@ -388,10 +406,7 @@ void UcxTransport::Post(Peer& peer, std::unique_ptr<SendOperation> operation) {
   parameters.user_data = operation.get();
   parameters.datatype = ucp_dt_make_contig(1);
   if (!one) parameters.datatype = UCP_DATATYPE_IOV;
-  parameters.flags = UCP_AM_SEND_FLAG_EAGER;
-  // One run: else the receiver has no single place for it, though it may be one piece here.
-  if (one && header.runs.size() <= 1 && header.payload_bytes >= kRendezvousBytes && !shared_memory_)
-    parameters.flags = UCP_AM_SEND_FLAG_RNDV;
+  parameters.flags = eager ? UCP_AM_SEND_FLAG_EAGER : UCP_AM_SEND_FLAG_RNDV;
   const void* buffer = one ? operation->list[0].buffer : operation->list.data();
   const std::size_t count = one ? operation->list[0].length : operation->list.size();
   ++peer.outstanding;
@@ -483,10 +498,15 @@ ucs_status_t UcxTransport::Message(const DataHeader& header, void* data, std::si
     std::byte* target = operation->landing.places[0].data();
     return ReceiveRendezvous(std::move(operation), data, length, target);
   }
-  const auto* source = static_cast<const std::byte*>(data);
+  std::span<const std::byte> left(static_cast<const std::byte*>(data), length);
+  if (options_.checksum) operation->crc = BeginChecksum(header);
   for (const std::span<std::byte> place : operation->landing.places) {
-    std::memcpy(place.data(), source, place.size());
-    source += place.size();
+    if (options_.checksum) {
+      operation->crc = CopyCrc32c(left.first(place.size()), place.data(), *operation->crc);
+    } else {
+      std::memcpy(place.data(), left.data(), place.size());
+    }
+    left = left.subspan(place.size());
   }
   Placed(std::move(operation), absl::OkStatus());
   return UCS_OK;
@@ -520,7 +540,7 @@ void UcxTransport::OnReceiveDone(void* request, ucs_status_t status, std::size_t
 void UcxTransport::Placed(std::unique_ptr<ReceiveOperation> operation, const absl::Status& status) {
   operation->landed = std::chrono::steady_clock::now();
   const Landing& landing = operation->landing;
-  const bool work = options_.checksum || landing.Settles();
+  const bool work = (options_.checksum && !operation->crc) || landing.Settles();
   const bool quick = operation->header.payload_bytes < kCheckedElsewhereBytes && landing.device == nullptr;
   if (!work || !status.ok() || quick) {
     return Verify(*operation, status);
@@ -541,8 +561,11 @@ void UcxTransport::Verify(const ReceiveOperation& operation, const absl::Status&
                     .status = status,
                     .landed = operation.landed};
   if (status.ok() && options_.checksum) {
-    std::uint32_t crc = BeginChecksum(header);
-    for (const std::span<std::byte> place : operation.landing.places) crc = Crc32c(place, crc);
+    std::uint32_t crc = operation.crc.value_or(0);
+    if (!operation.crc) {
+      crc = BeginChecksum(header);
+      for (const std::span<std::byte> place : operation.landing.places) crc = Crc32c(place, crc);
+    }
     if (crc != header.crc) {
       checksum_failures_.fetch_add(1);
       received.status =

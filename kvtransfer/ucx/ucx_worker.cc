@@ -18,6 +18,7 @@
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "kvtransfer/send_plan.h"
 #include "kvtransfer/ucx/one_event.h"
 
 namespace baton::kvtransfer::ucx {
@@ -27,6 +28,8 @@ namespace {
 constexpr int kSleepMillisecondsMax = 200;
 /// With a timer set it sleeps no longer than this.
 constexpr int kTimerMilliseconds = 10;
+/// Of a segment besides a message's payload: headers, and the begin of the next message.
+constexpr std::size_t kSegmentHeadroomBytes = 64U << 10;
 /// Rounds of progress before posted work (an abort, a close) has its turn, however busy the wire is.
 constexpr int kProgressMax = 256;
 
@@ -54,10 +57,14 @@ absl::Status Configure(ucp_config_t* config, const HandoffOptions& options) {
   unsigned release = 0;
   ucp_get_version(&major, &minor, &release);
   const std::string segment = major == 1 && minor <= 13 ? "" : "TCP_";
-  // Measured on 1.13.1: larger segments lift a 1 MiB message on TCP by a tenth; newer versions need them to
-  // hold level.
-  BATON_RETURN_IF_ERROR(Set(config, segment + "TX_SEG_SIZE", "64k"));
-  BATON_RETURN_IF_ERROR(Set(config, segment + "RX_SEG_SIZE", "128k"));
+  if (options.tls.starts_with("tcp")) {
+    // A message goes as one segment: it is read from its places by one call, and lies whole in UCX's buffer
+    // when it is copied out. A peer with shorter segments fails an assertion: they are part of the protocol.
+    BATON_RETURN_IF_ERROR(Set(config, segment + "TX_SEG_SIZE", "64k"));
+    BATON_RETURN_IF_ERROR(
+        Set(config, segment + "RX_SEG_SIZE", fmt::format("{}", kMessageBytes + kSegmentHeadroomBytes)));
+    BATON_RETURN_IF_ERROR(Set(config, segment + "MAX_IOV", fmt::format("{}", kMessageRunsMax + 1)));
+  }
   BATON_RETURN_IF_ERROR(Set(config, "MAX_RNDV_RAILS", "1"));  // two rails of one host collide
   BATON_RETURN_IF_ERROR(Set(config, "MEMTYPE_CACHE", "n"));
   BATON_RETURN_IF_ERROR(Set(config, "KEEPALIVE_INTERVAL", "1s"));
@@ -160,8 +167,9 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOption
                  minor, release, UCP_API_MAJOR, UCP_API_MINOR);
   }
   if (!OneEventAtATime::Works()) {
-    return Error(kInternal,
-                 "this program does not stand between UCX and epoll_wait (kvtransfer/ucx/one_event.h)");
+    return Error(
+        kInternal,
+        "this program does not stand between UCX and epoll_wait, sendmsg (kvtransfer/ucx/one_event.h)");
   }
   auto result = std::make_unique<UcxWorker>(Private{});
   BATON_ASSIGN_OR_RETURN(result->context_, MakeContext(options));

@@ -47,11 +47,15 @@ TEST_CASE("a path that nothing slows has no reasons, and each fault is one, with
 }
 
 TEST_CASE("a prompt in one run takes few messages, a scattered one as many as are packed") {
-  const MessageCounts counts = CountMessages(Good(), 256);  // 16 MiB a layer
+  PathFacts facts = Good();
+  facts.block_bytes = 16U << 10;
+  const MessageCounts counts = CountMessages(facts, 960);  // 15 MiB a layer
 
-  CHECK(counts.best == 4 * 8);    // 2 MiB each
-  CHECK(counts.worst == 4 * 64);  // 256 KiB each
-  CHECK(counts.worst_message_bytes == 256U << 10);
+  CHECK(counts.best == 4 * 30);   // 512 KiB each
+  CHECK(counts.worst == 4 * 64);  // 15 blocks each
+  CHECK(counts.worst_message_bytes == 240U << 10);
+  facts.path = MemoryPath::kStaged;  // out of a GPU's memory by long copies
+  CHECK(CountMessages(facts, 960).best == 4 * 8);
 }
 
 TEST_CASE("the facts of this machine are read: loopback's MTU, the arena, the limit") {

@@ -271,16 +271,16 @@ TEST_CASE("the wire's time is that of the messages: before the last step's end, 
   SendingSide s;
   const TimePoint start = s.host.clock.Now() + std::chrono::seconds(1);
   const auto at = [&](int milliseconds) { return start + std::chrono::milliseconds(milliseconds); };
-  s.Send(64);
-  s.GrantIt(64, 8U << 20);
+  s.Send(16);
+  s.GrantIt(16, 8U << 20);
   s.side.ProducerStarted(Key(1));
-  s.side.LayerReady(Key(1), 0, 0, 1024);  // 2 MiB: goes while it is computed
+  s.side.LayerReady(Key(1), 0, 0, 256);  // 512 KiB: goes while it is computed
   s.host.clock.Advance(std::chrono::milliseconds(1));
-  s.side.LayerReady(Key(1), 1, 0, 1024);
+  s.side.LayerReady(Key(1), 1, 0, 256);
   REQUIRE(s.transport.sent.size() == 2);
   s.host.clock.Advance(std::chrono::seconds(2));
 
-  s.side.Commit(Key(1), {.first_token = 1, .prompt_tokens = 1024, .computed_at = at(10)});
+  s.side.Commit(Key(1), {.first_token = 1, .prompt_tokens = 256, .computed_at = at(10)});
   CHECK(s.side.OnSent({.send = SendHandle(1), .status = {}, .begun = at(0), .ended = at(4)}));
   CHECK(s.side.OnSent({.send = SendHandle(2), .status = {}, .begun = at(8), .ended = at(12)}));
   s.side.OnAck(kPeer, {.high = 1, .low = 2});
@@ -291,9 +291,9 @@ TEST_CASE("the wire's time is that of the messages: before the last step's end, 
   CHECK(s.stats.exposed == std::chrono::milliseconds(2));
   CHECK(s.stats.begin == Duration::zero());
   CHECK(s.stats.whole == s.host.clock.Now() - at(10));
-  // 4 MiB in the 8 ms that they took, and not in the seconds since the first was sent.
+  // 1 MiB in the 8 ms that they took, and not in the seconds since the first was sent.
   REQUIRE(s.host.speeds.size() == 1);
-  CHECK(s.host.speeds[0] == Approx((4 << 20) / 0.008));
+  CHECK(s.host.speeds[0] == Approx((1 << 20) / 0.008));
 }
 
 TEST_CASE("a layer is sent early where the peer's speed and the time of a layer make it worth a message") {

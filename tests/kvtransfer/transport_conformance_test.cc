@@ -25,7 +25,7 @@ KvLayout Layout() {
   layout.kv_heads = 4;
   layout.head_dim = 64;
   layout.block_tokens = 16;
-  return layout;  // 32 KiB a block: 8 of them are the rendezvous threshold
+  return layout;  // 32 KiB a block: 32 of them in a row go by rendezvous
 }
 
 HandoffOptions Options() {

@@ -24,7 +24,7 @@
 
 namespace baton::test {
 
-/// 32 KiB a block and layer: a prompt of 8 blocks in a row goes by rendezvous.
+/// 32 KiB a block and layer.
 [[nodiscard]] inline kvtransfer::KvLayout TestLayout() {
   kvtransfer::KvLayout layout;
   layout.layers = 2;

@@ -35,7 +35,7 @@ class Memory {
     Poison(free_);
   }
 
-  /// 8 KiB a block and layer: 32 blocks in a row go by rendezvous, fewer are packed.
+  /// 8 KiB a block and layer: long runs, and short ones that are packed.
   static kvtransfer::KvLayout Layout() {
     kvtransfer::KvLayout layout;
     layout.layers = kLayers;

@@ -14,7 +14,7 @@
 namespace baton::storm {
 namespace {
 
-constexpr unsigned kProtocolVersion = 4;
+constexpr unsigned kProtocolVersion = 5;
 constexpr Duration kStay = std::chrono::milliseconds(400);
 constexpr std::size_t kOversized = (16U << 20) + 1;  // one byte above what a worker accepts
 

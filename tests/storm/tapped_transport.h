@@ -119,7 +119,7 @@ class TappedTransport final : public kvtransfer::Transport, public kvtransfer::T
 
  private:
   static constexpr std::size_t kRemembered = 64;
-  static constexpr std::size_t kLargeBytes = 256U << 10;  // goes by rendezvous
+  static constexpr std::size_t kLargeBytes = 256U << 10;
   struct Remembered {
     kvtransfer::PeerHandle peer;
     RequestKey key;
