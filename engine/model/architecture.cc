@@ -16,8 +16,11 @@ constexpr std::int64_t kMaxWidth = 1 << 20;
 constexpr std::int64_t kMaxContext = 1 << 24;
 
 constexpr std::array kArchitectures{
-    Architecture{
-        .name = "LlamaForCausalLM", .model_type = "llama", .bias = Bias::kAsConfigured, .context = 2048},
+    Architecture{.name = "LlamaForCausalLM",
+                 .model_type = "llama",
+                 .bias = Bias::kAsConfigured,
+                 .mlp_bias = true,
+                 .context = 2048},
     Architecture{.name = "MistralForCausalLM",
                  .model_type = "mistral",
                  .window = Window::kAllLayers,
@@ -91,7 +94,7 @@ absl::Status ReadLayerTypes(const Fields& fields, const json::Value& types, int 
                    fields.Name(), json::Serialize((*names)[layer]));
     }
     if (sliding && window == 0) {
-      return Error(kInvalidArgument, "{}: layer_types names sliding_attention, but sliding_window is null",
+      return Error(kInvalidArgument, "{}: layer_types names sliding_attention, but no sliding window is used",
                    fields.Name());
     }
     config.windows[layer] = sliding ? window : 0;
@@ -105,15 +108,19 @@ absl::Status ReadWindows(const Fields& fields, const Architecture& family, Model
     if (fields.Find("sliding_window") == nullptr) return absl::OkStatus();
     return Error(kUnimplemented, "{}: sliding_window is not supported for {}", fields.Name(), family.name);
   }
-  BATON_ASSIGN_OR_RETURN(const int window, WindowTokens(fields, family));
   BATON_ASSIGN_OR_RETURN(const bool used, fields.Bool("use_sliding_window", false));
-  if (family.window != Window::kAllLayers && !used) return absl::OkStatus();
+  const bool slides = used || family.window == Window::kAllLayers;
+  int window = 0;  // whatever an unused `sliding_window` says: 0, in newer files of Qwen2-MoE
+  if (slides) {
+    BATON_ASSIGN_OR_RETURN(window, WindowTokens(fields, family));
+  }
   if (family.window == Window::kAllLayers || family.window == Window::kAllIfUsed) {
     config.windows.assign(config.windows.size(), window);
     return absl::OkStatus();
   }
   if (const json::Value* types = fields.Find("layer_types"); types != nullptr)
     return ReadLayerTypes(fields, *types, window, config);
+  if (!slides) return absl::OkStatus();
   // `max_window_layers`, 0 included, is where the upper layers begin.
   const json::Value* lower = fields.Find("max_window_layers");
   const std::int64_t* count = lower != nullptr ? lower->AsInt() : nullptr;
@@ -122,9 +129,9 @@ absl::Status ReadWindows(const Fields& fields, const Architecture& family, Model
   }
   const std::int64_t first_upper = count != nullptr ? *count : 28;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    const bool slides =
+    const bool upper =
         family.window == Window::kUpperLayers ? layer >= first_upper : layer < first_upper && layer % 2 == 0;
-    if (slides) config.windows[static_cast<std::size_t>(layer)] = window;
+    if (upper) config.windows[static_cast<std::size_t>(layer)] = window;
   }
   return absl::OkStatus();
 }
@@ -182,10 +189,14 @@ absl::Status ReadAttention(const Fields& fields, const Architecture& family, Mod
   }
   config.output_bias = family.bias == Bias::kAsConfigured && bias;
   config.qkv_bias = config.output_bias || family.bias == Bias::kQkv;
-  if (family.bias == Bias::kQkv) {
+  if (family.experts == Experts::kQwenWithShared) {
     BATON_ASSIGN_OR_RETURN(config.qkv_bias, fields.Bool("qkv_bias", true));
   }
   config.qk_norm = family.qk_norm;
+  BATON_ASSIGN_OR_RETURN(config.mlp_bias, fields.Bool("mlp_bias", false));
+  if (config.mlp_bias && !family.mlp_bias) {
+    return Error(kUnimplemented, "{}: mlp_bias true is not supported for {}", fields.Name(), family.name);
+  }
   return ReadWindows(fields, family, config);
 }
 

@@ -20,6 +20,7 @@ struct Architecture {
   enum class Window { kNone, kAllLayers, kAllIfUsed, kUpperLayers, kEvenLowerLayers } window = Window::kNone;
   enum class Experts { kNone, kMixtral, kQwen, kQwenWithShared } experts = Experts::kNone;
   bool qk_norm = false;
+  bool mlp_bias = false;      // as configured; else none
   std::int64_t kv_heads = 0;  // 0 = as many as query heads
   std::int64_t head_dim = 0;  // 0 = hidden_size / heads
   std::int64_t context = 0;

@@ -262,9 +262,11 @@ class DecoderModel final : public Model {
     const Rows gate_up = Columns(Top(activations_.gate_up, in.rows), 0, 2 * weights.Width());
     const Rows inner = Columns(Top(activations_.inner, in.rows), 0, weights.Width());
     backend_.MatMul(*weights.gate_up, in, gate_up);
+    if (!weights.gate_up_bias.empty()) backend_.AddBias(gate_up, weights.gate_up_bias);
     backend_.SwiGlu(gate_up, inner);
     backend_.MatMul(*weights.down, inner, out);
     AddUpRanks(out);
+    if (!weights.down_bias.empty()) backend_.AddBias(out, weights.down_bias);
   }
 
   /// Each expert computes the rows that chose it; a row adds its experts up in their order.

@@ -114,6 +114,20 @@ struct MlpNames {
   std::string gate, up, down;
 };
 
+/// Biases of the MLP at `prefix`, where a model has them.
+absl::Status LoadMlpBiases(const std::string& prefix, const MlpNames& names, std::int64_t hidden,
+                           std::int64_t width, Loader& loader, MlpWeights& weights) {
+  const Range inner = loader.GetShard().InnerColumns(width);
+  std::vector<float> gate_up;
+  for (const std::string& name : {names.gate, names.up}) {
+    BATON_ASSIGN_OR_RETURN(const std::vector<float> bias, loader.Vector(prefix + name + ".bias", width));
+    gate_up.insert(gate_up.end(), bias.begin() + inner.first, bias.begin() + inner.first + inner.count);
+  }
+  BATON_ASSIGN_OR_RETURN(weights.gate_up_bias, loader.OnBackend(gate_up));
+  BATON_ASSIGN_OR_RETURN(weights.down_bias, loader.OnBackend(prefix + names.down + ".bias", hidden));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MlpWeights> LoadMlp(const std::string& prefix, const MlpNames& names, std::int64_t hidden,
                                    std::int64_t width, Loader& loader) {
   const Range inner = loader.GetShard().InnerColumns(width);
@@ -193,8 +207,11 @@ absl::StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, int layer, Loa
   if (config.has_experts[static_cast<std::size_t>(layer)]) {
     BATON_ASSIGN_OR_RETURN(weights.experts, LoadExperts(config, prefix, loader));
   } else {
-    BATON_ASSIGN_OR_RETURN(weights.mlp, LoadMlp(prefix + "mlp.", {"gate_proj", "up_proj", "down_proj"},
-                                                config.hidden, config.intermediate, loader));
+    const std::string mlp = prefix + "mlp.";
+    const MlpNames names{"gate_proj", "up_proj", "down_proj"};
+    BATON_ASSIGN_OR_RETURN(weights.mlp, LoadMlp(mlp, names, config.hidden, config.intermediate, loader));
+    if (!config.mlp_bias) return weights;
+    BATON_RETURN_IF_ERROR(LoadMlpBiases(mlp, names, config.hidden, config.intermediate, loader, weights.mlp));
   }
   return weights;
 }

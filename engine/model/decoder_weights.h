@@ -30,7 +30,9 @@ class BackendFloats {
 /// SwiGLU: down(silu(gate(x)) * up(x)).
 struct MlpWeights {
   std::unique_ptr<kernels::PackedMatrix> gate_up;  // rows: gate, up
+  BackendFloats gate_up_bias;
   std::unique_ptr<kernels::PackedMatrix> down;
+  BackendFloats down_bias;
   [[nodiscard]] std::int64_t Width() const { return down->Columns(); }
 };
 

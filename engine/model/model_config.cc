@@ -44,15 +44,14 @@ absl::Status RefusePartialRotation(const Fields& fields) {
 
 /// Refuses, by its name, each feature that would change the result and that the forward pass does not have.
 absl::Status RefuseUnsupported(const Fields& fields) {
-  BATON_ASSIGN_OR_RETURN(const bool mlp_bias, fields.Bool("mlp_bias", false));
-  if (mlp_bias) return Error(kUnimplemented, "{}: mlp_bias true is not supported", fields.Name());
   if (fields.Find("quantization_config") != nullptr) {
     return Error(kUnimplemented,
                  "{}: quantization_config is not supported; int8 is made at load, from bf16, f16 or f32",
                  fields.Name());
   }
   if (const json::Value* act = fields.Find("hidden_act"); act != nullptr) {
-    if (act->AsString() == nullptr || *act->AsString() != "silu") {
+    const std::string* name = act->AsString();
+    if (name == nullptr || (*name != "silu" && *name != "swish")) {
       return Error(kUnimplemented, "{}: hidden_act {} is not supported; silu is", fields.Name(),
                    json::Serialize(*act));
     }
@@ -95,13 +94,26 @@ absl::Status ReadShape(const Fields& fields, const Architecture& family, ModelCo
   return absl::OkStatus();
 }
 
-absl::Status ReadLlama3Scaling(const Fields& fields, ModelConfig& config) {
+/// The context that the model was trained with before it was stretched; some files have it beside the
+/// parameters of the rotation.
+absl::StatusOr<std::int64_t> OriginalContext(const Fields& file, const Fields& rotation,
+                                             std::int64_t context) {
+  constexpr std::string_view kKey = "original_max_position_embeddings";
+  BATON_ASSIGN_OR_RETURN(const std::int64_t beside, file.Int(kKey, kMaxContext, context));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t original, rotation.Int(kKey, kMaxContext, beside));
+  if (file.Find(kKey) != nullptr && original != beside) {
+    return Error(kInvalidArgument, "{}: {} {}, but {} beside it; which one holds?", rotation.Name(), kKey,
+                 original, beside);
+  }
+  return original;
+}
+
+absl::Status ReadLlama3Scaling(const Fields& file, const Fields& fields, ModelConfig& config) {
   RopeScalingLlama3 scaling;
   BATON_ASSIGN_OR_RETURN(scaling.factor, fields.Number("factor", kMinFactor, 1e6));
   BATON_ASSIGN_OR_RETURN(scaling.low_frequency_factor, fields.Number("low_freq_factor", 0, 1e6));
   BATON_ASSIGN_OR_RETURN(scaling.high_frequency_factor, fields.Number("high_freq_factor", 0, 1e6));
-  BATON_ASSIGN_OR_RETURN(scaling.original_context,
-                         fields.Int("original_max_position_embeddings", kMaxContext, config.context));
+  BATON_ASSIGN_OR_RETURN(scaling.original_context, OriginalContext(file, fields, config.context));
   if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
     return Error(kInvalidArgument, "{}: high_freq_factor {} must be above low_freq_factor {}", fields.Name(),
                  scaling.high_frequency_factor, scaling.low_frequency_factor);
@@ -115,10 +127,9 @@ double YarnMagnitude(double factor, double weight) {
   return factor <= 1 ? 1 : 0.1 * weight * std::log(factor) + 1;
 }
 
-absl::Status ReadYarn(const Fields& fields, ModelConfig& config) {
+absl::Status ReadYarn(const Fields& file, const Fields& fields, ModelConfig& config) {
   RopeScalingYarn yarn;
-  BATON_ASSIGN_OR_RETURN(const std::int64_t original,
-                         fields.Int("original_max_position_embeddings", kMaxContext, config.context));
+  BATON_ASSIGN_OR_RETURN(const std::int64_t original, OriginalContext(file, fields, config.context));
   const double ratio = static_cast<double>(config.context) / static_cast<double>(original);
   BATON_ASSIGN_OR_RETURN(yarn.factor, fields.Number("factor", kMinFactor, 1e6, ratio));
   // Pairs that turn more often than the first over the original context are left alone; those that turn less
@@ -145,11 +156,8 @@ absl::Status ReadYarn(const Fields& fields, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-/// `rope_theta` and `rope_scaling`, or both in `rope_parameters` as newer files have them.
-absl::Status ReadRope(const Fields& fields, const Architecture& family, ModelConfig& config) {
-  BATON_ASSIGN_OR_RETURN(config.rope_theta,
-                         fields.Number("rope_theta", kMinTheta, kMaxTheta, family.rope_theta));
-  const std::string_view key = fields.Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
+/// What the object under `key` says of the rotation, if it is there.
+absl::Status ReadRotation(const Fields& fields, std::string_view key, ModelConfig& config) {
   const json::Value* value = fields.Find(key);
   if (value == nullptr) return absl::OkStatus();
   const std::string name = fields.Name() + ": " + std::string(key);
@@ -166,14 +174,14 @@ absl::Status ReadRope(const Fields& fields, const Architecture& family, ModelCon
   BATON_RETURN_IF_ERROR(RefusePartialRotation(scaling));
   const json::Value* type = scaling.Find("rope_type");
   if (type == nullptr) type = scaling.Find("type");  // the name that older files use
-  if (type == nullptr && key == "rope_parameters") return absl::OkStatus();
+  if (type == nullptr && scaling.Find("factor") == nullptr) return absl::OkStatus();
   if (type == nullptr || type->AsString() == nullptr) {
     return Error(kInvalidArgument, "{}: rope_type is missing", name);
   }
   // "dynamic" changes angles only beyond max_position_embeddings, which no text here is longer than.
   if (*type->AsString() == "default" || *type->AsString() == "dynamic") return absl::OkStatus();
-  if (*type->AsString() == "llama3") return ReadLlama3Scaling(scaling, config);
-  if (*type->AsString() == "yarn") return ReadYarn(scaling, config);
+  if (*type->AsString() == "llama3") return ReadLlama3Scaling(fields, scaling, config);
+  if (*type->AsString() == "yarn") return ReadYarn(fields, scaling, config);
   if (*type->AsString() == "linear") {
     BATON_ASSIGN_OR_RETURN(config.rope_linear_factor, scaling.Number("factor", kMinFactor, 1e6));
     return absl::OkStatus();
@@ -181,6 +189,26 @@ absl::Status ReadRope(const Fields& fields, const Architecture& family, ModelCon
   return Error(kUnimplemented,
                "{}: rope_type {} is not supported; default, dynamic, linear, llama3 and yarn are", name,
                json::Serialize(*type));
+}
+
+/// `rope_theta` and `rope_scaling`, or both in `rope_parameters` as newer files have them. A file with both,
+/// for older and newer readers, must say the same in them.
+absl::Status ReadRope(const Fields& fields, const Architecture& family, ModelConfig& config) {
+  BATON_ASSIGN_OR_RETURN(config.rope_theta,
+                         fields.Number("rope_theta", kMinTheta, kMaxTheta, family.rope_theta));
+  ModelConfig older = config;
+  BATON_RETURN_IF_ERROR(ReadRotation(fields, "rope_parameters", config));
+  if (fields.Find("rope_scaling") == nullptr) return absl::OkStatus();
+  if (fields.Find("rope_parameters") == nullptr) return ReadRotation(fields, "rope_scaling", config);
+  if (fields.Find("rope_theta") == nullptr) older.rope_theta = config.rope_theta;
+  BATON_RETURN_IF_ERROR(ReadRotation(fields, "rope_scaling", older));
+  if (InverseFrequencies(older) == InverseFrequencies(config) &&
+      older.rope_magnitude == config.rope_magnitude) {
+    return absl::OkStatus();
+  }
+  return Error(kInvalidArgument,
+               "{}: rope_scaling and rope_parameters say different things; leave one of them out",
+               fields.Name());
 }
 
 absl::StatusOr<TokenId> ReadToken(const Fields& fields, std::string_view key, const json::Value& value,

@@ -60,7 +60,8 @@ struct ModelConfig {
   bool tied_embeddings = false;
   bool qkv_bias = false;
   bool output_bias = false;  // of attention
-  bool qk_norm = false;      // RMSNorm of each query and key head before RoPE
+  bool mlp_bias = false;
+  bool qk_norm = false;  // RMSNorm of each query and key head before RoPE
   /// Per layer: a token sees itself and the window-1 before it; 0 = all.
   std::vector<int> windows;
   ExpertsConfig experts;

@@ -1,6 +1,7 @@
 #include "tests/support/make_checkpoint.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -36,13 +37,16 @@ bool Is(const CheckpointSpec& spec, std::string_view family) {
 class LayerTensors {
  public:
   LayerTensors(const CheckpointSpec& spec, std::int64_t layer, std::vector<NewTensor>& out)
-      : spec_(spec), prefix_("model.layers." + std::to_string(layer) + "."), out_(out) {}
+      : spec_(spec),
+        prefix_("model.layers." + std::to_string(layer) + "."),
+        dense_(spec.experts == 0 || std::ranges::find(spec.dense_layers, layer) != spec.dense_layers.end()),
+        out_(out) {}
 
   void AddAll() {
     Norm("input_layernorm.weight");
     AddAttention();
     Norm("post_attention_layernorm.weight");
-    if (spec_.experts == 0) {
+    if (dense_) {
       AddMlp("mlp.", {"gate_proj", "up_proj", "down_proj"}, spec_.intermediate);
     } else if (Is(spec_, "Mixtral")) {
       AddExperts("block_sparse_moe.", {"w1", "w3", "w2"}, spec_.intermediate);
@@ -71,7 +75,8 @@ class LayerTensors {
     Matrix("self_attn.k_proj.weight", keys, spec_.hidden);
     Matrix("self_attn.v_proj.weight", keys, spec_.hidden);
     Matrix("self_attn.o_proj.weight", spec_.hidden, queries);
-    if (Is(spec_, "Qwen2")) {
+    if (spec_.biases) Vector("self_attn.o_proj.bias", spec_.hidden, 0.5);
+    if (Is(spec_, "Qwen2") || spec_.biases) {
       Vector("self_attn.q_proj.bias", queries, 0.5);
       Vector("self_attn.k_proj.bias", keys, 0.5);
       Vector("self_attn.v_proj.bias", keys, 0.5);
@@ -85,6 +90,10 @@ class LayerTensors {
     Matrix(at + names.gate + ".weight", width, spec_.hidden);
     Matrix(at + names.up + ".weight", width, spec_.hidden);
     Matrix(at + names.down + ".weight", spec_.hidden, width);
+    if (!spec_.biases) return;
+    Vector(at + names.gate + ".bias", width, 0.5);
+    Vector(at + names.up + ".bias", width, 0.5);
+    Vector(at + names.down + ".bias", spec_.hidden, 0.5);
   }
   void AddExperts(const std::string& at, const MlpNames& names, std::int64_t width) {
     Matrix(at + "gate.weight", spec_.experts, spec_.hidden);
@@ -97,6 +106,7 @@ class LayerTensors {
 
   const CheckpointSpec& spec_;
   const std::string prefix_;
+  const bool dense_;
   std::vector<NewTensor>& out_;
 };
 
@@ -117,17 +127,39 @@ std::uint16_t ToBf16(float value) {  // to nearest, ties to even; no infinities 
   return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+std::uint16_t ToF16(float value) {  // likewise; below 65504
+  const float magnitude = std::abs(value);
+  const int exponent = magnitude == 0 ? -14 : std::max(std::ilogb(magnitude), -14);
+  const auto mantissa = static_cast<int>(std::nearbyint(std::ldexp(magnitude, 10 - exponent)));
+  const int bits = (exponent + 14) * 1024 + mantissa;  // a mantissa of 2048 carries into the exponent
+  return static_cast<std::uint16_t>(bits | (std::signbit(value) ? 0x8000 : 0));
+}
+
+/// How weights are stored.
+struct Storage {
+  std::string_view name;    // in specs
+  std::string_view stored;  // in the file
+  std::string_view torch;   // in config.json
+  std::size_t bytes = 0;
+};
+constexpr std::array kStorages{Storage{"bf16", "BF16", "bfloat16", 2}, Storage{"f16", "F16", "float16", 2},
+                               Storage{"f32", "F32", "float32", 4}};
+
+const Storage& StorageOf(const CheckpointSpec& spec) {
+  return *std::ranges::find(kStorages, spec.dtype, &Storage::name);
+}
+
 /// Elements [first, end) of a tensor: uniform numbers of the wanted deviation, by counter, so that any order
 /// gives the same.
-void Fill(const NewTensor& tensor, bool bf16, std::uint64_t seed, std::size_t first, std::size_t end,
-          std::vector<char>& bytes) {
-  const std::size_t size = bf16 ? 2 : 4;
+void Fill(const NewTensor& tensor, const Storage& storage, std::uint64_t seed, std::size_t first,
+          std::size_t end, std::vector<char>& bytes) {
+  const std::size_t size = storage.bytes;
   const double half_width = tensor.deviation * std::sqrt(3.0);
   for (std::size_t i = first; i < end; ++i) {
     const double uniform = tensor.deviation == 0 ? 0 : CounterUniform(seed, i);
     const auto value = static_cast<float>(tensor.deviation == 0 ? 1 : (2 * uniform - 1) * half_width);
-    if (bf16) {
-      const std::uint16_t stored = ToBf16(value);
+    if (size == 2) {
+      const std::uint16_t stored = storage.name == "bf16" ? ToBf16(value) : ToF16(value);
       std::memcpy(bytes.data() + i * size, &stored, size);
     } else {
       std::memcpy(bytes.data() + i * size, &value, size);
@@ -136,31 +168,31 @@ void Fill(const NewTensor& tensor, bool bf16, std::uint64_t seed, std::size_t fi
 }
 
 /// The tensor's bytes; a large one's by all processors.
-std::vector<char> Bytes(const NewTensor& tensor, bool bf16, std::uint64_t seed) {
+std::vector<char> Bytes(const NewTensor& tensor, const Storage& storage, std::uint64_t seed) {
   const auto elements = static_cast<std::size_t>(tensor.Elements());
-  std::vector<char> bytes(elements * (bf16 ? 2 : 4));
+  std::vector<char> bytes(elements * storage.bytes);
   constexpr std::size_t kShare = 1U << 22;  // elements that are worth a thread
   const std::size_t threads =
       std::clamp<std::size_t>(elements / kShare, 1, std::max(1U, std::thread::hardware_concurrency()));
   std::vector<std::jthread> others;
   for (std::size_t t = 1; t < threads; ++t) {
     others.emplace_back(
-        [&, t] { Fill(tensor, bf16, seed, elements * t / threads, elements * (t + 1) / threads, bytes); });
+        [&, t] { Fill(tensor, storage, seed, elements * t / threads, elements * (t + 1) / threads, bytes); });
   }
-  Fill(tensor, bf16, seed, 0, elements / threads, bytes);
+  Fill(tensor, storage, seed, 0, elements / threads, bytes);
   others.clear();
   return bytes;
 }
 
 absl::Status WriteShard(const CheckpointSpec& spec, std::span<const NewTensor> tensors,
                         std::size_t first_tensor, const std::string& path) {
-  const bool bf16 = spec.dtype == "bf16";
+  const Storage& storage = StorageOf(spec);
   json::Object header;
   std::int64_t offset = 0;
   for (const NewTensor& tensor : tensors) {
-    const std::int64_t end = offset + tensor.Elements() * (bf16 ? 2 : 4);
+    const std::int64_t end = offset + tensor.Elements() * static_cast<std::int64_t>(storage.bytes);
     header.emplace_back(tensor.name,
-                        json::Object{{"dtype", bf16 ? "BF16" : "F32"},
+                        json::Object{{"dtype", storage.stored},
                                      {"shape", json::Array(tensor.shape.begin(), tensor.shape.end())},
                                      {"data_offsets", json::Array{offset, end}}});
     offset = end;
@@ -172,7 +204,7 @@ absl::Status WriteShard(const CheckpointSpec& spec, std::span<const NewTensor> t
   out.write(reinterpret_cast<const char*>(&length), sizeof length);
   out.write(text.data(), static_cast<std::streamsize>(text.size()));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const std::vector<char> bytes = Bytes(tensors[i], bf16, CounterBits(spec.seed, first_tensor + i));
+    const std::vector<char> bytes = Bytes(tensors[i], storage, CounterBits(spec.seed, first_tensor + i));
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   }
   out.close();
@@ -204,17 +236,23 @@ absl::Status WriteConfigs(const CheckpointSpec& spec, const std::string& directo
                       {"rope_theta", 10000.0},
                       {"tie_word_embeddings", spec.tied_embeddings},
                       {"eos_token_id", eos},
-                      {"torch_dtype", spec.dtype == "bf16" ? "bfloat16" : "float32"}};
+                      {"torch_dtype", StorageOf(spec).torch}};
   if (!Is(spec, "Llama")) {
     config.emplace_back("sliding_window", spec.window > 0 ? json::Value(spec.window) : json::Value());
     config.emplace_back("use_sliding_window", spec.window > 0);
     config.emplace_back("max_window_layers", 1);
+  }
+  if (spec.biases) {
+    config.emplace_back("attention_bias", true);
+    config.emplace_back("mlp_bias", true);
   }
   if (spec.experts > 0) {
     config.emplace_back(Is(spec, "Mixtral") ? "num_local_experts" : "num_experts", spec.experts);
     config.emplace_back("num_experts_per_tok", spec.experts_chosen);
     config.emplace_back("moe_intermediate_size", spec.expert_intermediate);
     config.emplace_back("shared_expert_intermediate_size", spec.shared_intermediate);
+    if (!spec.dense_layers.empty())
+      config.emplace_back("mlp_only_layers", json::Array(spec.dense_layers.begin(), spec.dense_layers.end()));
   }
   BATON_ASSIGN_OR_RETURN(const json::Value overlay, json::Parse(spec.config_overlay));
   for (const auto& [key, value] : *overlay.AsObject()) config.emplace_back(key, value);
@@ -324,8 +362,8 @@ absl::StatusOr<CheckpointSpec> NamedShape(std::string_view name) {
 }
 
 absl::Status MakeCheckpoint(const CheckpointSpec& spec, const std::string& directory) {
-  if (spec.dtype != "bf16" && spec.dtype != "f32") {
-    return Error(kInvalidArgument, "dtype {} is neither bf16 nor f32", spec.dtype);
+  if (std::ranges::find(kStorages, spec.dtype, &Storage::name) == kStorages.end()) {
+    return Error(kInvalidArgument, "dtype {} is none of bf16, f16 and f32", spec.dtype);
   }
   std::error_code error;
   std::filesystem::create_directories(directory, error);

@@ -20,13 +20,15 @@ struct CheckpointSpec {
   std::int64_t vocabulary = 2048;
   std::int64_t context = 8192;
   bool tied_embeddings = true;
-  std::string dtype = "bf16";  // or "f32"
+  std::string dtype = "bf16";  // or "f32", "f16"
   std::uint64_t seed = 1;
   int shards = 1;
   std::string architecture = "LlamaForCausalLM";
   std::int64_t window = 0;  // sliding_window of the architectures that have one; 0 = null
+  bool biases = false;      // of a Llama: of attention and of the MLPs
   // Of the architectures with experts.
   std::int64_t experts = 0;
+  std::vector<std::int64_t> dense_layers = {};  // of a Qwen: mlp_only_layers
   std::int64_t experts_chosen = 2;
   std::int64_t expert_intermediate = 96;
   std::int64_t shared_intermediate = 160;  // Qwen2-MoE

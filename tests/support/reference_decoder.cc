@@ -91,9 +91,9 @@ struct MlpNames {
 };
 
 Matrix Mlp(const Checkpoint& checkpoint, const std::string& at, const MlpNames& names, std::int64_t width,
-           const Matrix& x) {
-  const Matrix gate = MatMul(Weight(checkpoint, at + names.gate + ".weight", width, x.columns), x);
-  const Matrix up = MatMul(Weight(checkpoint, at + names.up + ".weight", width, x.columns), x);
+           const Matrix& x, bool bias = false) {
+  const Matrix gate = Project(checkpoint, at + names.gate, width, x, bias);
+  const Matrix up = Project(checkpoint, at + names.up, width, x, bias);
   Matrix gate_up(x.rows, 2 * width);
   for (std::int64_t t = 0; t < x.rows; ++t) {
     for (std::int64_t c = 0; c < width; ++c) {
@@ -101,7 +101,7 @@ Matrix Mlp(const Checkpoint& checkpoint, const std::string& at, const MlpNames& 
       gate_up.At(t, width + c) = up.At(t, c);
     }
   }
-  return MatMul(Weight(checkpoint, at + names.down + ".weight", x.columns, width), SwiGlu(gate_up));
+  return Project(checkpoint, at + names.down, x.columns, SwiGlu(gate_up), bias);
 }
 
 /// Every expert over every row, and of them the shares of those that the row chose.
@@ -147,10 +147,10 @@ Matrix Logits(const ModelConfig& config, const Checkpoint& checkpoint, std::span
     };
     Add(state, SelfAttention(config, checkpoint, layer, normed("input_layernorm.weight")));
     const Matrix x = normed("post_attention_layernorm.weight");
-    Add(state,
-        config.has_experts[static_cast<std::size_t>(layer)]
-            ? Experts(config, checkpoint, at, x)
-            : Mlp(checkpoint, at + "mlp.", {"gate_proj", "up_proj", "down_proj"}, config.intermediate, x));
+    Add(state, config.has_experts[static_cast<std::size_t>(layer)]
+                   ? Experts(config, checkpoint, at, x)
+                   : Mlp(checkpoint, at + "mlp.", {"gate_proj", "up_proj", "down_proj"}, config.intermediate,
+                         x, config.mlp_bias));
   }
   const Matrix last =
       RmsNorm(state, Vector(checkpoint, "model.norm.weight", config.hidden), config.rms_epsilon);

@@ -35,6 +35,14 @@ std::vector<test::CheckpointSpec> Specs() {
   specs.push_back(Small("LlamaForCausalLM"));
   specs.back().config_overlay =
       R"({"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 64}})";
+  specs.push_back(Small("LlamaForCausalLM"));
+  specs.back().biases = true, specs.back().dtype = "f16", specs.back().shards = 3;
+  specs.back().config_overlay = R"({"rope_scaling": {"type": "linear", "factor": 3}})";
+  specs.push_back(Small("LlamaForCausalLM"));  // widths that no vector divides
+  specs.back().hidden = 35, specs.back().intermediate = 51, specs.back().head_dim = 10;
+  specs.back().heads = 5, specs.back().kv_heads = 1, specs.back().tied_embeddings = true;
+  specs.back().config_overlay = R"({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+      "high_freq_factor": 4, "original_max_position_embeddings": 64}})";
   specs.push_back(Small("MistralForCausalLM"));
   specs.back().window = 17;
   specs.push_back(Small("Qwen2ForCausalLM"));
@@ -45,6 +53,9 @@ std::vector<test::CheckpointSpec> Specs() {
   specs.back().experts = 5;
   specs.push_back(Small("Qwen2MoeForCausalLM"));
   specs.back().experts = 7, specs.back().experts_chosen = 3;
+  specs.push_back(Small("Qwen2MoeForCausalLM"));
+  specs.back().experts = 4, specs.back().dense_layers = {1};
+  specs.back().window = 20;  // of layer 0 alone
   specs.push_back(Small("Qwen3MoeForCausalLM"));
   specs.back().experts = 8, specs.back().experts_chosen = 4;
   specs.back().config_overlay = R"({"norm_topk_prob": true})";

@@ -86,7 +86,7 @@ TEST_CASE("what is not supported is refused by name") {
         "config.json: architecture GPT2LMHeadModel is not supported; these are: LlamaForCausalLM, "
         "MistralForCausalLM, MixtralForCausalLM, Qwen2ForCausalLM, Qwen2MoeForCausalLM, Qwen3ForCausalLM, "
         "Qwen3MoeForCausalLM");
-  CHECK(ErrorOf(R"("mlp_bias": true)") == "config.json: mlp_bias true is not supported");
+  CHECK(ErrorOf(R"("hidden_act": "swish")") == "accepted");
   CHECK(ErrorOf(R"("hidden_act": "gelu")") == "config.json: hidden_act \"gelu\" is not supported; silu is");
   CHECK(ErrorOf(R"("quantization_config": {"bits": 4})").find("quantization_config is not supported") !=
         std::string::npos);
@@ -127,6 +127,10 @@ TEST_CASE("a Qwen slides only where it says so, in its upper layers or those it 
             ->windows == std::vector{64, 0, 0});
   CHECK(Message(Of("Qwen3ForCausalLM", on + R"("layer_types": ["linear_attention", "a", "b"])").status())
             .find("\"linear_attention\" is not supported") != std::string::npos);
+  CHECK(Message(Of("Qwen2ForCausalLM", R"("layer_types": ["full_attention", "full_attention",
+        "sliding_attention"])")
+                    .status()) ==
+        "config.json: layer_types names sliding_attention, but no sliding window is used");
   CHECK(Message(Of("Qwen3ForCausalLM", on + R"("layer_types": [])").status()).find("3 names") !=
         std::string::npos);
 }
@@ -139,6 +143,7 @@ TEST_CASE("the window of a Qwen-MoE is all layers', or every other lower layer's
   CHECK(Of("Qwen3MoeForCausalLM", experts + R"("sliding_window": 64)")->windows == std::vector{0, 0, 0});
   CHECK(Of("Qwen3MoeForCausalLM", on + R"("max_window_layers": 1)")->windows == std::vector{64, 64, 64});
   CHECK(Of("Qwen2MoeForCausalLM", experts + R"("sliding_window": 64)")->windows == std::vector{0, 0, 0});
+  CHECK(Of("Qwen2MoeForCausalLM", experts + R"("sliding_window": 0)")->windows == std::vector{0, 0, 0});
   CHECK(Of("Qwen2MoeForCausalLM", on + R"("max_window_layers": 28)")->windows == std::vector{64, 0, 64});
   CHECK(Of("Qwen2MoeForCausalLM", on + R"("max_window_layers": 1)")->windows == std::vector{64, 0, 0});
 }
@@ -175,6 +180,10 @@ TEST_CASE("biases and norms are those of the architecture") {
   CHECK(flags(Of("Qwen3ForCausalLM", "")) == std::vector{false, false, true});
   CHECK(flags(Of("Qwen3ForCausalLM", bias)) == std::vector{true, true, true});
   CHECK(Of("Qwen3ForCausalLM", "")->head_dim == 128);
+  CHECK_FALSE(Of("LlamaForCausalLM", "")->mlp_bias);
+  CHECK(Of("LlamaForCausalLM", R"("mlp_bias": true)")->mlp_bias);
+  CHECK(Message(Of("Qwen3ForCausalLM", R"("mlp_bias": true)").status()) ==
+        "config.json: mlp_bias true is not supported for Qwen3ForCausalLM");
   CHECK(Message(Of("MistralForCausalLM", bias).status()) ==
         "config.json: attention_bias true is not supported for MistralForCausalLM");
 }
@@ -294,6 +303,40 @@ TEST_CASE("yarn keeps fast pairs, stretches slow ones, and sharpens attention") 
   CHECK(exact->rope_yarn->high == Approx(5.628360159219318));
   CHECK(ErrorOf(R"("rope_scaling": {"type": "yarn", "factor": -1})").find("factor must be") !=
         std::string::npos);
+}
+
+TEST_CASE("a file with parameters for older and newer readers says the same in both") {
+  const auto of = [](const std::string& older, const std::string& newer, const std::string& more = "") {
+    return ParseModelConfig(With(R"("rope_scaling": )" + older + R"(, "rope_parameters": )" + newer +
+                                 (more.empty() ? "" : ", ") + more),
+                            "");
+  };
+  const std::string yarn = R"("factor": 4, "original_max_position_embeddings": 64})";
+  const auto both = of(R"({"type": "yarn", )" + yarn, R"({"rope_type": "yarn", "rope_theta": 1e6, )" + yarn);
+  REQUIRE(both.ok());
+  CHECK(both->rope_theta == 1e6);
+  CHECK(both->rope_yarn->factor == 4);
+  const std::string error =
+      "config.json: rope_scaling and rope_parameters say different things; leave one of them out";
+  CHECK(
+      Message(of(R"({"type": "yarn", )" + yarn, R"({"rope_type": "default", "rope_theta": 1e6})").status()) ==
+      error);
+  CHECK(Message(of(R"({"type": "linear", "factor": 2})",
+                   R"({"type": "linear", "factor": 2, "rope_theta": 1e6})", R"("rope_theta": 1e5)")
+                    .status()) == error);
+  CHECK(Message(of(R"({"type": "yarn", "attention_factor": 2, )" + yarn, R"({"rope_type": "yarn", )" + yarn)
+                    .status()) == error);
+}
+
+TEST_CASE("the original context may stand beside the parameters of the rotation") {
+  const std::string rotation = R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+    "high_freq_factor": 4)";
+  const std::string beside = R"(, "original_max_position_embeddings": 128)";
+  CHECK(ParseModelConfig(With(rotation + "}" + beside), "")->rope_scaling->original_context == 128);
+  CHECK(ParseModelConfig(With(rotation + beside + "}" + beside), "")->rope_scaling->original_context == 128);
+  CHECK(
+      ErrorOf(rotation + R"(, "original_max_position_embeddings": 64})" + beside) ==
+      "config.json: rope_scaling: original_max_position_embeddings 64, but 128 beside it; which one holds?");
 }
 
 TEST_CASE("llama3 scaling with crossed bands is refused") {

@@ -23,6 +23,7 @@ test::CheckpointSpec Spec(const std::string& architecture) {
           .vocabulary = 301,
           .context = 256,
           .architecture = architecture,
+          .biases = architecture == "LlamaForCausalLM",
           .experts = architecture == "Qwen2MoeForCausalLM" ? 5 : 0,
           .expert_intermediate = 44};
 }
