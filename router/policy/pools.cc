@@ -271,6 +271,8 @@ class Pools final : public PoolPlacer {
     return role == MachineRole::kPrompt ? PoolName::kPrompt : PoolName::kToken;
   }
   Pool& Of(PoolName name) { return pools_[static_cast<std::size_t>(name)]; }
+  /// Machines whose home is the prompt or the token pool and that are in the mixed one, in order of lending.
+  ShortestQueue& Lent(MachineRole home) { return lent_[static_cast<std::size_t>(home)]; }
 
   void Join(MachineIndex machine, PoolName pool) {
     Machine& m = machines_[At(machine)];
@@ -279,14 +281,16 @@ class Pools final : public PoolPlacer {
     Of(pool).memory.Join(machine, m.reserved);
   }
   void LeaveLists(MachineIndex machine) {
-    Pool& pool = Of(machines_[At(machine)].pool);
-    pool.tokens.Leave(machine);
-    pool.memory.Leave(machine);
+    const Machine& m = machines_[At(machine)];
+    Of(m.pool).tokens.Leave(machine);
+    Of(m.pool).memory.Leave(machine);
+    if (Lent(m.role).Contains(machine)) Lent(m.role).Leave(machine);
   }
   void Lend(MachineIndex machine, double now_s) {
     LeaveLists(machine);
     Join(machine, PoolName::kMixed);
     machines_[At(machine)].lent_at_s = now_s;
+    Lent(machines_[At(machine)].role).Join(machine, 0);
   }
   void GoHome(MachineIndex machine) {
     const Machine& m = machines_[At(machine)];
@@ -299,15 +303,22 @@ class Pools final : public PoolPlacer {
     const Machine& m = machines_[At(machine)];
     if ((m.role == MachineRole::kPrompt ? m.answers : m.prompts) == 0) GoHome(machine);
   }
-  /// One at a time: a pool that gives a machine away has another look before it gives the next.
+  /// The one that has been lent longest. One at a time: a pool that gives a machine away has another look
+  /// before it gives the next.
   void Repurpose(double now_s) {
-    const MachineIndex machine = Of(PoolName::kMixed).tokens.First();
-    if (machine == kNoMachine) return;
-    Machine& m = machines_[At(machine)];
-    if (m.role == MachineRole::kWhole || now_s - m.lent_at_s < options_.repurpose_after_s) return;
-    if (HomesLeft(m.role) <= 1) return;
-    m.role = m.role == MachineRole::kPrompt ? MachineRole::kToken : MachineRole::kPrompt;
-    GoHome(machine);
+    MachineIndex longest = kNoMachine;
+    for (const MachineRole role : {MachineRole::kPrompt, MachineRole::kToken}) {
+      const MachineIndex machine = Lent(role).First();
+      if (machine == kNoMachine) continue;
+      const double lent_at_s = machines_[At(machine)].lent_at_s;
+      if (now_s - lent_at_s < options_.repurpose_after_s || HomesLeft(role) <= 1) continue;
+      if (longest == kNoMachine || lent_at_s < machines_[At(longest)].lent_at_s) longest = machine;
+    }
+    if (longest == kNoMachine) return;
+    LeaveLists(longest);
+    MachineRole& role = machines_[At(longest)].role;
+    role = role == MachineRole::kPrompt ? MachineRole::kToken : MachineRole::kPrompt;
+    Join(longest, Home(role));
   }
   std::int64_t HomesLeft(MachineRole role) const {
     std::int64_t count = 0;
@@ -358,6 +369,7 @@ class Pools final : public PoolPlacer {
   const PoolOptions options_;
   std::vector<Machine> machines_;
   std::array<Pool, 3> pools_;
+  std::array<ShortestQueue, 3> lent_;  // all values are 0: the first has been there longest
 };
 
 }  // namespace

@@ -253,6 +253,31 @@ TEST_CASE("a machine that stays lent changes its home, unless its pool would be 
   CHECK(pools->PoolOf(1) == PoolName::kPrompt);
 }
 
+TEST_CASE("the machine that has been lent longest changes its home, however busy it is") {
+  const auto pools = MakePoolPlacer({.back = PoolOptions::Return::kIdle, .repurpose_after_s = 60});
+  pools->Add(MachineRole::kPrompt, 1000, 0);
+  for (int i = 0; i < 3; ++i) pools->Add(MachineRole::kToken, 1000, 0);
+  const MachineIndex whole = pools->Add(MachineRole::kWhole, 1000, 0);
+  const PlacedRequest request{.id = 0, .prompt_tokens = 9000, .prompt_bytes = 1, .answer_bytes = 1};
+  for (const MachineIndex waits : {0, 1, 2, whole}) pools->SetWaiting(waits, true);
+  REQUIRE(pools->Place(request, 10).prompt == 1);
+  REQUIRE(pools->Place(request, 30).prompt == 2);
+  pools->PromptDone(2, 9000);
+  REQUIRE(pools->PoolOf(1) == PoolName::kMixed);
+  REQUIRE(pools->PoolOf(2) == PoolName::kMixed);
+
+  // The shortest queues of the mixed pool are the whole machine's and that of 2.
+  (void)pools->Place(request, 75);
+  CHECK(pools->PoolOf(1) == PoolName::kPrompt);
+  CHECK(pools->PoolOf(2) == PoolName::kMixed);
+
+  // One that was down is at home again, and no more lent.
+  pools->SetUp(2, false);
+  pools->SetUp(2, true);
+  (void)pools->Place(request, 95);
+  CHECK(pools->PoolOf(2) != PoolName::kPrompt);
+}
+
 TEST_CASE("chance places a request by its id alone") {
   const auto one = MakeWholePlacer(QueueRule::kRandom, 5);
   const auto other = MakeWholePlacer(QueueRule::kRandom, 5);
