@@ -15,6 +15,9 @@ struct Event {
   std::uint32_t version = 0;
 };
 
+/// A world asks once in so many events whether to go on: some hundred times a second.
+inline constexpr std::int64_t kAskEvents = 4096;
+
 /// The earliest event first. Events of one time leave in the order that a binary heap gives them when a pop
 /// sifts the hole down to a leaf and the last element up from there (Williams 1964 with Floyd's bottom-up
 /// step, which Python's heapq has too): kSplitwise reproduces the reference's order of ties with it.

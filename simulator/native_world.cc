@@ -48,16 +48,13 @@ World::World(const NativeSetup& setup, const Workload& workload, router::Placer&
 }
 
 RunResult World::Run() {
+  std::int64_t handled = 0;
   while (!events_.Empty() && (active_ > 0 || to_arrive_ > 0)) {
     const Event event = events_.Pop();
     now_s_ = event.time_s;
     switch (event.kind) {
       case kArrival:
         Arrive(event.subject);
-        if (to_arrive_ % 1024 == 0 && options_.progress) {
-          const auto all = static_cast<double>(requests_.size());
-          result_.interrupted = !options_.progress(1 - static_cast<double>(to_arrive_) / all);
-        }
         break;
       case kStep:
         if (event.version == machines_[event.subject].version) CompleteStep(event.subject);
@@ -85,7 +82,11 @@ RunResult World::Run() {
       default:
         break;
     }
-    if (result_.interrupted) break;
+    if (++handled % kAskEvents == 0 && options_.progress) {
+      const auto left = static_cast<double>(to_arrive_ + active_);
+      result_.interrupted = !options_.progress(1 - left / static_cast<double>(requests_.size()));
+      if (result_.interrupted) break;
+    }
     for (std::size_t i = 0; i < woken_.size(); ++i) Wake(woken_[i]);
     woken_.clear();
   }

@@ -73,7 +73,8 @@ struct RunOptions {
   std::vector<MachineEvent> events;  // kNative, in any order
   /// Of policy mixed-pool: a machine that has been lent for so long changes its home. 0: never.
   double repurpose_after_s = 0;
-  /// Called now and then with the share done in [0, 1]; false ends the run, which then holds what it has.
+  /// Called now and then, also while the last requests run, with the share of requests that have ended; false
+  /// ends the run, which then holds what it has.
   std::function<bool(double)> progress;
 };
 

@@ -89,6 +89,7 @@ class World {
   RunResult result_;
   std::int64_t pool_order_ = 0;
   std::int64_t selections_ = 0;
+  std::int64_t done_ = 0;  // requests
 
   // The selection that is being made.
   std::vector<Task> new_tasks_;

@@ -43,19 +43,19 @@ RunResult World::Run() {
     const auto request = static_cast<std::uint32_t>(i);
     requests_[i].arrival_s == 0 ? Arrive(request) : Push(requests_[i].arrival_s, kArrival, request);
   }
-  std::size_t arrived = 0;
+  std::int64_t handled = 0;
   while (!events_.Empty() && now_s_ < setup_.end_s) {
+    if (++handled % kAskEvents == 0 && options_.progress &&
+        !options_.progress(static_cast<double>(done_) / static_cast<double>(requests_.size()))) {
+      result_.interrupted = true;
+      break;
+    }
     const Event event = events_.Pop();
     if (event.kind == kStep && event.version != machines_[event.subject].version) continue;
     now_s_ = event.time_s;
     switch (event.kind) {
       case kArrival:
         Arrive(event.subject);
-        if (++arrived % 4096 == 0 && options_.progress &&
-            !options_.progress(static_cast<double>(arrived) / static_cast<double>(requests_.size()))) {
-          result_.interrupted = true;
-          return std::move(result_);
-        }
         break;
       case kStep:
         CompleteStep(event.subject);
@@ -223,6 +223,7 @@ void World::FinishAnswer(std::size_t machine, Task task) {
   placer_.Release(static_cast<MachineIndex>(machine), r.prompt_bytes + r.answer_bytes);
   RequestOutcome& outcome = result_.requests[task >> 1U];
   outcome.end = RequestEnd::kDone;
+  ++done_;
   outcome.response_s = now_s_ - r.arrival_s;
   outcome.tbt_s = (outcome.response_s - outcome.ttft_s) / static_cast<double>(r.answer_tokens + 1);
   result_.span_s = now_s_ - workload_.requests.front().arrival_s;

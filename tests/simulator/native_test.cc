@@ -195,6 +195,19 @@ TEST_CASE("the cost policy fills the cheap machine, and refuses at once what wou
   CHECK(strict.requests[3].end == RequestEnd::kRefused);
 }
 
+TEST_CASE("a native run is interrupted while its last requests run, too") {
+  Workload workload;
+  for (int i = 0; i < 20'000; ++i) workload.requests.push_back({i, 0, 1000, 1});
+  RunOptions options;
+  options.progress = [](double share) { return share < 0.5; };
+
+  const RunResult result = RunIt(Setup({PlainMachine(MachineRole::kWhole, 10'000'000)}), workload, options);
+
+  CHECK(result.interrupted);
+  CHECK(result.requests.front().end == RequestEnd::kDone);
+  CHECK(result.requests.back().end == RequestEnd::kUnfinished);
+}
+
 TEST_CASE("energy is that of the steps and of the idle time between") {
   const Workload workload = Load({{0, 0.0, 1000, 2}, {1, 10.0, 1000, 2}});
   const RunResult result = RunIt(Setup({PlainMachine(MachineRole::kWhole)}), workload);

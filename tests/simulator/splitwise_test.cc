@@ -275,6 +275,21 @@ TEST_CASE("an interrupted run says so and holds what it has") {
   CHECK(result.requests.back().end == RequestEnd::kUnfinished);
 }
 
+TEST_CASE("a run is interrupted while its last requests run, too") {
+  const auto setup = PlainSetup({PlainMachine(MachineRole::kWhole, 1'000'000'000)});
+  Workload workload;
+  for (int i = 0; i < 20'000; ++i) workload.requests.push_back({i, 0, 1500, 2});
+  const auto placer = router::MakePlacer("token-jsq", 0, {});
+  RunOptions options;
+  options.progress = [](double share) { return share < 0.5; };
+
+  const RunResult result = RunSplitwise(setup, workload, *placer, options);
+
+  CHECK(result.interrupted);
+  CHECK(result.requests.front().end == RequestEnd::kDone);
+  CHECK(result.requests.back().end == RequestEnd::kUnfinished);
+}
+
 TEST_CASE("events of one time leave in the order of a binary heap that sifts holes down to its leaves") {
   EventHeap heap;
   for (std::uint32_t i = 0; i < 6; ++i) heap.Push({1.0, 0, i, 0});
