@@ -78,7 +78,8 @@ std::string Cdfs(const std::vector<PageRun>& runs) {
 }
 
 /// Slices of a machine put into buckets of equal length, so that a picture of an hour stays small.
-StripRow RowOf(const MachineUse& machine, double span_s) {
+/// Times count from `first_s`, that of the first arrival.
+StripRow RowOf(const MachineUse& machine, double first_s, double span_s) {
   struct Bucket {
     double prefill = 0;
     double decode = 0;
@@ -87,10 +88,12 @@ StripRow RowOf(const MachineUse& machine, double span_s) {
   const double width = span_s / kBuckets;
   for (const TimelineSlice& slice : machine.timeline) {
     if (slice.prompts == 0 && slice.decodes == 0) continue;
-    const int first = std::clamp(static_cast<int>(slice.start_s / width), 0, kBuckets - 1);
-    const int last = std::clamp(static_cast<int>(slice.end_s / width), 0, kBuckets - 1);
+    const double start_s = slice.start_s - first_s;
+    const double end_s = slice.end_s - first_s;
+    const int first = std::clamp(static_cast<int>(start_s / width), 0, kBuckets - 1);
+    const int last = std::clamp(static_cast<int>(end_s / width), 0, kBuckets - 1);
     for (int i = first; i <= last; ++i) {
-      const double within = std::min(slice.end_s, (i + 1) * width) - std::max(slice.start_s, i * width);
+      const double within = std::min(end_s, (i + 1) * width) - std::max(start_s, i * width);
       Bucket& bucket = buckets[static_cast<std::size_t>(i)];
       (slice.prompts > 0 ? bucket.prefill : bucket.decode) += std::max(0.0, within);
     }
@@ -112,12 +115,14 @@ StripRow RowOf(const MachineUse& machine, double span_s) {
 }
 
 std::string Timelines(const PageRun& run) {
+  if (run.result->span_s <= 0) return "";
+  const double first_s = run.workload->requests.front().arrival_s;
   std::vector<StripRow> rows;
   for (const MachineUse& machine : run.result->machines) {
     if (!machine.timeline.empty() && rows.size() < kRowsMost)
-      rows.push_back(RowOf(machine, run.result->span_s));
+      rows.push_back(RowOf(machine, first_s, run.result->span_s));
   }
-  if (rows.empty() || run.result->span_s <= 0) return "";
+  if (rows.empty()) return "";
   std::string out = DrawStrips("Machines of " + run.named.name, run.result->span_s, rows);
   if (run.result->machines.size() > kRowsMost) {
     out += fmt::format("<p>{} of {} machines.</p>\n", kRowsMost, run.result->machines.size());

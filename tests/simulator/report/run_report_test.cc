@@ -172,6 +172,24 @@ TEST_CASE("a page is whole in itself") {
   CHECK(page.find("MISSED") != std::string::npos);
 }
 
+TEST_CASE("a picture of machines begins with the first arrival") {
+  const Made made = MadeRun();
+  Made later = made;
+  for (WorkloadRequest& request : later.workload.requests) request.arrival_s += 1000;
+  later.result.last_arrival_s += 1000;
+  for (MachineUse& machine : later.result.machines) {
+    for (TimelineSlice& slice : machine.timeline) {
+      slice.start_s += 1000;
+      slice.end_s += 1000;
+    }
+  }
+  const auto page = [](const Made& of) {
+    return RunsPage("run", {{Named(of, "a"), &of.workload, &of.result}}, PaperSlo());
+  };
+
+  CHECK(page(later) == page(made));
+}
+
 TEST_CASE("a recommendation says what binds, what is spare and what came second") {
   Recommendation found;
   Candidate best{.fleet = {.pools = {{.role = PoolRole::kMixed, .machine = "box", .machines = 2}}},
