@@ -15,6 +15,10 @@ std::vector<double> Cards(const NativeSetup& setup) {
   return cards;
 }
 
+double FirstArrival(const Workload& workload) {
+  return workload.requests.empty() ? 0 : workload.requests.front().arrival_s;
+}
+
 }  // namespace
 
 World::World(const NativeSetup& setup, const Workload& workload, router::Placer& placer,
@@ -44,7 +48,10 @@ World::World(const NativeSetup& setup, const Workload& workload, router::Placer&
   if (options.native.park_after_s > 0) {
     for (std::size_t i = 0; i < machines_.size(); ++i) NoteIdle(i);
   }
-  if (options.native.migrate_every_s > 0) Push(options.native.migrate_every_s, kMigrate, 0, 0);
+  if (options.native.migrate_every_s > 0) {
+    // At whole seconds, as if counted from 0, but not through the years before the first arrival.
+    Push(std::floor(FirstArrival(workload)) + options.native.migrate_every_s, kMigrate, 0, 0);
+  }
 }
 
 RunResult World::Run() {
@@ -90,8 +97,7 @@ RunResult World::Run() {
     for (std::size_t i = 0; i < woken_.size(); ++i) Wake(woken_[i]);
     woken_.clear();
   }
-  const double first = workload_.requests.empty() ? 0 : workload_.requests.front().arrival_s;
-  result_.span_s = std::max(0.0, now_s_ - first);
+  result_.span_s = std::max(0.0, now_s_ - FirstArrival(workload_));
   for (std::size_t i = 0; i < machines_.size(); ++i) CountPower(i);
   if (steps_timed_ > 0) {
     result_.extrapolated_share = static_cast<double>(steps_extrapolated_) / static_cast<double>(steps_timed_);

@@ -30,8 +30,9 @@ struct TraceLimits {
 [[nodiscard]] absl::StatusOr<TraceFormat> TraceFormatOf(std::string_view name);
 
 /// Reads `text`, `name` being the file's name for messages ("load.csv:17: prompt_size: -3: ..."). Arrivals
-/// may be in any order; the workload is in theirs. Azure's first arrival becomes 0. Linear in the text, but
-/// for the sort of a file that is out of order.
+/// may be in any order; the workload is in theirs. The first arrival becomes 0 where it is Azure's, or a day
+/// or more: seconds since 1970 and the like. Linear in the text, but for the sort of a file that is out of
+/// order.
 [[nodiscard]] absl::StatusOr<Workload> ParseTrace(std::string_view text, const std::string& name,
                                                   const TraceLimits& limits = {});
 [[nodiscard]] absl::StatusOr<Workload> ReadTrace(const std::string& path, const TraceLimits& limits = {});

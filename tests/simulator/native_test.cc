@@ -208,6 +208,20 @@ TEST_CASE("a native run is interrupted while its last requests run, too") {
   CHECK(result.requests.back().end == RequestEnd::kUnfinished);
 }
 
+TEST_CASE("a trace that begins late is simulated from its first arrival on") {
+  const double first_s = 1e9;
+  const Workload workload = Load({{0, first_s, 100, 5}, {1, first_s + 100, 100, 5}});
+  RunOptions options;
+  options.progress = [](double) { return false; };  // asked only where there are thousands of events
+
+  const RunResult result = RunIt(Pair(), workload, options);
+
+  CHECK_FALSE(result.interrupted);
+  CheckAllServed(workload, result);
+  CHECK(result.requests[1].ttft_s == Approx(0.1).epsilon(1e-4));
+  CHECK(result.span_s == Approx(100.24));
+}
+
 TEST_CASE("energy is that of the steps and of the idle time between") {
   const Workload workload = Load({{0, 0.0, 1000, 2}, {1, 10.0, 1000, 2}});
   const RunResult result = RunIt(Setup({PlainMachine(MachineRole::kWhole)}), workload);

@@ -48,6 +48,21 @@ TEST_CASE("times of an Azure trace count from its first arrival") {
   CHECK(workload->requests[1].output_tokens == 109);
 }
 
+TEST_CASE("arrivals in seconds since 1970 count from the first, those within a day stay") {
+  const std::string header = "arrival_s,prompt_tokens,output_tokens\n";
+  const auto late = ParseTrace(header + "1700000002.5,10,1\n1700000000,20,1\n", "t", {});
+  const auto evening = ParseTrace(header + "80000,10,1\n", "t", {});
+  const auto lines = ParseTrace(R"({"arrival_s":86400,"prompt_tokens":1,"output_tokens":1})", "t", {});
+
+  REQUIRE(late.ok());
+  CHECK(late->requests[0].arrival_s == 0);
+  CHECK(late->requests[1].arrival_s == 2.5);
+  REQUIRE(evening.ok());
+  CHECK(evening->requests[0].arrival_s == 80'000);
+  REQUIRE(lines.ok());
+  CHECK(lines->requests[0].arrival_s == 0);
+}
+
 TEST_CASE("requests that are out of order are put in order of arrival, equal ones as in the file") {
   const auto workload =
       ParseTrace("prompt_tokens,output_tokens,arrival_s\n10,1,2\n20,1,1\n30,1,2\n40,1,0\n", "t", {});
