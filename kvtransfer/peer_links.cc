@@ -256,6 +256,7 @@ void PeerLinks::OnFrame(WorkerId id, std::string_view frame) {
       return;  // it closes; dialled again with a pause
     case peer::Envelope::kMeasured:
       link.peer_measured = true;
+      if (!link.info.dial) Warm(link);
       BecomeReadyIfWarm(link);
       return;
     case peer::Envelope::kGrant:
@@ -280,7 +281,14 @@ void PeerLinks::OnHello(Link& link, const peer::Hello& hello) {
   link.data = *handle;
   link.layout = FromWire(hello.layout());
   link.warmed = false;
-  link.canary = transport_.SendCanary(link.data, kWarmBytes);
+  if (link.info.dial) Warm(link);
+}
+
+/// The dialler first, and the other when that is done: two sides whose first messages cross each ask the
+/// other's UCX for its endpoint, and 1.13.1 ends the process where one of them has closed it meanwhile.
+void PeerLinks::Warm(Link& link) {
+  if (link.data.value != 0 && link.canary.value == 0 && !link.warmed)
+    link.canary = transport_.SendCanary(link.data, kWarmBytes);
 }
 
 bool PeerLinks::OnSent(const Sent& sent) {

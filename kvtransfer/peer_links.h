@@ -78,6 +78,7 @@ class PeerLinks {
   void OnFrame(WorkerId id, std::string_view frame);
   [[nodiscard]] absl::Status CheckHello(const Link& link, const peer::Hello& hello) const;
   void OnHello(Link& link, const peer::Hello& hello);
+  void Warm(Link& link);
   void BecomeReadyIfWarm(Link& link);
   void Lose(Link& link, const absl::Status& why);
   void ScheduleDial(Link& link);

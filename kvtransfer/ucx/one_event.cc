@@ -2,9 +2,7 @@
 
 #include <dlfcn.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
-#include <cerrno>
 #include <cstdint>
 
 #include "common/base/check.h"
@@ -12,7 +10,6 @@
 namespace {
 
 using EpollWait = int (*)(int, epoll_event*, int, int);
-using SendMessage = ssize_t (*)(int, const msghdr*, int);
 
 thread_local bool one_at_a_time = false;
 thread_local std::uint32_t chance = 1;
@@ -24,21 +21,15 @@ bool Either() {
 }
 
 /// The C library's, or a sanitizer's around it.
-template <typename Function>
-Function Next(const char* name) {
-  const auto next = reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
-  BATON_CHECK(next != nullptr, "no {}: {}", name, dlerror());
-  return next;
-}
-
 EpollWait NextEpollWait() {
-  static const auto next = Next<EpollWait>("epoll_wait");
+  static const auto next = reinterpret_cast<EpollWait>(dlsym(RTLD_NEXT, "epoll_wait"));
+  BATON_CHECK(next != nullptr, "no epoll_wait: {}", dlerror());
   return next;
 }
 
 }  // namespace
 
-/// These take the C library's place for every library of this process.
+/// Takes the C library's place for every library of this process.
 extern "C" __attribute__((visibility("default"))) int epoll_wait(int set, epoll_event* events, int most,
                                                                  int timeout) {
   if (!one_at_a_time || most <= 0) return NextEpollWait()(set, events, most, timeout);
@@ -52,14 +43,6 @@ extern "C" __attribute__((visibility("default"))) int epoll_wait(int set, epoll_
   return ready;
 }
 
-extern "C" __attribute__((visibility("default"))) ssize_t sendmsg(int descriptor, const msghdr* message,
-                                                                  int flags) {
-  static const auto next = Next<SendMessage>("sendmsg");
-  const ssize_t sent = next(descriptor, message, flags);
-  if (sent < 0 && one_at_a_time && (errno == EPIPE || errno == ECONNRESET)) errno = EAGAIN;
-  return sent;
-}
-
 namespace baton::kvtransfer::ucx {
 
 OneEventAtATime::OneEventAtATime() {
@@ -71,8 +54,7 @@ OneEventAtATime::~OneEventAtATime() {
 }
 
 bool OneEventAtATime::Works() {
-  return dlsym(RTLD_DEFAULT, "epoll_wait") == reinterpret_cast<void*>(&epoll_wait) &&
-         dlsym(RTLD_DEFAULT, "sendmsg") == reinterpret_cast<void*>(&sendmsg);
+  return dlsym(RTLD_DEFAULT, "epoll_wait") == reinterpret_cast<void*>(&epoll_wait);
 }
 
 }  // namespace baton::kvtransfer::ucx

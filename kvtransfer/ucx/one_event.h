@@ -9,9 +9,7 @@ namespace baton::kvtransfer::ucx {
 /// handles may free the endpoint of a later event, or of the same event's other half: a connection that both
 /// sides close, or one that is reset amid messages. It then calls through a table by a byte of freed memory.
 ///
-/// Of a connection that has failed it is told by reading alone: where it learns that by writing what is left
-/// of a message, it completes that message twice, an assertion. Hence such a socket cannot be written here,
-/// and a `sendmsg` that finds it reset would block.
+/// Of a connection that has failed it is told by reading alone (broken_peer.h says why).
 class OneEventAtATime {
  public:
   OneEventAtATime();
@@ -19,7 +17,7 @@ class OneEventAtATime {
   OneEventAtATime(const OneEventAtATime&) = delete;
   OneEventAtATime& operator=(const OneEventAtATime&) = delete;
 
-  /// Whether these calls of other libraries come here: they do where this program was linked as it should be.
+  /// Whether the calls of other libraries come here: they do where this program was linked as it should be.
   [[nodiscard]] static bool Works();
 };
 

@@ -146,7 +146,7 @@ class UcxTransport final : public Transport {
     ucp_ep_h endpoint = nullptr;
     SendQueue<std::unique_ptr<SendOperation>> waiting;
     std::size_t outstanding = 0;
-    bool connected = false;     // both sides have made the connection, or it has failed
+    bool connected = false;     // it has sockets, or has failed
     bool winding_down = false;  // sends nothing more; closed when what is under way has ended
     bool failed = false;
     bool closed = false;
@@ -290,8 +290,9 @@ void UcxTransport::Connect(PeerHandle handle, const std::string& address) {
   AwaitConnection(made);
 }
 
-/// A flush ends when the two sides have made the connection. It counts as an operation, so that a close waits
-/// for it: closed in the middle of that exchange, the other side's 1.13.1 fails an assertion.
+/// A flush ends when the sockets are there. Nothing is sent before: UCX would keep it back, its own questions
+/// and answers among it, and where the connection then fails it has more to lose. It counts as an operation:
+/// a close waits for it, within its grace.
 void UcxTransport::AwaitConnection(Peer& peer) {
   ucp_request_param_t parameters{};
   parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
@@ -341,9 +342,7 @@ void UcxTransport::WindDown(PeerHandle handle, const absl::Status& why) {
   peer.winding_down = true;
   peer.why = why;
   for (const auto& operation : peer.waiting.RemoveAll()) ReportUnsent(*operation, why);
-  // A connection in the making is not closed by force, however long the peer (stopped, perhaps) takes: when
-  // it goes on, it would fail an assertion inside 1.13.1. It has no KV under way, and ends with the peer.
-  if (peer.connected) worker_->PostAfter(kCloseGrace, [this, handle, why] { FailPeer(handle, why); });
+  worker_->PostAfter(kCloseGrace, [this, handle, why] { FailPeer(handle, why); });
 }
 
 void UcxTransport::CloseEndpoint(Peer& peer) {
@@ -382,7 +381,7 @@ void UcxTransport::ReportDownIfDone(Peer& peer) {
 
 void UcxTransport::Pump(Peer& peer) {
   const std::size_t most = eager_bytes_max_ < kMessageBytes ? kOutstandingMax : kEagerOutstandingMax;
-  while (!peer.failed && peer.outstanding < most) {
+  while (peer.connected && !peer.failed && peer.outstanding < most) {
     auto next = peer.waiting.Pop();
     if (!next) return;
     Post(peer, *std::move(next));

@@ -19,6 +19,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "kvtransfer/send_plan.h"
+#include "kvtransfer/ucx/broken_peer.h"
 #include "kvtransfer/ucx/one_event.h"
 
 namespace baton::kvtransfer::ucx {
@@ -166,10 +167,10 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(const HandoffOption
     return Error(kUnavailable, "UCX {}.{}.{} is installed, this program was built for {}.{} or newer", major,
                  minor, release, UCP_API_MAJOR, UCP_API_MINOR);
   }
-  if (!OneEventAtATime::Works()) {
-    return Error(
-        kInternal,
-        "this program does not stand between UCX and epoll_wait, sendmsg (kvtransfer/ucx/one_event.h)");
+  if (!OneEventAtATime::Works() || !BrokenPeer::Works()) {
+    return Error(kInternal,
+                 "this program does not stand between UCX and its sockets (kvtransfer/ucx/one_event.h, "
+                 "broken_peer.h)");
   }
   auto result = std::make_unique<UcxWorker>(Private{});
   BATON_ASSIGN_OR_RETURN(result->context_, MakeContext(options));
@@ -207,6 +208,7 @@ UcxWorker::~UcxWorker() {
     worker_ = nullptr;
     context_ = nullptr;
   }
+  const BrokenPeer guard;
   if (worker_ != nullptr) ucp_worker_destroy(worker_);
   if (context_ != nullptr) ucp_cleanup(context_);
   if (wake_descriptor_ >= 0) close(wake_descriptor_);
@@ -251,6 +253,7 @@ bool UcxWorker::RunPosted() {
     work.push_back(std::move(later_.begin()->second));
     later_.erase(later_.begin());
   }
+  const BrokenPeer guard;
   for (const auto& function : work) function();
   return !work.empty();
 }
@@ -259,7 +262,8 @@ void UcxWorker::Run() {
   while (true) {
     bool busy = RunPosted();
     {
-      const OneEventAtATime guard;
+      const OneEventAtATime events;
+      const BrokenPeer guard;
       for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) != 0; ++i) busy = true;
     }
     if (stop_ && last_()) return;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdint>
 #include <map>
 
@@ -78,7 +77,7 @@ TEST_CASE("outside of it a wait is what it always was") {
   for (const auto& [descriptor, events] : seen) CHECK((events & kBoth) == kBoth);
 }
 
-TEST_CASE("a connection that was reset is told of by reading alone, and cannot be written") {
+TEST_CASE("a connection that was reset is told of by reading alone") {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{
       .sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
@@ -94,11 +93,6 @@ TEST_CASE("a connection that was reset is told of by reading alone, and cannot b
   const int set = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event{.events = EPOLLIN | EPOLLOUT, .data = {.fd = writer}};
   REQUIRE(epoll_ctl(set, EPOLL_CTL_ADD, writer, &event) == 0);
-  char byte = 'x';
-  iovec piece{.iov_base = &byte, .iov_len = 1};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
 
   close(reader);  // a reset
   REQUIRE(epoll_wait(set, &event, 1, 10'000) == 1);
@@ -108,11 +102,7 @@ TEST_CASE("a connection that was reset is told of by reading alone, and cannot b
       REQUIRE(epoll_wait(set, &event, 1, 0) == 1);
       CHECK((event.events & kBoth) == EPOLLIN);
     }
-    CHECK(sendmsg(writer, &message, MSG_NOSIGNAL) == -1);
-    CHECK(errno == EAGAIN);
   }
-  CHECK(sendmsg(writer, &message, MSG_NOSIGNAL) == -1);
-  CHECK(errno == EPIPE);
   close(set);
   close(writer);
   close(listener);

@@ -1,0 +1,221 @@
+#include "kvtransfer/ucx/broken_peer.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <map>
+
+#include "common/base/check.h"
+
+namespace {
+
+// What UCX's TCP says while it makes a connection (uct/tcp/tcp.h): a magic number, then messages, each behind
+// a byte of its kind and four of its length.
+constexpr std::uint64_t kMagic = 0xCAFEBABE12345678;
+constexpr std::size_t kHeaderBytes = 5;
+constexpr std::uint8_t kMaking = 32;  // and above
+constexpr std::array<std::uint8_t, 9> kAcknowledgement{kMaking, 4, 0, 0, 0, 2, 0, 0, 0};
+constexpr int kConnectMilliseconds = 2000;
+
+/// How far a new connection has been read.
+struct Reading {
+  std::array<std::uint8_t, kHeaderBytes> header{};
+  std::size_t have = 0;    // of the header
+  std::uint32_t left = 0;  // of what follows it
+};
+
+thread_local bool active = false;
+thread_local bool hung_up = false;              // said the receive that was the last call
+thread_local std::map<int, Reading> beginning;  // new connections, by socket
+
+std::function<void(const char*, int)>& Probe() {
+  static std::function<void(const char*, int)> probe;
+  return probe;
+}
+
+void Begin(const char* call, int socket) {
+  hung_up = false;
+  if (Probe()) Probe()(call, socket);
+}
+
+/// The C library's, or a sanitizer's around it.
+template <typename Function>
+Function* Next(const char* name) {
+  void* found = dlsym(RTLD_NEXT, name);
+  BATON_CHECK(found != nullptr, "no {}: {}", name, dlerror());
+  return reinterpret_cast<Function*>(found);
+}
+
+ssize_t NextSend(int socket, const void* bytes, std::size_t size, int flags) {
+  static const auto next = Next<ssize_t(int, const void*, std::size_t, int)>("send");
+  return next(socket, bytes, size, flags);
+}
+
+ssize_t NextSendMessage(int socket, const msghdr* message, int flags) {
+  static const auto next = Next<ssize_t(int, const msghdr*, int)>("sendmsg");
+  return next(socket, message, flags);
+}
+
+ssize_t NextReceive(int socket, void* bytes, std::size_t size, int flags) {
+  static const auto next = Next<ssize_t(int, void*, std::size_t, int)>("recv");
+  return next(socket, bytes, size, flags);
+}
+
+int NextConnect(int socket, const sockaddr* address, socklen_t length) {
+  static const auto next = Next<int(int, const sockaddr*, socklen_t)>("connect");
+  return next(socket, address, length);
+}
+
+bool Passes(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+ssize_t SentOrBroken(int socket, ssize_t sent, std::size_t size) {
+  if (sent >= 0 || Passes(errno)) return sent;
+  shutdown(socket, SHUT_RDWR);
+  return static_cast<ssize_t>(size);
+}
+
+/// Reads no further than the end of the message that has begun, or begins now.
+ssize_t ReceiveOne(int socket, Reading& reading, void* bytes, std::size_t size, int flags) {
+  std::size_t most = reading.left;
+  if (reading.have < kHeaderBytes) {
+    const std::size_t wanted = kHeaderBytes - reading.have;
+    const ssize_t seen = NextReceive(socket, reading.header.data() + reading.have, wanted, flags | MSG_PEEK);
+    if (seen <= 0) return seen;
+    most = static_cast<std::size_t>(seen);
+    if (most == wanted) {
+      std::memcpy(&reading.left, &reading.header[1], sizeof reading.left);
+      most += reading.left;
+    }
+  }
+  const ssize_t got = NextReceive(socket, bytes, std::min(size, most), flags);
+  if (got <= 0) return got;
+  const std::size_t of_header = std::min(static_cast<std::size_t>(got), kHeaderBytes - reading.have);
+  reading.have += of_header;
+  if (reading.have == kHeaderBytes)
+    reading.left -= static_cast<std::uint32_t>(static_cast<std::size_t>(got) - of_header);
+  return got;
+}
+
+ssize_t Receive(int socket, void* bytes, std::size_t size, int flags) {
+  const auto found = beginning.find(socket);
+  if (found == beginning.end()) {
+    const ssize_t got = NextReceive(socket, bytes, size, flags);
+    if (size == sizeof kMagic && got == sizeof kMagic && std::memcmp(bytes, &kMagic, sizeof kMagic) == 0)
+      beginning[socket] = {};
+    return got;
+  }
+  Reading& reading = found->second;
+  const ssize_t got = ReceiveOne(socket, reading, bytes, size, flags);
+  if (got <= 0) {
+    if (got == 0 || !Passes(errno)) beginning.erase(found);
+  } else if (reading.have == kHeaderBytes && reading.left == 0) {
+    if (reading.header[0] < kMaking) {
+      beginning.erase(found);
+    } else {
+      reading = {};
+    }
+  }
+  return got;
+}
+
+/// Makes `socket` a connection with a peer that acknowledges and has hung up. False where there are no
+/// descriptors left.
+bool StandIn(int socket) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return false;
+  const int status = fcntl(socket, F_GETFL);
+  bool made = write(ends[1], kAcknowledgement.data(), kAcknowledgement.size()) ==
+              static_cast<ssize_t>(kAcknowledgement.size());
+  close(ends[1]);
+  made = made && dup3(ends[0], socket, O_CLOEXEC) == socket && fcntl(socket, F_SETFL, status) == 0;
+  close(ends[0]);
+  return made;
+}
+
+bool Connects(int socket, const sockaddr* address, socklen_t length) {
+  const int status = fcntl(socket, F_GETFL);
+  if (status < 0 || fcntl(socket, F_SETFL, status | O_NONBLOCK) != 0) return false;
+  bool connected = NextConnect(socket, address, length) == 0;
+  if (!connected && errno == EINPROGRESS) {
+    pollfd wait{.fd = socket, .events = POLLOUT, .revents = 0};
+    int error = 0;
+    socklen_t size = sizeof error;
+    connected = poll(&wait, 1, kConnectMilliseconds) == 1 &&
+                getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+  }
+  return fcntl(socket, F_SETFL, status) == 0 && connected;
+}
+
+}  // namespace
+
+// These take the C library's place for every library of this process.
+#define BATON_INTERPOSED extern "C" __attribute__((visibility("default")))
+
+BATON_INTERPOSED ssize_t send(int socket, const void* bytes, std::size_t size, int flags) {
+  if (!active) return NextSend(socket, bytes, size, flags);
+  Begin("send", socket);
+  return SentOrBroken(socket, NextSend(socket, bytes, size, flags), size);
+}
+
+BATON_INTERPOSED ssize_t sendmsg(int socket, const msghdr* message, int flags) {
+  if (!active) return NextSendMessage(socket, message, flags);
+  Begin("sendmsg", socket);
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
+  return SentOrBroken(socket, NextSendMessage(socket, message, flags), size);
+}
+
+BATON_INTERPOSED ssize_t recv(int socket, void* bytes, std::size_t size, int flags) {
+  if (!active) return NextReceive(socket, bytes, size, flags);
+  Begin("recv", socket);
+  const ssize_t got = Receive(socket, bytes, size, flags);
+  if (got > 0 || (got < 0 && Passes(errno))) return got;
+  hung_up = true;
+  if (got < 0) errno = ECONNRESET;  // of others it makes a failure at once, also amid the making
+  return got;
+}
+
+BATON_INTERPOSED int connect(int socket, const sockaddr* address, socklen_t length) {
+  if (!active) return NextConnect(socket, address, length);
+  const bool again = hung_up;
+  Begin("connect", socket);
+  beginning.erase(socket);
+  if (!again && Connects(socket, address, length)) return 0;
+  if (StandIn(socket)) return 0;
+  errno = ECONNREFUSED;
+  return -1;
+}
+
+namespace baton::kvtransfer::ucx {
+
+BrokenPeer::BrokenPeer() {
+  active = true;
+  hung_up = false;
+}
+
+BrokenPeer::~BrokenPeer() {
+  active = false;
+}
+
+bool BrokenPeer::Works() {
+  return dlsym(RTLD_DEFAULT, "send") == reinterpret_cast<void*>(&::send) &&
+         dlsym(RTLD_DEFAULT, "sendmsg") == reinterpret_cast<void*>(&::sendmsg) &&
+         dlsym(RTLD_DEFAULT, "recv") == reinterpret_cast<void*>(&::recv) &&
+         dlsym(RTLD_DEFAULT, "connect") == reinterpret_cast<void*>(&::connect);
+}
+
+void BrokenPeer::SetProbe(std::function<void(const char* call, int socket)> probe) {
+  Probe() = std::move(probe);
+}
+
+}  // namespace baton::kvtransfer::ucx
