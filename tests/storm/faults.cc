@@ -171,8 +171,7 @@ std::string Storm::Summary() const {
     text += fmt::format("  {} {} times, at {} of {} phases\n", action, count, phases, kPhases.size());
   }
   for (const auto& [name, times] : struck_) {
-    if (name.starts_with("visit") || name == "inject" || name == "rogue" || name == "streaming cut" ||
-        name == "inside-ucx")
+    if (name.starts_with("visit") || name == "inject" || name == "rogue" || name == "streaming cut")
       text += fmt::format("  {} {}\n", name, times);
   }
   std::vector<double> heal = heal_seconds_;

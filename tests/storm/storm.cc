@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <filesystem>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -89,9 +88,6 @@ void Storm::Start(std::size_t index) {
   worker.links.clear();
   worker.injected = 0;
   worker.restart_at.reset();
-  std::error_code none;  // before the first start there is no file
-  const auto logged = std::filesystem::file_size(LogOf(index), none);
-  worker.log_begin = none ? 0 : logged;
   worker.child = std::make_unique<Child>(
       std::vector<std::string>{ProgramBeside("storm_worker"), std::to_string(index + 1),
                                options_.checksum ? "1" : "0", std::to_string(chance_.Bits())},
@@ -166,35 +162,11 @@ std::string Storm::LogOf(std::size_t worker) const {
   return fmt::format("{}/worker{}.log", folder_.Path(), worker + 1);
 }
 
-/// The assertion inside UCX that has ended what runs as this worker, as its log has it, if it is one of those
-/// that a peer's death alone fails; else "".
-std::string Storm::KnownAssertion(std::size_t worker) const {
-  const std::string log = test::ReadFile(LogOf(worker));
-  const std::string_view own = std::string_view(log).substr(std::min(workers_[worker].log_begin, log.size()));
-  const auto assertion = own.find("  Assertion `");
-  if (assertion == std::string_view::npos) return "";
-  const auto begin = own.rfind('\n', assertion) + 1;
-  const std::string_view line = own.substr(begin, own.find('\n', assertion) - begin);
-  for (const std::string_view file : {"wireup_ep.c:", "ucp_request.c:", "tcp_ep.c:"}) {
-    if (line.find(file) != std::string_view::npos) return std::string(line);
-  }
-  return "";
-}
-
 void Storm::Died(std::size_t index, int exit) {
   Worker& worker = workers_[index];
   Trace(fmt::format("worker {} ended with {}", index + 1, exit));
-  const std::string known = !worker.killing && exit == 128 + SIGABRT ? KnownAssertion(index) : "";
-  if (!known.empty()) {
-    Trace(known);
-    worker.baseline.reset();  // of another process
-    std::uint64_t faults = 0;
-    for (const auto& [name, times] : struck_) faults += times;
-    if (++struck_["inside-ucx"] > 1 + faults / kFaultsForEachInsideUcx)
-      Violate(fmt::format("worker {} ended inside UCX, as too many have", index + 1));
-  } else if (!worker.killing || exit != 128 + SIGKILL) {
+  if (!worker.killing || exit != 128 + SIGKILL)
     Violate(fmt::format("worker {} ended with {}, nobody has killed it", index + 1, exit));
-  }
   book_.OnDeath({.worker = index, .generation = worker.generation});
   worker.child.reset();
   worker.up = false;

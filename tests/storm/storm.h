@@ -45,9 +45,6 @@ class Storm {
  private:
   static constexpr std::size_t kWorkers = 4;
   static constexpr std::size_t kMortal = 2;  // the first of them
-  /// 1.13.1 has assertions that a peer's death amid the making of a connection fails (README.md): so many
-  /// faults for each worker that ends in one, beside the first.
-  static constexpr std::uint64_t kFaultsForEachInsideUcx = 100;
 
   struct Stat {
     long live = 0, free = 0, resident_kib = 0, descriptors = 0, dropped = 0, checksum_failures = 0,
@@ -61,9 +58,8 @@ class Storm {
     Incarnation incarnation;
     std::string data_address;
     std::map<WorkerId, bool> links;
-    std::string armed;          // "phase action", "" = nothing
-    std::size_t log_begin = 0;  // of its generation, in its file
-    std::string unrest;         // why it did not rest when it was last asked
+    std::string armed;   // "phase action", "" = nothing
+    std::string unrest;  // why it did not rest when it was last asked
     bool killing = false;
     bool cut_off = false;  // about to stop, and its receivers give up what it sends
     std::optional<TimePoint> resume_at;
@@ -88,7 +84,6 @@ class Storm {
   void Look(std::size_t worker);
   void Died(std::size_t worker, int exit);
   std::string LogOf(std::size_t worker) const;
-  std::string KnownAssertion(std::size_t worker) const;
   void CutOff(std::size_t worker);
   void Timers();
   void AskNext();

@@ -11,12 +11,16 @@
 #include "common/base/check.h"
 #include "common/base/error.h"
 #include "kvtransfer/handoff_with.h"
+#include "kvtransfer/ucx/broken_peer.h"
 #include "tests/storm/phase.h"
 
 namespace baton::storm {
 namespace {
 
 using kvtransfer::TransferEnd;
+
+/// A link that is being made is struck at one of UCX's first calls to sockets: so many make it.
+constexpr int kLinkingCalls = 40;
 
 kvtransfer::HandoffOptions HandoffOptionsOf(const Worker::Options& options) {
   kvtransfer::HandoffOptions result;
@@ -68,25 +72,28 @@ Worker::Worker(const Options& options, int out)
       out_(out),
       chance_(options.seed),
       memory_([this](const std::string& what) { Report("wrong " + what); }) {
+  kvtransfer::ucx::BrokenPeer::SetProbe([this](const char*, int) {
+    if (calls_left_.load() > 0 && calls_left_.fetch_sub(1) == 1) Reached("linking", {});
+  });
   DoOnLoop([this] {
     const kvtransfer::HandoffOptions handoff_options = HandoffOptionsOf(options_);
-    TappedTransport::Hooks hooks{.on_post =
-                                     [this](const std::byte* source) {
-                                       const RequestKey key = memory_.OwnerAt(source).value_or(RequestKey{});
-                                       Reached("posting", key);
-                                       return key;
-                                     },
-                                 .on_sent = [this] { Reached("sent", {}); },
-                                 .on_streaming = [this] { StopIfCut(); },
-                                 .on_placed =
-                                     [this](BlockIndex block) {
-                                       if (Strikes("placing"))
-                                         loop_.Loop().Post([this, block] {
-                                           Abort("placing", memory_.OwnerOf(block).value_or(RequestKey{}));
-                                         });
-                                     },
-                                 .on_connect = [this] { Reached("linking", {}); },
-                                 .on_close_window = [this] { Reached("closing", {}); }};
+    TappedTransport::Hooks hooks{
+        .on_post =
+            [this](const std::byte* source) {
+              const RequestKey key = memory_.OwnerAt(source).value_or(RequestKey{});
+              Reached("posting", key);
+              return key;
+            },
+        .on_sent = [this] { Reached("sent", {}); },
+        .on_streaming = [this] { StopIfCut(); },
+        .on_placed =
+            [this](BlockIndex block) {
+              if (Strikes("placing"))
+                loop_.Loop().Post(
+                    [this, block] { Abort("placing", memory_.OwnerOf(block).value_or(RequestKey{})); });
+            },
+        .on_connect = [this] { calls_left_ = static_cast<int>(chance_.Between(1, kLinkingCalls)); },
+        .on_close_window = [this] { Reached("closing", {}); }};
     auto tapped =
         std::make_unique<TappedTransport>(kvtransfer::CreateUcxTransport(handoff_options), std::move(hooks));
     transport_ = tapped.get();

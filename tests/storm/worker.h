@@ -80,8 +80,9 @@ class Worker {
   TappedTransport* transport_ = nullptr;  // of handoff_
   std::map<RequestKey, Sending> sending_;
   std::map<RequestKey, Receiving> receiving_;
-  std::atomic<bool> cut_{false};  // stops amid its next large message
-  std::atomic<int> armed_{-1};    // index of phase * 3 + that of the action; -1: none
+  std::atomic<bool> cut_{false};    // stops amid its next large message
+  std::atomic<int> calls_left_{0};  // of UCX to sockets, until a link that is being made may be struck
+  std::atomic<int> armed_{-1};      // index of phase * 3 + that of the action; -1: none
   net::LoopThread loop_{"storm"};
   std::unique_ptr<kvtransfer::Handoff> handoff_;
 };
