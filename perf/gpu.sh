@@ -3,7 +3,8 @@
 # models and pairs of workers on the GPU, measures, and writes perf/results/gpu-<name>.txt. Ends by itself within 8 minutes.
 #
 #   perf/gpu.sh carry OUT.tar.gz        on Debian 12 with deploy/packages.txt: packs what such a machine lacks (glibc 2.36 or later)
-#   perf/gpu.sh run [LIBRARIES.tar.gz]  on the machine with the GPU; 25 GB of disk, 40 GB of memory, 24 GB of the GPU's
+#   perf/gpu.sh run [LIBRARIES.tar.gz]  on the machine with the GPU; 25 GB of disk or /dev/shm, 60 GB of memory, 24 GB of the GPU's
+#   perf/gpu.sh summary RESULT          what a result file says of each bar
 #
 # Figures are held against peaks that are measured in the same minutes: cuBLASLt's product, a copy within the GPU's memory.
 set -euo pipefail
@@ -45,8 +46,44 @@ carry() {
   fi
 }
 
+# What was asked for and what was measured, from the tables in a result file: one line a bar, "open" where it was not measured.
+summary() {
+  awk '
+    function bar(what, value, wanted) {
+      if (value == "") printf "open    %s: not measured; %s %% is wanted\n", what, wanted
+      else printf "%s  %s: %.0f %%; %s %% is wanted\n", (value + 0 >= wanted ? "met   " : "missed"), what, value, wanted
+    }
+    /^== .*engine-bench/ {
+      mode = /--compute fp8/ ? "fp8" : /--fast/ ? "library" : "order"
+    }
+    /^\| (decode|prefill) / {
+      split($0, cell, "|"); gsub(/^ +| +$/, "", cell[2]); gsub(/[ %]/, "", cell[7])
+      speed[mode, cell[2]] = cell[3] + 0; limit[mode, cell[2]] = cell[7]
+      if (cell[2] ~ /^decode/ && (least[mode] == "" || cell[7] + 0 < least[mode])) least[mode] = cell[7] + 0
+    }
+    /^\| *[0-9]+ \|/ { n = split($0, cell, "|"); gsub(/[ %]/, "", cell[n - 2]); exposed = cell[n - 2] }
+    /^== failed/ { failed = failed "\n        " $0 }
+    /^left out/ { late = 1 }
+    /SKIPPED/ { skipped = skipped "\n        " $0 }
+    END {
+      bar("decode of 1 to 64, bf16, fixed order, of the limit (the least of them)", least["order"], 80)
+      bar("prefill of 4096, bf16, fixed order, of the limit", limit["order", "prefill 4096"], 65)
+      bar("hand-off of the longest prompt that is hidden behind its computation", exposed == "" ? "" : 100 - exposed, 90)
+      for (key in speed) {
+        split(key, part, SUBSEP)
+        if (part[1] == "order" && speed["library", part[2]] > 0)
+          price[part[2]] = 100 * (1 - speed[key] / speed["library", part[2]])
+      }
+      for (test in price) printf "price of the fixed order, %s: %.0f %% fewer tokens a second than the library\n", test, price[test] | "sort -V"
+      close("sort -V")
+      if (late) print "some steps were left out: the time was over"
+      if (skipped != "") print "skipped:" skipped
+      print failed != "" ? "failed:" failed : "no step failed"
+    }' "$1"
+}
+
 run() {
-  local libraries=${1:-} end=$((SECONDS + 450)) build=build/gpu name result
+  local libraries=${1:-} end=$((SECONDS + ${GPU_SECONDS:-450})) build=build/gpu name result
   if ! command -v nvidia-smi >/dev/null; then
     echo "gpu.sh: there is no nvidia-smi here, hence no driver and no GPU to run on" >&2
     return 1
@@ -66,6 +103,13 @@ run() {
     export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root/usr/lib/x86_64-linux-gnu/pkgconfig
     export PATH=$PATH:$root/usr/bin
   fi
+  # The 8 B shape has 16 GB: in memory, where there is room for it, else beside the build.
+  local models=$build
+  if (($(df --output=avail -k /dev/shm 2>/dev/null | tail -1 || echo 0) > 24 << 20)); then
+    models=$(mktemp -d /dev/shm/baton-gpu.XXXXXX)
+    # shellcheck disable=SC2064
+    trap "rm -rf '$models'" EXIT
+  fi
   # Steps that fail are told and do not hide the others' results; a step that takes too long is ended.
   step() {
     local left=$((end - SECONDS))
@@ -81,36 +125,40 @@ run() {
     nvidia-smi --query-gpu=name,driver_version,power.limit,clocks.max.sm,memory.total --format=csv
     nvcc --version 2>/dev/null | tail -1 || /usr/local/cuda/bin/nvcc --version | tail -1
     git log -1 --format='%H %s' 2>/dev/null || true
+    # What the bars need comes first; the daemons are built when that is measured.
     step cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBATON_CUDA=ON -DBATON_CUDA_ARCHITECTURES="${GPU_ARCHITECTURES:-90}" \
       "-DBATON_TEST_MODULES=common/sensors;kernels;engine;decode" "${prefix[@]}" | tail -15
-    step cmake --build "$build" --target test_kernels test_engine_model test_common_sensors test_decode baton-engine-bench \
-      baton-make-checkpoint baton-router baton-prefill baton-decode baton-bench | tail -15
-    step "$build/tests/kernels/test_kernels" -# "[#attention_test],[#batch_invariance_test],[#conformance_test],[#backends]"
+    step cmake --build "$build" --target test_kernels test_engine_model test_common_sensors baton-engine-bench baton-make-checkpoint | tail -15
+    BATON_TEST_BACKENDS=GPU step "$build/tests/kernels/test_kernels" -# "[#attention_test],[#batch_invariance_test],[#conformance_test],[#backends]"
     step "$build/tests/kernels/test_kernels" "*GPU*"
     step "$build/tests/engine/test_engine_model" "a GPU*"
-    step "$build/tests/decode/test_decode" "workers on a real GPU*"
     step "$build/tests/common/sensors/test_common_sensors" "this machine*"
     # An 8 B shape, random weights. In our fixed order, by cuBLASLt (the difference is the order's price), in fp8.
-    step "$build/bin/baton-make-checkpoint" --shape 8b --out "$build/model-8b" | tail -1
+    step "$build/bin/baton-make-checkpoint" --shape 8b --out "$models/model-8b" | tail -1
     local mode
     for mode in "--compute bf16" "--compute bf16 --fast" "--compute fp8 --fast"; do
       # shellcheck disable=SC2086
-      step "$build/bin/baton-engine-bench" --backend cuda --model "$build/model-8b" $mode --repeats 3 --chunk 4096 \
+      step "$build/bin/baton-engine-bench" --backend cuda --model "$models/model-8b" $mode --repeats 3 --chunk 4096 \
         --prompts 512,4096 --batches 1,2,4,8,16,32,64
     done
+    rm -rf "$models/model-8b"
+    step cmake --build "$build" --target test_decode baton-router baton-prefill baton-decode baton-bench | tail -15
     # From the GPU's memory through the host's into the GPU's; "of wire" is what was not hidden behind the computation.
     step perf/handoff_bench.sh --build "$build" --backend cuda --shape 1.1b --repeat 5
-    rm -rf "$build/model-8b"
+    step "$build/tests/decode/test_decode" "workers on a real GPU*"
     step cmake --build "$build" --target compute-sanitizer
   } | tee "$result"
+  { echo "== summary" && summary "$result"; } | tee -a "$result"
   echo "written: $result"
+  ! grep -q '^== failed' "$result"
 }
 
 case ${1:-} in
 carry) carry "${2:?gpu.sh: carry where? perf/gpu.sh carry OUT.tar.gz}" ;;
 run) run "${2:-}" ;;
+summary) summary "${2:?gpu.sh: of which result file?}" ;;
 *)
-  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
   exit 2
   ;;
 esac
