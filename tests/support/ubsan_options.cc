@@ -1,4 +1,4 @@
-/// What the undefined-behaviour sanitizer is told in every program of the tests and fuzzers: by itself it only
+/// What the undefined-behaviour sanitizer is told in every program of the tests and fuzzers: by itself it
 /// prints what it has found, and the test passes.
 extern "C" const char* __ubsan_default_options();
 extern "C" const char* __ubsan_default_options() {
