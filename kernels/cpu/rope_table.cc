@@ -7,9 +7,11 @@ namespace baton::kernels::cpu {
 
 namespace {
 
-/// Positions made when the first one is asked for: a worker does that before it is ready, and an answer that
-/// moves to it does not wait for them (some milliseconds).
-constexpr std::int64_t kAtFirst = 4096;
+/// Positions made when the first one is asked for: a worker does that before it is ready (8 to 20 ms), and no
+/// answer waits for them in its first step there.
+constexpr std::int64_t kAtFirst = 16384;
+/// And with each that is missing later: an answer waits a millisecond for them, once.
+constexpr std::int64_t kAhead = 1024;
 
 }  // namespace
 
@@ -19,7 +21,7 @@ void RopeTable::Prepare(std::span<const double> inverse_frequencies, std::int64_
     positions_ = 0;
   }
   if (last < positions_) return;
-  const std::int64_t wanted = std::max<std::int64_t>({last + 1, positions_ * 2, kAtFirst});
+  const std::int64_t wanted = std::max(last + kAhead, kAtFirst);
   const auto pairs = static_cast<std::int64_t>(frequencies_.size());
   values_.resize(static_cast<std::size_t>(wanted * 2 * pairs));
   for (std::int64_t position = positions_; position < wanted; ++position) {
