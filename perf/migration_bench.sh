@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# How long a client waits while its answer moves: one stream with a long prompt, moved back and forth between two decode
-# workers by draining the one that writes it, to one that has just started. Prints a Markdown table: each move's wait,
-# beside the time of a step.
+# How long a client waits while its answer moves: one stream with a long prompt at a time, moved from one of two decode
+# workers to the other, which has just started, by draining the one that writes it; the next move is of a new answer to
+# the same prompt. Prints a Markdown table: each move's wait, beside the time of a step.
 #
 #   perf/migration_bench.sh                               the perf build, shape 15m, class bf16, 2,000 tokens of prompt
 #   perf/migration_bench.sh --build build/release --shape 125m --tokens 1000 --repeat 5
@@ -58,11 +58,16 @@ await decodes_ready
 prompt=$(awk -v n="$tokens" 'BEGIN {for (i = 0; i < n; ++i) printf "%s%d", i ? "," : "", (i * 31) % 250}')
 echo "{\"prompt\":[$prompt],\"max_tokens\":100000,\"ignore_eos\":true,\"stream\":true,\"seed\":1}" |
   sed "s/100000/$((8000 - tokens))/" >"$run/body"
-curl -sN "$url/v1/completions" -H 'Content-Type: application/json' -d "@$run/body" >"$run/stream" &
-stream=$!
-await grep -q '"text"' "$run/stream"
-from=0
-writes 0 || from=1
+# A new answer, on the worker that the router gives it: `from`.
+begin() {
+  rm -f "$run/stream"
+  curl -sN "$url/v1/completions" -H 'Content-Type: application/json' -d "@$run/body" >"$run/stream" &
+  stream=$!
+  await grep -qs '"text"' "$run/stream"
+  from=0
+  writes 0 || from=1
+}
+rest() { for number in 0 1; do [ "$(of_worker $number baton_requests_in_flight)" = 0.000000000 ] || return 1; done; }
 echo "shape $shape, class $compute, a prompt of $tokens tokens, $repeat moves; $(machine)"
 echo
 echo "| move | step before ms | client waits ms | longer by ms | of it stood still to first step begun ms | of it KV there to first step begun ms | source's pause ms |"
@@ -70,6 +75,8 @@ echo "|---|---|---|---|---|---|---|"
 waits=()
 for ((i = 1; i <= repeat; ++i)); do
   await decodes_ready
+  await rest
+  begin
   await writes "$from"
   kill -0 $stream 2>/dev/null || fail "the answer has ended after $((i - 1)) moves"
   gap=$(metric "$url" baton_migration_gap_seconds_sum)
@@ -91,9 +98,8 @@ for ((i = 1; i <= repeat; ++i)); do
   echo "| $i | $step | $wait | $longer | $(more $((1 - from)) 'baton_handoff_seconds_sum{of="move"}' "$whole") | $(more $((1 - from)) 'baton_handoff_start_seconds_sum{of="move"}' "$begun") | $(paused "$from") |"
   waits+=("$longer")
   wait "${worker[$from]}" 2>/dev/null || true
+  kill $stream 2>/dev/null || true
   start "$from"
-  from=$((1 - from))
 done
-kill $stream 2>/dev/null || true
 echo
 printf '%s\n' "${waits[@]}" | sort -n | awk '{v[NR] = $1} END {printf "longer than a step by, ms: median %s, largest %s\n", v[int((NR + 1) / 2)], v[NR]}'
