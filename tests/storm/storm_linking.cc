@@ -124,17 +124,20 @@ class Linking {
     striker_->Tell(fmt::format("connect {} {} {} {}", other_->address, round.call, round.fault, other));
     other_->Tell(fmt::format("connect {} -1 none 0", striker_->address));
     dialler.Tell("send");
-    if (WaitFor([&] { return dialler.sent || AnyDown(); }, round.fault == "pause" ? kPause : kPatience) &&
-        !AnyDown()) {
+    bool noticed = SentOrLost(round, dialler);
+    if (noticed && !AnyDown()) {
       listener.Tell("send");
-      static_cast<void>(
-          WaitFor([&] { return listener.sent || AnyDown(); }, round.fault == "pause" ? kPause : kPatience));
+      noticed = SentOrLost(round, listener);
     }
+    if (!noticed && round.fault != "pause") Violate(round, "neither made nor lost");
     Close(round);
     return Judge(round);
   }
 
   [[nodiscard]] bool AnyDown() const { return striker_->down || other_->down; }
+  bool SentOrLost(const Round& round, const End& end) {
+    return WaitFor([&] { return end.sent || AnyDown(); }, round.fault == "pause" ? kPause : kPatience);
+  }
   template <typename F>
   bool WaitFor(F condition, Duration patience = kPatience) {
     const TimePoint deadline = std::chrono::steady_clock::now() + patience;
