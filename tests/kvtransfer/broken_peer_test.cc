@@ -192,6 +192,19 @@ TEST_CASE("a new connection is read message by message until the first of its us
     CHECK(Receive(connection.here) == question.substr(50));
     CHECK(Receive(connection.here) == rest);
   }
+  SECTION("also where another one had its socket's number before it began") {
+    const Connection before;
+    const std::string begun = kMagic + request;
+    REQUIRE(send(before.there.Get(), begun.data(), begun.size(), kFlags) > 0);
+    CHECK(Receive(before.here, 8) == kMagic);
+    CHECK(Receive(before.here) == request);
+    REQUIRE(dup2(connection.here.Get(), before.here.Get()) == before.here.Get());
+    REQUIRE(send(connection.there.Get(), all.data(), all.size(), kFlags) > 0);
+    CHECK(Receive(before.here, 8) == kMagic);
+    CHECK(Receive(before.here) == request);
+    CHECK(Receive(before.here) == question);
+    CHECK(Receive(before.here) == rest);
+  }
   SECTION("and any other as ever") {
     REQUIRE(send(connection.there.Get(), all.data() + 8, all.size() - 8, kFlags) > 0);
     CHECK(Receive(connection.here) == all.substr(8));
