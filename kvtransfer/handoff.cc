@@ -2,6 +2,8 @@
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
+#include "kvtransfer/device_read_proof.h"
 #include "kvtransfer/handoff_with.h"
 #include "kvtransfer/path_report.h"
 #include "kvtransfer/peer.pb.h"
@@ -32,6 +34,20 @@ namespace {
 
 /// Leases, deadlines and drains are looked at this often: the error of a deadline, small against any of them.
 constexpr Duration kTickInterval = std::chrono::milliseconds(50);
+/// What a library needs to send a MiB to itself, and to set a GPU up for it.
+constexpr Duration kProofPatience = std::chrono::seconds(10);
+
+/// UCX's transports but the one within a process: a proof is to take the way that KV takes.
+std::string WithoutSelf(const std::string& tls) {
+  std::string others;
+  for (std::size_t begin = 0; begin <= tls.size();) {
+    const std::size_t end = std::min(tls.find(',', begin), tls.size());
+    const std::string one = tls.substr(begin, end - begin);
+    if (one != "self" && !one.empty()) others += (others.empty() ? "" : ",") + one;
+    begin = end + 1;
+  }
+  return others.empty() ? tls : others;
+}
 
 /// The sides' host over the worker's event loop and its pair connections.
 class LoopHost final : public SideHost {
@@ -85,10 +101,12 @@ class HandoffImpl final : public Handoff,
         options_(options),
         arena_(arena) {}
 
-  absl::Status Start() {
+  absl::Status Start(const std::function<std::unique_ptr<Transport>()>& make_another) {
     BATON_RETURN_IF_ERROR(transport_->Start(arena_, *this));
+    const bool reads_device = ReadsDevice(make_another);
+    send_.SetTransportReadsDevice(reads_device);
     BATON_RETURN_IF_ERROR(links_.Listen());
-    LogPath(ReadPathFacts(options_, *transport_, arena_), arena_.layout.block_tokens);
+    LogPath(ReadPathFacts(options_, *transport_, arena_, reads_device), arena_.layout.block_tokens);
     ScheduleTick();
     return absl::OkStatus();
   }
@@ -187,6 +205,17 @@ class HandoffImpl final : public Handoff,
     return ids;
   }
 
+  /// That KV in a GPU's memory may be sent from there: claimed, and proved.
+  bool ReadsDevice(const std::function<std::unique_ptr<Transport>()>& make_another) {
+    if (arena_.copier == nullptr || options_.checksum || !transport_->ReadsDeviceMemory()) return false;
+    const absl::Status proof = make_another
+                                   ? ProveDeviceReads(make_another(), arena_, kProofPatience)
+                                   : Error(kUnimplemented, "there is no second transport to try it with");
+    if (!proof.ok())
+      LogWarning("gpu_direct_refused", {{"error", proof}, {"consequence", "KV goes through host memory"}});
+    return proof.ok();
+  }
+
   void ScheduleTick() {
     tick_ = loop_.After(kTickInterval, [this] {
       ScheduleTick();
@@ -247,7 +276,8 @@ class OwnedHandoff final : public Handoff {
 
 absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(
     std::unique_ptr<Transport> transport, net::EventLoop& loop, const HandoffOptions& options,
-    const ArenaView& arena, Incarnation incarnation, metrics::Registry& metrics, Handoff::Observer observer) {
+    const ArenaView& arena, Incarnation incarnation, metrics::Registry& metrics, Handoff::Observer observer,
+    const std::function<std::unique_ptr<Transport>()>& make_another) {
   BATON_RETURN_IF_ERROR(Annotate(ShapeOf(arena.layout).status(), "this worker's KV"));
   const std::size_t needed = static_cast<std::size_t>(arena.layout.RankLayers()) *
                              static_cast<std::size_t>(arena.blocks) * arena.layout.BlockBytes();
@@ -264,23 +294,25 @@ absl::StatusOr<std::unique_ptr<Handoff>> CreateHandoffWith(
   }
   auto impl = std::make_shared<HandoffImpl>(loop, options, arena, incarnation, metrics, std::move(observer),
                                             std::move(transport), std::move(device_stager));
-  BATON_RETURN_IF_ERROR(impl->Start());
+  BATON_RETURN_IF_ERROR(impl->Start(make_another));
   return std::make_unique<OwnedHandoff>(std::move(impl));
 }
 
 absl::StatusOr<std::unique_ptr<Handoff>> Handoff::Create(net::EventLoop& loop, const HandoffOptions& options,
                                                          const ArenaView& arena, Incarnation incarnation,
                                                          metrics::Registry& metrics, Observer observer) {
-  std::unique_ptr<Transport> transport;
-  if (options.transport == "ucx") {
-    transport = CreateUcxTransport(options);
-  } else if (options.transport == "loopback") {
-    transport = CreateLoopbackTransport(options);
-  } else {
+  if (options.transport != "ucx" && options.transport != "loopback")
     return Error(kInvalidArgument, "transfer.transport '{}' is none of: ucx, loopback", options.transport);
-  }
-  return CreateHandoffWith(std::move(transport), loop, options, arena, incarnation, metrics,
-                           std::move(observer));
+  const auto make = [](const HandoffOptions& with) {
+    return with.transport == "ucx" ? CreateUcxTransport(with) : CreateLoopbackTransport(with);
+  };
+  const auto make_another = [&] {
+    HandoffOptions another = options;
+    another.tls = WithoutSelf(options.tls);
+    return make(another);
+  };
+  return CreateHandoffWith(make(options), loop, options, arena, incarnation, metrics, std::move(observer),
+                           make_another);
 }
 
 }  // namespace baton::kvtransfer

@@ -16,7 +16,7 @@ enum class MemoryPath {
 /// What decides.
 struct MemoryFacts {
   MemoryKind kind = MemoryKind::kHost;
-  bool transport_reads_device = false;  // UCX was built for this kind of GPU, and says so
+  bool transport_reads_device = false;  // it says so and has proved it (device_read_proof.h)
   bool checksum = true;                 // computed by the host, which must then read the bytes
   bool alike = true;                    // the receiver's KV lies as the sender's does
 };

@@ -50,7 +50,8 @@ std::string Bytes(std::uint64_t bytes) {
 
 }  // namespace
 
-PathFacts ReadPathFacts(const HandoffOptions& options, const Transport& transport, const ArenaView& arena) {
+PathFacts ReadPathFacts(const HandoffOptions& options, const Transport& transport, const ArenaView& arena,
+                        bool transport_reads_device) {
   rlimit limit{};
   getrlimit(RLIMIT_MEMLOCK, &limit);
   return {.transport = transport.Name(),
@@ -65,7 +66,7 @@ PathFacts ReadPathFacts(const HandoffOptions& options, const Transport& transpor
           .layers = arena.layout.layers,
           .checksum = options.checksum,
           .path = PathFrom({.kind = arena.region.kind,
-                            .transport_reads_device = transport.ReadsDeviceMemory(),
+                            .transport_reads_device = transport_reads_device,
                             .checksum = options.checksum})};
 }
 

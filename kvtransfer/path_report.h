@@ -29,7 +29,7 @@ struct PathFacts {
 
 /// Reads what the kernel says about this process and its interface.
 [[nodiscard]] PathFacts ReadPathFacts(const HandoffOptions& options, const Transport& transport,
-                                      const ArenaView& arena);
+                                      const ArenaView& arena, bool transport_reads_device = false);
 /// Messages of a request of `blocks` blocks in the best case, one run a layer, and in the worst, each block
 /// by itself.
 struct MessageCounts {

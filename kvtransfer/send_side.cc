@@ -184,7 +184,7 @@ void SendSide::Apply(Transfer& transfer, const Grant& grant) {
     transfer.plan.SetTarget(grant.blocks, shape);
   }
   const MemoryFacts facts{.kind = arena_.region.kind,
-                          .transport_reads_device = transport_.ReadsDeviceMemory(),
+                          .transport_reads_device = transport_reads_device_,
                           .checksum = options_.checksum,
                           .alike = alike};
   if (PathFrom(facts) == MemoryPath::kStaged) transfer.conversion = *std::move(conversion);

@@ -35,6 +35,8 @@ class SendSide {
   SendSide(const SendSide&) = delete;
   SendSide& operator=(const SendSide&) = delete;
 
+  /// KV in a GPU's memory may be sent from there. Before the first Send.
+  void SetTransportReadsDevice(bool reads) { transport_reads_device_ = reads; }
   [[nodiscard]] absl::Status Send(const SendRequest& request, SenderEvents events);
   void ProducerStarted(RequestKey key);
   void LayerReady(RequestKey key, int layer, std::int64_t first_position, std::int64_t tokens);
@@ -88,6 +90,7 @@ class SendSide {
   const ArenaView arena_;
   const Incarnation incarnation_;
   Transport& transport_;
+  bool transport_reads_device_ = false;
   const Probe& probe_;
   std::map<RequestKey, std::unique_ptr<Transfer>> transfers_;  // ordered: a simulation repeats itself
   std::map<TransferId, RequestKey> by_transfer_;

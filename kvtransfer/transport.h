@@ -106,7 +106,7 @@ class Transport {
   /// Sends a message of two pieces, then `bytes` of scratch, for warming and measuring; one OnSent at the
   /// end.
   virtual SendHandle SendCanary(PeerHandle peer, std::uint64_t bytes) = 0;
-  /// It sends from a GPU's memory without help.
+  /// It claims to send from a GPU's memory without help.
   [[nodiscard]] virtual bool ReadsDeviceMemory() const { return false; }
   [[nodiscard]] virtual TransportCounters Counters() const = 0;
 };

@@ -35,6 +35,9 @@ class DeviceCopier {
   /// And back.
   [[nodiscard]] virtual absl::Status Scatter(const std::byte* host, std::span<const Piece> pieces) = 0;
   [[nodiscard]] virtual absl::Status CopyWithin(std::span<const Move> moves) = 0;
+  /// Makes the device the calling thread's own, for a library that reads its memory there. Of several devices
+  /// the first.
+  virtual void EnterThread() = 0;
 };
 
 }  // namespace baton

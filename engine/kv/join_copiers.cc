@@ -24,6 +24,7 @@ class JoinedCopier final : public DeviceCopier {
       return copier.Scatter(host, mine);
     });
   }
+  void EnterThread() override { parts_.front().copier->EnterThread(); }
   absl::Status CopyWithin(std::span<const Move> moves) override {
     return ForEachPart(moves, &Move::to, [](DeviceCopier& copier, std::span<const Move> mine) {
       return copier.CopyWithin(mine);

@@ -48,6 +48,10 @@ class CudaCopier final : public DeviceCopier {
   absl::Status Scatter(const std::byte* host, std::span<const Piece> pieces) override {
     return Stage(in_, pieces, const_cast<std::byte*>(host), /*gather=*/false);
   }
+  void EnterThread() override {
+    const MutexLock lock(within_.mutex);
+    static_cast<void>(within_.queue->Handle());  // which enters it
+  }
   absl::Status CopyWithin(std::span<const Move> moves) override {
     const MutexLock lock(within_.mutex);
     for (const Move& move : moves) within_.queue->Copy(move.to, move.from, move.bytes);

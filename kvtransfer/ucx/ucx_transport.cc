@@ -210,7 +210,10 @@ absl::Status UcxTransport::Start(const ArenaView& arena, TransportEvents& events
   events_ = &events;
   windows_ = std::make_unique<ReceiveWindows>(arena);
   BATON_RETURN_IF_ERROR(windows_->Prepare(options_.staging_bytes));
+  // A UCX for CUDA fails, or crashes when it waits, on threads that have entered no device.
+  if (arena.copier != nullptr) arena.copier->EnterThread();
   BATON_ASSIGN_OR_RETURN(worker_, ucx::UcxWorker::Create(options_));
+  if (arena.copier != nullptr) worker_->Post([copier = arena.copier] { copier->EnterThread(); });
   ucp_am_handler_param_t parameters{};
   parameters.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
                           UCP_AM_HANDLER_PARAM_FIELD_ARG | UCP_AM_HANDLER_PARAM_FIELD_FLAGS;

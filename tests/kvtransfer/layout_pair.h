@@ -35,17 +35,20 @@ using kvtransfer::TransferEnd;
 struct Pair {
   Pair(const std::string& transport, const KvLayout& source, const KvLayout& target,
        std::function<void(HandoffOptions&)> adjust = {}, bool hidden_source = false,
-       bool hidden_target = false)
+       bool hidden_target = false,
+       const std::function<std::unique_ptr<kvtransfer::Transport>(const HandoffOptions&)>& make = {})
       : prefill({.id = WorkerId(1),
                  .transport = transport,
                  .layout = source,
                  .hidden = hidden_source,
-                 .adjust = adjust}),
+                 .adjust = adjust,
+                 .make = make}),
         decode({.id = WorkerId(2),
                 .transport = transport,
                 .layout = target,
                 .hidden = hidden_target,
-                .adjust = adjust}) {
+                .adjust = adjust,
+                .make = make}) {
     REQUIRE(Introduce(prefill, decode));
   }
   struct Transfer {

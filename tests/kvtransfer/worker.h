@@ -103,11 +103,11 @@ class Worker {
       kvtransfer::Handoff::Observer observer{.on_peer = [this](const kvtransfer::PeerStatus& status) {
         peers.Update([&](auto& all) { all[status.id] = status; });
       }};
-      auto made = setup.make
-                      ? kvtransfer::CreateHandoffWith(setup.make(options), loop_.Loop(), options, arena,
-                                                      setup.incarnation, metrics_, std::move(observer))
-                      : kvtransfer::Handoff::Create(loop_.Loop(), options, arena, setup.incarnation, metrics_,
-                                                    std::move(observer));
+      auto made = setup.make ? kvtransfer::CreateHandoffWith(
+                                   setup.make(options), loop_.Loop(), options, arena, setup.incarnation,
+                                   metrics_, std::move(observer), [&] { return setup.make(options); })
+                             : kvtransfer::Handoff::Create(loop_.Loop(), options, arena, setup.incarnation,
+                                                           metrics_, std::move(observer));
       BATON_CHECK(made.ok(), "{}", Message(made.status()));
       handoff_ = *std::move(made);
       handoff_->SetSelf(setup.id);

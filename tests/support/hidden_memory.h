@@ -7,7 +7,9 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <set>
 #include <span>
+#include <thread>
 
 #include "common/base/check.h"
 #include "common/base/device_copier.h"
@@ -41,8 +43,11 @@ class HiddenMemory final : public DeviceCopier {
     return {.address = hidden_, .bytes = bytes_, .kind = MemoryKind::kDevice};
   }
   [[nodiscard]] std::span<std::byte> Seen() const { return {seen_, bytes_}; }
+  [[nodiscard]] bool Holds(const std::byte* address) const {
+    return address >= hidden_ && address < hidden_ + bytes_;
+  }
   [[nodiscard]] std::byte* Seen(const std::byte* hidden) const {
-    BATON_CHECK(hidden >= hidden_ && hidden < hidden_ + bytes_, "{} is not in the device", fmt::ptr(hidden));
+    BATON_CHECK(Holds(hidden), "{} is not in the device", fmt::ptr(hidden));
     return seen_ + (hidden - hidden_);
   }
   /// From now on every copy fails, as on a lost GPU.
@@ -80,6 +85,15 @@ class HiddenMemory final : public DeviceCopier {
     }
     return Health();
   }
+  void EnterThread() override {
+    const MutexLock lock(host_->mutex);
+    host_->entered.insert(std::this_thread::get_id());
+  }
+  /// Threads that have entered the device.
+  [[nodiscard]] std::size_t Entered() const {
+    const MutexLock lock(host_->mutex);
+    return host_->entered.size();
+  }
   absl::Status CopyWithin(std::span<const Move> moves) override {
     for (const Move& move : moves)
       std::memcpy(Inside(move.to, move.bytes), Inside(move.from, move.bytes), move.bytes);
@@ -91,6 +105,7 @@ class HiddenMemory final : public DeviceCopier {
     Mutex mutex;
     std::array<std::span<std::byte>, 64> areas;  // guarded by mutex
     std::size_t count = 0;
+    std::set<std::thread::id> entered;
     std::atomic<std::size_t> bytes = 0;
   };
   [[nodiscard]] std::byte* Inside(const std::byte* hidden, std::size_t bytes) const {

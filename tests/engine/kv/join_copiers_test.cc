@@ -42,7 +42,9 @@ class OwnCopier final : public DeviceCopier {
     }
     return absl::OkStatus();
   }
+  void EnterThread() override { entered = true; }
   int copied = 0;
+  bool entered = false;
 
  private:
   const MemoryRegion region_;
@@ -64,6 +66,15 @@ struct TwoDevices {
     joined = JoinCopiers(std::move(parts));
   }
 };
+
+TEST_CASE("a thread that enters several devices enters the first") {
+  TwoDevices two;
+
+  two.joined->EnterThread();
+
+  CHECK(two.copiers[0]->entered);
+  CHECK_FALSE(two.copiers[1]->entered);
+}
 
 TEST_CASE("each piece goes by the copier of the device it lies on, and keeps its place in the host's area") {
   TwoDevices two;
