@@ -239,8 +239,12 @@ class Bench {
 };
 
 void PrintTable(const Bench& bench, const Machine& machine, const std::vector<Result>& results) {
-  fmt::print("{}\nmachine: {:.0f} GF/s, {:.1f} GB/s read (the better of before and after)\n\n",
-             bench.TheModel().NumericsClass(), machine.gflops, machine.gbytes);
+  const std::string numerics_class = bench.TheModel().NumericsClass();
+  fmt::print(
+      "{}\nmachine: {:.0f} GF/s, {:.1f} GB/s {}\n\n", numerics_class, machine.gflops, machine.gbytes,
+      numerics_class.starts_with("cuda/")
+          ? "(cuBLASLt's product and a copy within the memory, measured before, unless they were given)"
+          : "read (the better of before and after)");
   fmt::print(
       "| test | tokens/s (median) | range | GF/s | GB/s | of the limit |\n|---|---|---|---|---|---|\n");
   for (const Result& r : results) {

@@ -68,6 +68,7 @@ summary() {
     END {
       bar("decode of 1 to 64, bf16, fixed order, of the limit (the least of them)", least["order"], 80)
       bar("prefill of 4096, bf16, fixed order, of the limit", limit["order", "prefill 4096"], 65)
+      bar("prefill of 4096, bf16, by the library, of the limit", limit["library", "prefill 4096"], 65)
       bar("hand-off of the longest prompt that is hidden behind its computation", exposed == "" ? "" : 100 - exposed, 90)
       for (key in speed) {
         split(key, part, SUBSEP)
