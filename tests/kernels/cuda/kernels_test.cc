@@ -121,6 +121,29 @@ TEST_CASE("class int8 is refused with the classes that a GPU has") {
   CHECK(std::string(backend.status().message()).find("bf16, fp8 or f32") != std::string::npos);
 }
 
+TEST_CASE("a matrix that several threads convert has the rows that each converts alone") {
+  RandomStream random(53);
+  const StoredWeight weight(1400, 1600, DType::kF16, random);
+  Tensor in = Tensor::Random(1, 1600, random);
+  for (const ComputeClass compute : {ComputeClass::kF32, ComputeClass::kBF16}) {
+    const auto backend = *CreateBackendOn(emulated::CreateDevice(4), {.compute = compute});
+    Tensor whole(1, 1400);
+    backend->MatMul(**backend->Pack(weight.View()), in.View(), whole.View());
+    for (const std::int64_t first : {0, 655, 700, 1384}) {
+      WeightView part = weight.View();
+      part.data += first * 1600 * 2;
+      part.rows = 16;
+      Tensor out(1, 16);
+
+      backend->MatMul(**backend->Pack(part), in.View(), out.View());
+
+      bool same = true;
+      for (std::int64_t c = 0; c < 16; ++c) same = same && out.At(0, c) == whole.At(0, first + c);
+      CHECK(same);
+    }
+  }
+}
+
 TEST_CASE("a GPU whose blocks have too little shared memory is refused by name and with both sizes") {
   CHECK(HasSharedMemory({.name = "NVIDIA A100", .architecture = "sm80", .shared_bytes = 163 << 10}).ok());
 
