@@ -90,12 +90,14 @@ struct Executor::State {
   [[nodiscard]] bool AnyCanRun() const;
   void Step();
   [[nodiscard]] BatchPlan PlanStep();
-  [[nodiscard]] static std::int64_t CandidatesNeeded(const RunningSequence& sequence);
+  [[nodiscard]] static LogitsNeeded Needed(const RunningSequence& sequence);
   void Build(const BatchPlan& plan);
   void ReportLayer(const BatchPlan& plan, int layer);
   void Publish(const BatchPlan& plan, const kernels::Rows& logits);
   void Constrain(RunningSequence& sequence);
   std::span<const std::uint64_t> Allowed(const RunningSequence& sequence);
+  LogitsNeeded AskFor(const RunningSequence& sequence);
+  std::span<const float> LogitsOf(const kernels::Rows& logits, std::int64_t row);
   TokenId SampleRow(const RunningSequence& sequence, const kernels::Rows& logits, std::int64_t row,
                     std::int32_t sample);
   TokenEvent Choose(const RunningSequence& sequence, const kernels::Rows& logits, std::int64_t row,
@@ -126,8 +128,10 @@ struct Executor::State {
   std::vector<std::size_t> runnable;  // scratch: of `queue`, in `running`
   TimePoint step_begun;
   StepBatch batch;
-  HighestLogits highest;  // of the step under way, where they are enough
-  StepReport report;      // of the step under way
+  ChosenLogits chosen;                   // of the step under way, where they are enough
+  std::optional<std::int64_t> read_row;  // of the step's, the one that was read last
+  kernels::Rows read_logits;             // what it is
+  StepReport report;                     // of the step under way
   Sampler sampler;
   absl::flat_hash_map<std::shared_ptr<const grammar::Grammar>, std::shared_ptr<Constraint>> constraints;
   std::vector<std::uint64_t> allowed;  // scratch
@@ -406,12 +410,26 @@ void Executor::State::Step() {
   events.OnStep(report);
 }
 
-/// 0: the sequence's next token may depend on any logit.
-std::int64_t Executor::State::CandidatesNeeded(const RunningSequence& sequence) {
+/// What the sequence's next token depends on, others that begin with it included.
+LogitsNeeded Executor::State::Needed(const RunningSequence& sequence) {
   const SequenceSpec& spec = sequence.spec;
   const bool masks = sequence.constraint != nullptr || sequence.answered < spec.stop.min_tokens;
-  if (masks || spec.logprobs >= 0 || spec.sampling.Penalizes() || !spec.sampling.bias.empty()) return 0;
-  return Sampler::CandidatesNeeded(spec.sampling);
+  if (masks || spec.logprobs >= 0 || spec.sampling.Penalizes() || !spec.sampling.bias.empty()) return {};
+  const LogitsNeeded needed = Sampler::Needed(spec.sampling);
+  return needed.draw && spec.samples > 1 ? LogitsNeeded{} : needed;
+}
+
+/// Has the step tell what the sequence needs of its last row.
+LogitsNeeded Executor::State::AskFor(const RunningSequence& sequence) {
+  const LogitsNeeded needed = Needed(sequence);
+  chosen.count = std::max(chosen.count, needed.candidates);
+  if (!needed.draw) return needed;
+  const SequenceSpec& spec = sequence.spec;
+  chosen.draws.resize(batch.logit_rows.size());
+  chosen.draws.back() = {.temperature = spec.sampling.temperature,
+                         .min_p = spec.sampling.min_p,
+                         .uniform = Sampler::UniformAt(spec.sampling, std::ssize(spec.tokens), spec.sample)};
+  return needed;
 }
 
 void Executor::State::Build(const BatchPlan& plan) {
@@ -419,10 +437,11 @@ void Executor::State::Build(const BatchPlan& plan) {
   batch.positions.clear();
   batch.slices.clear();
   batch.logit_rows.clear();
-  highest.count = 0;
-  highest.tokens.clear();
-  highest.logits.clear();
-  bool all_logits = false;
+  chosen.count = 0;
+  chosen.draws.clear();
+  chosen.filled = false;
+  read_row.reset();
+  std::int64_t whole_rows = 0;  // that are needed
   for (const PlannedSlice& slice : plan.slices) {
     const RunningSequence& sequence = running[slice.sequence];
     const auto first_row = static_cast<std::int64_t>(batch.tokens.size());
@@ -436,16 +455,16 @@ void Executor::State::Build(const BatchPlan& plan) {
     }
     const std::int64_t shown = sequence.PromptToShow(slice.tokens);
     for (std::int64_t i = 0; i < shown; ++i) batch.logit_rows.push_back(first_row + i);
-    all_logits |= shown > 0;
+    whole_rows += shown;
     const bool samples = sequence.computed + slice.tokens == std::ssize(sequence.spec.tokens);
     if (!samples) continue;
     batch.logit_rows.push_back(first_row + slice.tokens - 1);
-    const std::int64_t needed = CandidatesNeeded(sequence);
-    all_logits |= needed == 0;
-    highest.count = std::max(highest.count, needed);
+    whole_rows += AskFor(sequence).All() ? 1 : 0;
   }
-  highest.count = std::min<std::int64_t>(highest.count, model.Config().vocabulary);
-  batch.highest = all_logits || batch.logit_rows.empty() ? nullptr : &highest;
+  chosen.count = std::min<std::int64_t>(chosen.count, model.Config().vocabulary);
+  if (!chosen.draws.empty()) chosen.draws.resize(batch.logit_rows.size());
+  // Rows that are needed whole are read one by one; where they are many, all at once.
+  batch.chosen = 2 * whole_rows >= std::ssize(batch.logit_rows) ? nullptr : &chosen;
 }
 
 void Executor::State::ReportLayer(const BatchPlan& plan, int layer) {
@@ -468,7 +487,7 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
     PromptLogprobsEvent prompt{.key = sequence.spec.key, .first = sequence.computed + 1, .logprobs = {}};
     for (std::int64_t i = 0; i < shown; ++i) {
       const TokenId token = sequence.spec.tokens[static_cast<std::size_t>(prompt.first + i)];
-      prompt.logprobs.push_back(LogprobsOf(RowOf(logits, row++), token, sequence.spec.logprobs));
+      prompt.logprobs.push_back(LogprobsOf(LogitsOf(logits, row++), token, sequence.spec.logprobs));
     }
     if (shown > 0) events.OnPromptLogprobs(prompt);
     sequence.computed += slice.tokens;
@@ -489,21 +508,38 @@ void Executor::State::Publish(const BatchPlan& plan, const kernels::Rows& logits
   }
 }
 
+/// A row of what Forward has returned, until another one is read.
+std::span<const float> Executor::State::LogitsOf(const kernels::Rows& logits, std::int64_t row) {
+  if (!chosen.filled) return RowOf(logits, row);
+  if (read_row != row) {
+    kernels::Rows one = logits;
+    one.data += row * logits.stride;
+    one.rows = 1;
+    read_logits = model.ReadLogits(one);
+    read_row = row;
+  }
+  return RowOf(read_logits, 0);
+}
+
 TokenId Executor::State::SampleRow(const RunningSequence& sequence, const kernels::Rows& logits,
                                    std::int64_t row, std::int32_t sample) {
   const SequenceSpec& spec = sequence.spec;
   const auto position = std::ssize(spec.tokens);
-  if (!highest.tokens.empty()) {
-    const auto count = static_cast<std::size_t>(highest.count);
-    const auto first = static_cast<std::size_t>(row) * count;
-    return sampler.SampleAmong(std::span(highest.tokens).subspan(first, count),
-                               std::span(highest.logits).subspan(first, count), spec.sampling, position,
-                               sample);
+  if (chosen.filled && !Needed(sequence).All()) {
+    const auto count = static_cast<std::size_t>(chosen.count);
+    const auto at = static_cast<std::size_t>(row);
+    const kernels::DrawnRow drawn = chosen.drawn.empty() ? kernels::DrawnRow{} : chosen.drawn[at];
+    const auto token = sampler.SampleKnown({.tokens = std::span(chosen.tokens).subspan(at * count, count),
+                                            .logits = std::span(chosen.logits).subspan(at * count, count),
+                                            .drawn = drawn.column,
+                                            .total = drawn.total},
+                                           spec.sampling, position, sample);
+    if (token) return *token;
   }
   SamplingContext context{.history = &sequence.history, .sample = sample};
   if (sequence.answered < spec.stop.min_tokens) context.banned = spec.stop.stop_ids;
   if (sequence.constraint != nullptr) context.allowed = Allowed(sequence);
-  return sampler.Sample(RowOf(logits, row), spec.sampling, position, context);
+  return sampler.Sample(LogitsOf(logits, row), spec.sampling, position, context);
 }
 
 /// The next token of the sequence, or of another answer that begins where it does.
@@ -518,7 +554,7 @@ TokenEvent Executor::State::Choose(const RunningSequence& sequence, const kernel
                    .at = clock.Now(),
                    .step_begun = step_begun,
                    .sample = sample};
-  if (spec.logprobs >= 0) event.logprobs = LogprobsOf(RowOf(logits, row), token, spec.logprobs);
+  if (spec.logprobs >= 0) event.logprobs = LogprobsOf(LogitsOf(logits, row), token, spec.logprobs);
   return event;
 }
 

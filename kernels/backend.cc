@@ -70,6 +70,10 @@ void Backend::RopeAndWriteKv(const KvLayer& layer, std::span<const SequenceSlice
   WriteKv(layer, slices, columns(qkv.columns - 2 * width, width), columns(qkv.columns - width, width));
 }
 
+void Backend::Draw(Rows, std::span<const RowDraw>, std::span<DrawnRow> drawn) {
+  std::ranges::fill(drawn, DrawnRow{});
+}
+
 void Backend::Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns, std::span<float> values) {
   BATON_CHECK(count > 0 && count <= in.columns && std::ssize(columns) == in.rows * count &&
               values.size() == columns.size());

@@ -141,6 +141,21 @@ struct ExpertChoice {
   bool normalize = false;  // shares of the chosen ones add up to 1
 };
 
+/// How a column of a row is drawn: by the weights e^((x - highest) / temperature) of those whose weight is
+/// `min_p` or more, the first whose sum with all before it exceeds `uniform` times the sum of all.
+struct RowDraw {
+  double temperature = 0;  // 0: it is not
+  double min_p = 0;
+  double uniform = 0;  // [0, 1)
+};
+struct DrawnRow {
+  /// What doubles that are summed in order of columns would choose. Below 0: it is not known, since roundings
+  /// might choose it, or there are numbers that are none.
+  std::int32_t column = -1;
+  /// Of the weights that count, to a part in 2^30. 0: it is not known.
+  double total = 0;
+};
+
 /// One device. All operations are called from one thread (the engine's) and are complete when they return or,
 /// on a device with queues, when `Synchronize` does. Rows, KV, tables, norms' weights and biases lie in the
 /// backend's own memory, which the host can read only where the backend is the host; ids, positions,
@@ -228,6 +243,8 @@ class Backend {
   /// The `count` highest of each row, falling, of equals the lower column first; not above its columns.
   /// Complete, on the host, when it returns: [row][count]. A NaN may stand for any column.
   virtual void Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns, std::span<float> values);
+  /// Draws from each row, [row], where the device can: complete, on the host, when it returns.
+  virtual void Draw(Rows in, std::span<const RowDraw> draws, std::span<DrawnRow> drawn);
   /// out[i] = in[indices[i]].
   virtual void GatherRows(Rows in, std::span<const std::int64_t> indices, Rows out) = 0;
   virtual void Synchronize() = 0;

@@ -152,6 +152,9 @@ class DecoderModel final : public Model {
   }
 
   void EnterThread() override { backend_.EnterThread(); }
+  Rows ReadLogits(const Rows& rows) override {
+    return backend_.Memory() == MemoryKind::kDevice ? backend_.ToHost(rows) : rows;
+  }
 
   Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) override {
     Check(batch, arena);
@@ -321,17 +324,24 @@ class DecoderModel final : public Model {
     const Rows wanted = Top(logits, rows);
     if (rows == 0) {
       backend_.Synchronize();
-    } else if (batch.highest == nullptr || backend_.Memory() != MemoryKind::kDevice) {
+    } else if (batch.chosen == nullptr || backend_.Memory() != MemoryKind::kDevice) {
       return backend_.ToHost(wanted);
     } else if (communicator_ != nullptr && communicator_->Rank() > 0) {
       backend_.Synchronize();  // the first rank tells them
     } else {
-      HighestLogits& highest = *batch.highest;
-      highest.tokens.resize(static_cast<std::size_t>(rows * highest.count));
-      highest.logits.resize(highest.tokens.size());
-      backend_.Highest(wanted, highest.count, highest.tokens, highest.logits);
+      FillIn(wanted, *batch.chosen);
     }
     return wanted;
+  }
+
+  void FillIn(const Rows& logits, ChosenLogits& chosen) {
+    chosen.filled = true;
+    chosen.tokens.resize(static_cast<std::size_t>(logits.rows * chosen.count));
+    chosen.logits.resize(chosen.tokens.size());
+    if (chosen.count > 0) backend_.Highest(logits, chosen.count, chosen.tokens, chosen.logits);
+    chosen.drawn.resize(chosen.draws.size());
+    if (!chosen.draws.empty()) backend_.Draw(logits, chosen.draws, chosen.drawn);
+    if (chosen.count == 0 && chosen.draws.empty()) backend_.Synchronize();
   }
 
   [[nodiscard]] std::int64_t KeyWidth() const {

@@ -17,11 +17,15 @@
 
 namespace baton::engine {
 
-/// The `count` highest logits of each row, falling, of equals the lower token first.
-struct HighestLogits {
-  std::int64_t count = 0;            // asked for; no more than the vocabulary
-  std::vector<std::int32_t> tokens;  // [row][count]; empty: the rows are all there
-  std::vector<float> logits;
+/// What is wanted of each row's logits in the place of all of them: the `count` highest, falling, of equals
+/// the lower token first, and what is drawn.
+struct ChosenLogits {
+  std::int64_t count = 0;                // asked for; no more than the vocabulary
+  std::vector<kernels::RowDraw> draws;   // asked for, [row]; empty: nothing is drawn
+  bool filled = false;                   // what follows is there; false: the rows are
+  std::vector<std::int32_t> tokens;      // [row][count]
+  std::vector<float> logits;             // theirs
+  std::vector<kernels::DrawnRow> drawn;  // [row], where there are draws
 };
 
 /// The work of one step: rows of several sequences, each a run of consecutive positions.
@@ -30,10 +34,10 @@ struct StepBatch {
   std::vector<std::int32_t> positions;  // one per row
   std::vector<kernels::SequenceSlice> slices;
   std::vector<std::int64_t> logit_rows;  // rows whose logits are wanted, ascending
-  /// Not null: these are enough. A model on a device fills them in (of ranks that share the batch the first
-  /// does), and the rows that it returns cannot be read; one whose logits are on the host anyway leaves them
-  /// empty.
-  HighestLogits* highest = nullptr;
+  /// Not null: these are enough for most rows. A model on a device fills them in (of ranks that share the
+  /// batch the first does), and the rows that it returns go through ReadLogits; one whose logits are on the
+  /// host anyway leaves them.
+  ChosenLogits* chosen = nullptr;
 };
 
 /// Called within Forward, one layer after another, when a layer's KV of the whole batch is complete in the
@@ -56,6 +60,8 @@ class Model {
   /// next call.
   virtual kernels::Rows Forward(const StepBatch& batch, const KvArena& arena,
                                 const LayerDone& layer_done) = 0;
+  /// Some of the rows that Forward has returned where the host can read them, until the next call of either.
+  [[nodiscard]] virtual kernels::Rows ReadLogits(const kernels::Rows& rows) { return rows; }
 };
 
 /// Loads a Hugging Face directory onto `backend`, which must outlive the model. Errors name file, tensor or

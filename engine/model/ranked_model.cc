@@ -34,6 +34,7 @@ class RankedModel final : public Model {
   [[nodiscard]] std::uint64_t Fingerprint() const override { return ranks_.front()->Fingerprint(); }
   [[nodiscard]] std::string NumericsClass() const override { return ranks_.front()->NumericsClass(); }
   void EnterThread() override { ranks_.front()->EnterThread(); }
+  kernels::Rows ReadLogits(const kernels::Rows& rows) override { return ranks_.front()->ReadLogits(rows); }
 
   kernels::Rows Forward(const StepBatch& batch, const KvArena& arena, const LayerDone& layer_done) override {
     BATON_CHECK(arena.Geometry().ranks == static_cast<int>(ranks_.size()), "an arena of {} ranks for {}",

@@ -108,7 +108,7 @@ TokenId Sampler::Sample(std::span<const float> logits, const SamplingParams& par
                         const SamplingContext& context) {
   BATON_CHECK(logits.size() == probabilities_.size(), "{} logits, vocabulary {}", logits.size(),
               probabilities_.size());
-  return Draw(Adjust(logits, params, context), params, SeedOfSample(params.seed, context.sample), position);
+  return Draw(Adjust(logits, params, context), params, UniformAt(params, position, context.sample));
 }
 
 /// The logits themselves where nothing is to be done.
@@ -131,8 +131,7 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
   return adjusted_;
 }
 
-TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& params, std::uint64_t seed,
-                      std::int64_t position) {
+TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& params, double uniform) {
   const TokenId best = Greedy(logits);
   const float highest = logits[static_cast<std::size_t>(best)];
   if (params.temperature <= 0 || params.top_k == 1 || !std::isfinite(highest)) return best;
@@ -143,54 +142,93 @@ TokenId Sampler::Draw(std::span<const float> logits, const SamplingParams& param
     if (logits[i] > kExcluded) order_.push_back(static_cast<std::int32_t>(i));
   }
   if (params.top_k > 0) KeepTopK(order_, static_cast<std::size_t>(params.top_k), likelier);
-  return DrawFromOrder(logits, params, seed, position, best);
+  return DrawFromOrder(logits, params, uniform, best);
 }
 
-std::int64_t Sampler::CandidatesNeeded(const SamplingParams& params) {
+LogitsNeeded Sampler::Needed(const SamplingParams& params) {
   constexpr std::int32_t kCandidatesMax = 64;  // more are not worth finding apart
-  if (params.temperature <= 0 || params.top_k == 1) return 1;
-  return params.top_k > 1 && params.top_k <= kCandidatesMax ? params.top_k : 0;
+  if (params.temperature <= 0 || params.top_k == 1) return {.candidates = 1};
+  if (params.top_k > kCandidatesMax) return {};
+  if (params.top_k > 0) return {.candidates = params.top_k};
+  // Most nuclei are smaller; the weights of all are needed to know how much the mass is.
+  return {.candidates = params.top_p < 1 ? kCandidatesMax : 0, .draw = true};
 }
 
-TokenId Sampler::SampleAmong(std::span<const std::int32_t> tokens, std::span<const float> logits,
-                             const SamplingParams& params, std::int64_t position, std::int32_t sample) {
-  const auto needed = static_cast<std::size_t>(CandidatesNeeded(params));
-  BATON_CHECK(needed > 0 && tokens.size() >= std::min(needed, probabilities_.size()) &&
-                  tokens.size() == logits.size(),
-              "{} candidates of {}", tokens.size(), needed);
-  const auto known = [this](std::int32_t id) {
-    return id >= 0 && static_cast<std::size_t>(id) < probabilities_.size();
-  };
-  const TokenId best = known(tokens[0]) ? tokens[0] : 0;  // unknown: the logits are no numbers
-  if (needed == 1 || !std::isfinite(logits[0])) return best;
+double Sampler::UniformAt(const SamplingParams& params, std::int64_t position, std::int32_t sample) {
+  return CounterUniform(SeedOfSample(params.seed, sample), static_cast<std::uint64_t>(position));
+}
+
+std::optional<TokenId> Sampler::SampleKnown(const KnownLogits& known, const SamplingParams& params,
+                                            std::int64_t position, std::int32_t sample) {
+  const LogitsNeeded needed = Needed(params);
+  const auto candidates = std::min(static_cast<std::size_t>(needed.candidates), probabilities_.size());
+  BATON_CHECK(
+      !needed.All() && known.tokens.size() >= candidates && known.tokens.size() == known.logits.size(),
+      "{} candidates of {}", known.tokens.size(), candidates);
+  if (candidates == 0) return IsToken(known.drawn) ? std::optional(known.drawn) : std::nullopt;
+  if (needed.draw && !(known.total > 0)) return std::nullopt;
+  const TokenId best = IsToken(known.tokens[0]) ? known.tokens[0] : 0;  // no token: the logits are no numbers
+  if (needed.candidates == 1 || !std::isfinite(known.logits[0])) return best;
   adjusted_.resize(probabilities_.size());  // at the candidates' places: theirs; nobody looks at the others
   order_.clear();
-  for (std::size_t i = 0; i < std::min(needed, tokens.size()); ++i) {
-    if (!known(tokens[i]) || !(logits[i] > kExcluded)) continue;
-    adjusted_[static_cast<std::size_t>(tokens[i])] = logits[i];
-    order_.push_back(tokens[i]);
+  for (std::size_t i = 0; i < candidates; ++i) {
+    if (!IsToken(known.tokens[i]) || !(known.logits[i] > kExcluded)) continue;
+    adjusted_[static_cast<std::size_t>(known.tokens[i])] = known.logits[i];
+    order_.push_back(known.tokens[i]);
   }
-  return DrawFromOrder(adjusted_, params, SeedOfSample(params.seed, sample), position, best);
+  const double uniform = UniformAt(params, position, sample);
+  if (!needed.draw) return DrawFromOrder(adjusted_, params, uniform, best);
+  Weigh(adjusted_, params, best);
+  if (!KeepKnownMass(params, known.total, order_.size() < candidates)) return std::nullopt;
+  return DrawByWeight(uniform, best);
+}
+
+/// KeepMass among the candidates in `order_`, by a total that is right to a part in 2^30; `whole`: there are
+/// no others. False where it is not sure that the mass ends at one of them, or where.
+bool Sampler::KeepKnownMass(const SamplingParams& params, double total, bool whole) {
+  const double mass = params.top_p * total;
+  const double slack = total * 0x1p-29;
+  whole |= order_.size() == probabilities_.size();
+  double reached = 0;
+  std::size_t kept = 0;
+  for (; kept < order_.size(); ++kept) {
+    const double weight = probabilities_[static_cast<std::size_t>(order_[kept])];
+    if (weight < params.min_p) {
+      whole = true;
+      break;
+    }
+    if (kept > 0 && std::abs(reached - mass) <= slack) return false;
+    if (kept > 0 && reached >= mass) break;
+    reached += weight;
+  }
+  order_.resize(kept);
+  return whole || reached > mass + slack;
 }
 
 /// Among those of `order_`.
-TokenId Sampler::DrawFromOrder(std::span<const float> logits, const SamplingParams& params,
-                               std::uint64_t seed, std::int64_t position, TokenId best) {
-  const Likelier likelier{logits};
-  const float highest = logits[static_cast<std::size_t>(best)];
-  for (const std::int32_t id : order_) {  // weights relative to the likeliest, which has 1
-    const auto i = static_cast<std::size_t>(id);
-    probabilities_[i] = std::exp((static_cast<double>(logits[i]) - highest) / params.temperature);
-  }
+TokenId Sampler::DrawFromOrder(std::span<const float> logits, const SamplingParams& params, double uniform,
+                               TokenId best) {
+  Weigh(logits, params, best);
   if (params.min_p > 0) {
     std::erase_if(
         order_, [&](std::int32_t id) { return probabilities_[static_cast<std::size_t>(id)] < params.min_p; });
   }
   if (params.top_p < 1)
-    KeepMass(order_, probabilities_, params.top_p * Total(order_, probabilities_), likelier);
+    KeepMass(order_, probabilities_, params.top_p * Total(order_, probabilities_), Likelier{logits});
+  return DrawByWeight(uniform, best);
+}
 
-  const double target =
-      CounterUniform(seed, static_cast<std::uint64_t>(position)) * Total(order_, probabilities_);
+/// Weights of those of `order_`, relative to the likeliest, which has 1.
+void Sampler::Weigh(std::span<const float> logits, const SamplingParams& params, TokenId best) {
+  const float highest = logits[static_cast<std::size_t>(best)];
+  for (const std::int32_t id : order_) {
+    const auto i = static_cast<std::size_t>(id);
+    probabilities_[i] = std::exp((static_cast<double>(logits[i]) - highest) / params.temperature);
+  }
+}
+
+TokenId Sampler::DrawByWeight(double uniform, TokenId best) const {
+  const double target = uniform * Total(order_, probabilities_);
   double reached = 0;
   TokenId chosen = best;
   for (const std::int32_t id : order_) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,6 +24,22 @@ struct SamplingContext {
   std::int32_t sample = 0;
 };
 
+/// What of a row of logits a choice depends on, where nothing masks or adjusts them.
+struct LogitsNeeded {
+  std::int64_t candidates = 0;  // so many of the highest; no more than the vocabulary
+  bool draw = false;            // what kernels::Backend::Draw finds
+  /// Neither will do.
+  [[nodiscard]] bool All() const { return candidates == 0 && !draw; }
+};
+/// What is known of a row: as many candidates as are needed or more, falling, of equals the lower id first,
+/// and what has been drawn.
+struct KnownLogits {
+  std::span<const std::int32_t> tokens{};
+  std::span<const float> logits{};
+  std::int32_t drawn = -1;
+  double total = 0;
+};
+
 /// The token at `position` of a sequence (0 = the prompt's first). A pure function of its arguments: the same
 /// logits, parameters, seed, position and context give the same token on any worker, so that sampling
 /// survives a move. Ties go to the lower id.
@@ -34,21 +51,27 @@ class Sampler {
   [[nodiscard]] TokenId Sample(std::span<const float> logits, const SamplingParams& params,
                                std::int64_t position, const SamplingContext& context = {});
 
-  /// How many of the highest logits the choice depends on alone, where nothing masks or adjusts them; 0: on
-  /// all.
-  [[nodiscard]] static std::int64_t CandidatesNeeded(const SamplingParams& params);
-  /// The same token, from so many candidates or more, falling, of equals the lower id first.
-  [[nodiscard]] TokenId SampleAmong(std::span<const std::int32_t> tokens, std::span<const float> logits,
-                                    const SamplingParams& params, std::int64_t position,
-                                    std::int32_t sample = 0);
+  [[nodiscard]] static LogitsNeeded Needed(const SamplingParams& params);
+  /// The number that the draw of this position is made of.
+  [[nodiscard]] static double UniformAt(const SamplingParams& params, std::int64_t position,
+                                        std::int32_t sample = 0);
+  /// The same token from what is needed, which is not all. Nothing where that does not decide it: more of the
+  /// likeliest are wanted than are known, or a rounding would.
+  [[nodiscard]] std::optional<TokenId> SampleKnown(const KnownLogits& known, const SamplingParams& params,
+                                                   std::int64_t position, std::int32_t sample = 0);
 
  private:
   std::span<const float> Adjust(std::span<const float> logits, const SamplingParams& params,
                                 const SamplingContext& context);
-  TokenId Draw(std::span<const float> logits, const SamplingParams& params, std::uint64_t seed,
-               std::int64_t position);
-  TokenId DrawFromOrder(std::span<const float> logits, const SamplingParams& params, std::uint64_t seed,
-                        std::int64_t position, TokenId best);
+  TokenId Draw(std::span<const float> logits, const SamplingParams& params, double uniform);
+  TokenId DrawFromOrder(std::span<const float> logits, const SamplingParams& params, double uniform,
+                        TokenId best);
+  void Weigh(std::span<const float> logits, const SamplingParams& params, TokenId best);
+  TokenId DrawByWeight(double uniform, TokenId best) const;
+  [[nodiscard]] bool IsToken(std::int32_t id) const {
+    return id >= 0 && static_cast<std::size_t>(id) < probabilities_.size();
+  }
+  bool KeepKnownMass(const SamplingParams& params, double total, bool whole);
 
   std::vector<std::int32_t> order_;    // scratch
   std::vector<double> probabilities_;  // scratch

@@ -146,6 +146,25 @@ struct HighestArguments {
   friend bool operator==(const HighestArguments&, const HighestArguments&) = default;
 };
 
+/// How a row's column is drawn (RowDraw of backend.h), and what has come of it.
+struct DrawRequest {
+  double temperature = 0;  // 0: the row is not drawn from
+  double least = 0;        // weights that count
+  double uniform = 0;
+  friend bool operator==(const DrawRequest&, const DrawRequest&) = default;
+};
+struct DrawResult {
+  double total = 0;
+  std::int32_t column = -1;
+  std::int32_t padding = 0;
+};
+struct DrawArguments {
+  RowsArgument in;
+  const DrawRequest* requests = nullptr;  // [row]
+  DrawResult* results = nullptr;
+  friend bool operator==(const DrawArguments&, const DrawArguments&) = default;
+};
+
 /// f32 rows as bf16, each segment of the columns padded with zeros to whole chunks. As fp8 where there are
 /// scales: a row's are its elements over its scale.
 struct PackRowsArguments {

@@ -110,6 +110,7 @@ class CudaBackend final : public Backend {
                       Rows qkv) override;
   void Highest(Rows in, std::int64_t count, std::span<std::int32_t> columns,
                std::span<float> values) override;
+  void Draw(Rows in, std::span<const RowDraw> draws, std::span<DrawnRow> drawn) override;
   void Attention(const KvLayer& layer, std::span<const SequenceSlice> slices, const AttentionShape& shape,
                  Rows q, Rows out) override;
   void SwiGlu(Rows gate_up, Rows out) override { Pair(Kernels().swiglu, out, gate_up.data, gate_up.stride); }
@@ -231,6 +232,8 @@ class CudaBackend final : public Backend {
   AttentionPlan plan_;
   std::vector<std::int64_t> slots_;
   std::vector<std::int32_t> sources_;
+  std::vector<DrawRequest> requests_;
+  std::vector<DrawResult> results_;
 };
 
 void CudaBackend::MakeRoom(std::initializer_list<std::size_t> bytes) {
@@ -416,6 +419,25 @@ void CudaBackend::Highest(Rows in, std::int64_t count, std::span<std::int32_t> c
   device_->Copy(columns.data(), found, columns.size_bytes());
   device_->Copy(values.data(), their_values, values.size_bytes());
   Synchronize();
+}
+
+void CudaBackend::Draw(Rows in, std::span<const RowDraw> draws, std::span<DrawnRow> drawn) {
+  BATON_CHECK(std::ssize(draws) == in.rows && drawn.size() == draws.size());
+  if (draws.empty()) return;
+  EndStep();  // rows are not filled up here
+  requests_.clear();
+  for (const RowDraw& draw : draws)
+    requests_.push_back({.temperature = draw.temperature, .least = draw.min_p, .uniform = draw.uniform});
+  const std::size_t bytes = draws.size() * sizeof(DrawResult);
+  auto* found = Grown<DrawResult>(choices_, bytes);
+  MakeRoom({Bytes(requests_).size()});
+  Kernels().draw(Main(), {.in = Argument(in), .requests = Send(requests_), .results = found});
+  results_.resize(draws.size());
+  device_->Copy(results_.data(), found, bytes);
+  Synchronize();
+  std::ranges::transform(results_, drawn.begin(), [](const DrawResult& result) {
+    return DrawnRow{.column = result.column, .total = result.total};
+  });
 }
 
 void CudaBackend::Attention(const KvLayer& layer, std::span<const SequenceSlice> slices,

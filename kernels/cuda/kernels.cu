@@ -9,6 +9,8 @@ namespace {
 
 #include "kernels/cuda/highest_inl.h"
 
+#include "kernels/cuda/draw_inl.h"
+
 #include "kernels/cuda/matmul_inl.h"
 
 #include "kernels/cuda/attention_inl.h"

@@ -39,6 +39,7 @@ struct Launches {
   void (*copy_rows)(Queue, const PairArguments&) = nullptr;
   void (*sum_ranks)(Queue, const SumRanksArguments&) = nullptr;
   void (*highest)(Queue, const HighestArguments&) = nullptr;
+  void (*draw)(Queue, const DrawArguments&) = nullptr;
   void (*pack_rows)(Queue, const PackRowsArguments&) = nullptr;
   void (*pack_rows_fp8)(Queue, const PackRowsArguments&) = nullptr;
   void (*scale)(Queue, const ScaleArguments&) = nullptr;

@@ -52,6 +52,10 @@ inline void LaunchHighest(Queue queue, const HighestArguments& a) {
   Launch<HighestKernel>(queue, {.x = static_cast<unsigned>(a.in.rows)}, kRowThreads,
                         static_cast<int>(sizeof(Ranked)) * (kRowThreads + kRowThreads / 16), a);
 }
+inline void LaunchDraw(Queue queue, const DrawArguments& a) {
+  Launch<DrawKernel>(queue, {.x = static_cast<unsigned>(a.in.rows)}, kRowThreads,
+                     8 * kRowThreads + 3 * 4 * kRowThreads / 32, a);
+}
 inline void LaunchPackRows(Queue queue, const PackRowsArguments& a) {
   Launch<PackRowsKernel>(queue, RowGrid(a.in.rows, a.padded_k / 2), kRowThreads, 0, a);
 }
@@ -136,6 +140,7 @@ constexpr Launches kLaunches = {.embed = LaunchEmbed,
                                 .copy_rows = LaunchPair<CopyRowsKernel>,
                                 .sum_ranks = LaunchSumRanks,
                                 .highest = LaunchHighest,
+                                .draw = LaunchDraw,
                                 .pack_rows = LaunchPackRows,
                                 .pack_rows_fp8 = LaunchPackRowsFp8,
                                 .scale = LaunchScale,

@@ -29,8 +29,8 @@ const Launches& RecordingLaunches() {
   static const Launches table =
       TableOf<&L::embed, &L::rms_norm, &L::rms_norm_heads, &L::rope, &L::swiglu, &L::add, &L::gate_rows,
               &L::gather_rows, &L::add_scaled_rows, &L::choose_experts, &L::write_kv, &L::rope_write_kv,
-              &L::copy_rows, &L::sum_ranks, &L::highest, &L::pack_rows, &L::pack_rows_fp8, &L::scale,
-              &L::matmul, &L::matmul_f32, &L::attend, &L::attend_f32, &L::combine, &L::stage>();
+              &L::copy_rows, &L::sum_ranks, &L::highest, &L::draw, &L::pack_rows, &L::pack_rows_fp8,
+              &L::scale, &L::matmul, &L::matmul_f32, &L::attend, &L::attend_f32, &L::combine, &L::stage>();
   return table;
 }
 

@@ -42,7 +42,7 @@ TEST_CASE("a step's report says whose tokens it computed, and how much KV they s
                      {16, 16, false}, {4, 20, false}, {1, 21, true}, {1, 22, true}});
 }
 
-TEST_CASE("sequences that the highest logits are enough for answer the same from a device's") {
+TEST_CASE("sequences answer the same from what a device has chosen of their logits, and from rows of it") {
   for (const bool mixed : {false, true}) {
     CAPTURE(mixed);
     Rig rig(4096);
@@ -56,8 +56,10 @@ TEST_CASE("sequences that the highest logits are enough for answer the same from
             .temperature = 1.3, .top_p = 0.8, .top_k = 2 + static_cast<std::int32_t>(id), .seed = id};
       }
       if (id % 6 == 0) spec.sampling.min_p = 0.2;
-      // These need all logits, and so does every step that they are in.
-      if (mixed && id % 8 == 0) spec.sampling.top_k = 0;
+      if (id % 4 == 0) spec.sampling.top_k = 0;  // by a draw, or by a nucleus of some of the highest
+      if (id % 12 == 0) spec.sampling.top_p = 1;
+      // These need all logits.
+      if (mixed && id % 7 == 0) spec.logprobs = 2;
       if (mixed && id % 5 == 0) spec.sampling.bias = {{3, 5}};
       specs.push_back(spec);
     }
@@ -69,7 +71,9 @@ TEST_CASE("sequences that the highest logits are enough for answer the same from
     for (const SequenceSpec& spec : specs)
       REQUIRE(rig.events.Of(spec.key).tokens == PlainAnswer(rig.model, spec));
     rig.executor.reset();
-    CHECK(rig.model.highest_steps > 0);
+    CHECK(rig.model.chosen_steps > 0);
+    CHECK(rig.model.drawn_rows > 20);
+    CHECK(rig.model.read_rows > 0);
   }
 }
 

@@ -415,6 +415,74 @@ TEST_CASE("the highest of a row come in order, of equals the lower column first"
   }
 }
 
+/// The column that doubles which are summed in order choose, at most one of every 2^29 differently.
+std::int32_t DrawOf(const Tensor& x, std::int64_t row, std::int64_t width, const RowDraw& draw,
+                    double& total) {
+  double highest = -std::numeric_limits<double>::infinity();
+  for (std::int64_t c = 0; c < width; ++c) highest = std::max(highest, static_cast<double>(x.At(row, c)));
+  std::vector<double> weights;
+  total = 0;
+  for (std::int64_t c = 0; c < width; ++c) {
+    const double weight = std::exp((static_cast<double>(x.At(row, c)) - highest) / draw.temperature);
+    weights.push_back(weight >= draw.min_p ? weight : 0);
+    total += weights.back();
+  }
+  double reached = 0;
+  for (std::int64_t c = 0; c < width; ++c) {
+    reached += weights[static_cast<std::size_t>(c)];
+    if (reached > draw.uniform * total) return static_cast<std::int32_t>(c);
+  }
+  return -1;
+}
+
+TEST_CASE("a column is drawn by its weight, and where roundings could choose another none is told") {
+  for (const BackendCase& one : BackendCases()) {
+    const auto backend = one.make();
+    const bool draws = backend->Name().starts_with("cuda/");
+    RandomStream random(23);
+    for (const std::int64_t width : {1, 7, 256, 3001}) {
+      INFO(one.name << ", width " << width);
+      Tensor x = Tensor::Random(12, width, random);
+      for (std::int64_t row = 0; row < 12; ++row) {
+        for (std::int64_t c = 0; c < width; ++c) x.View(row, 1).data[c] *= 1 + static_cast<float>(row % 5);
+      }
+      x.View(4, 1).data[width / 2] = -std::numeric_limits<float>::infinity();
+      x.View(5, 1).data[width / 2] = std::numeric_limits<float>::quiet_NaN();
+      x.View(6, 1).data[width / 2] = std::numeric_limits<float>::infinity();
+      for (std::int64_t c = 0; c < width; ++c) {
+        x.View(7, 1).data[c] = 2;                                                 // all alike
+        x.View(8, 1).data[c] = -std::numeric_limits<float>::infinity();           // none
+        x.View(9, 1).data[c] = c == width - 1 ? 200 : static_cast<float>(c % 9);  // one takes all
+      }
+      std::vector<RowDraw> requests;
+      for (int row = 0; row < 12; ++row)
+        requests.push_back({.temperature = 0.3 + 0.2 * row, .uniform = 0.05 + 0.9 * random.Uniform()});
+      requests[1].min_p = 0.25;
+      requests[2].temperature = 0;
+      requests[7].uniform = 0.5;  // between two columns, where they are even in number
+      requests[10].uniform = 0;   // at the very beginning
+      requests[11].min_p = 1;     // the highest's own weight
+      std::vector<DrawnRow> drawn(12, {.column = 77, .total = -1});
+
+      backend->Draw(x.View(), requests, drawn);
+
+      for (std::int64_t row = 0; row < 12; ++row) {
+        const DrawnRow& got = drawn[static_cast<std::size_t>(row)];
+        INFO("row " << row);
+        const bool never = row == 2 || row == 5 || row == 6 || row == 8 || row == 10 || row == 11 ||
+                           (row == 7 && width % 2 == 0) || (row == 4 && width == 1);
+        if (!draws || never) {
+          CHECK(got.column == -1);
+          continue;
+        }
+        double total = 0;
+        CHECK(got.column == DrawOf(x, row, width, requests[static_cast<std::size_t>(row)], total));
+        CHECK(std::abs(got.total - total) <= 0x1p-30 * total);
+      }
+    }
+  }
+}
+
 TEST_CASE("gating multiplies a row by the logistic function of its gate") {
   for (const BackendCase& one : BackendCases()) {
     INFO(one.name);

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "common/base/check.h"
@@ -35,8 +37,10 @@ class FakeModel final : public engine::Model {
   }
 
   std::function<void(const engine::StepBatch&)> before_step;
-  bool on_device = false;          // where the highest logits are enough, the others are NaNs
-  std::int64_t highest_steps = 0;  // of such
+  bool on_device = false;         // where chosen logits are enough, the rows are NaNs until they are read
+  std::int64_t chosen_steps = 0;  // of such
+  std::int64_t drawn_rows = 0;    // that were not left to whoever asked
+  std::int64_t read_rows = 0;
 
   [[nodiscard]] const engine::ModelConfig& Config() const override { return config_; }
   [[nodiscard]] std::uint64_t Fingerprint() const override { return 1; }
@@ -51,11 +55,18 @@ class FakeModel final : public engine::Model {
     }
     logits_.clear();
     for (const std::int64_t row : batch.logit_rows) AppendLogits(batch, arena, row);
-    if (on_device && batch.highest != nullptr) KeepHighest(*batch.highest);
+    if (on_device && batch.chosen != nullptr) Choose(*batch.chosen);
     return {.data = logits_.data(),
             .rows = std::ssize(batch.logit_rows),
             .columns = config_.vocabulary,
             .stride = config_.vocabulary};
+  }
+
+  kernels::Rows ReadLogits(const kernels::Rows& rows) override {
+    if (on_device) ++read_rows;
+    kernels::Rows hidden = rows;
+    if (on_device) hidden.data = hidden_.data() + (rows.data - logits_.data());
+    return hidden;
   }
 
   /// The logits after `tokens`, without any KV.
@@ -72,22 +83,44 @@ class FakeModel final : public engine::Model {
   }
 
  private:
-  void KeepHighest(engine::HighestLogits& out) {
-    ++highest_steps;
+  void Choose(engine::ChosenLogits& out) {
+    ++chosen_steps;
+    out.filled = true;
+    out.tokens.clear();
+    out.logits.clear();
+    out.drawn.clear();
     const auto vocabulary = static_cast<std::size_t>(config_.vocabulary);
     for (std::size_t first = 0; first < logits_.size(); first += vocabulary) {
+      const std::span<const float> row = std::span(logits_).subspan(first, vocabulary);
       std::vector<std::int32_t> order(vocabulary);
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-        return logits_[first + static_cast<std::size_t>(a)] > logits_[first + static_cast<std::size_t>(b)];
+        return row[static_cast<std::size_t>(a)] > row[static_cast<std::size_t>(b)];
       });
       order.resize(static_cast<std::size_t>(out.count));
       for (const std::int32_t token : order) {
         out.tokens.push_back(token);
-        out.logits.push_back(logits_[first + static_cast<std::size_t>(token)]);
+        out.logits.push_back(row[static_cast<std::size_t>(token)]);
       }
+      if (!out.draws.empty()) out.drawn.push_back(Draw(row, out.draws[first / vocabulary]));
     }
+    hidden_ = logits_;
     std::ranges::fill(logits_, std::numeric_limits<float>::quiet_NaN());
+  }
+  /// Each fifth is not known.
+  kernels::DrawnRow Draw(std::span<const float> row, const kernels::RowDraw& draw) {
+    if (draw.temperature <= 0 || ++drawn_rows % 5 == 0) return {};
+    const double highest = static_cast<double>(*std::ranges::max_element(row));
+    std::vector<double> weights;
+    for (const float logit : row) {
+      const double weight = std::exp((static_cast<double>(logit) - highest) / draw.temperature);
+      weights.push_back(weight >= draw.min_p ? weight : 0);
+    }
+    const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+    double reached = 0;
+    std::int32_t column = 0;
+    while ((reached += weights[static_cast<std::size_t>(column)]) <= draw.uniform * total) ++column;
+    return {.column = column, .total = total};
   }
   static std::uint64_t Word(TokenId token, std::int64_t position, int layer) {
     return CounterBits(static_cast<std::uint64_t>(token), static_cast<std::uint64_t>(position * 64 + layer));
@@ -131,6 +164,7 @@ class FakeModel final : public engine::Model {
 
   engine::ModelConfig config_;
   std::vector<float> logits_;
+  std::vector<float> hidden_;  // those of a step whose rows are NaNs
 };
 
 }  // namespace baton::test

@@ -85,7 +85,7 @@ class SequenceRunner {
 
   /// The same as the model gives it.
   kernels::Rows Step(std::span<const TokenId> tokens, std::int64_t position,
-                     engine::HighestLogits* highest = nullptr) {
+                     engine::ChosenLogits* chosen = nullptr) {
     engine::StepBatch batch;
     batch.slices.push_back(
         {.blocks = blocks_, .first_row = 0, .tokens = std::ssize(tokens), .first_position = position});
@@ -94,7 +94,7 @@ class SequenceRunner {
       batch.positions.push_back(static_cast<std::int32_t>(position + static_cast<std::int64_t>(i)));
       batch.logit_rows.push_back(static_cast<std::int64_t>(i));
     }
-    batch.highest = highest;
+    batch.chosen = chosen;
     return model_->Forward(batch, *arena_, {});
   }
 

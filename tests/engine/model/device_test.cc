@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine/model/decoder_weights.h"
+#include "engine/sample/sampler.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/rank_cases.h"
 #include "tests/support/make_checkpoint.h"
@@ -29,7 +30,7 @@ test::CheckpointSpec Spec() {
           .architecture = "LlamaForCausalLM"};
 }
 
-TEST_CASE("a model whose logits are on a device gives the highest of each row, where they are enough") {
+TEST_CASE("a model whose logits are on a device gives what is chosen of them, and rows that are asked for") {
   const test::TemporaryFolder folder;
   REQUIRE(test::MakeCheckpoint(Spec(), folder.Path()).ok());
   const std::vector<TokenId> tokens = test::RandomTokens(12, 301, 3);
@@ -37,15 +38,22 @@ TEST_CASE("a model whose logits are on a device gives the highest of each row, w
     CAPTURE(one.name);
     SequenceRunner runner(folder.Path(), one.make());
     const auto logits = runner.AllLogits(tokens);
-    HighestLogits highest{.count = 5};
+    Sampler sampler(301);
+    const SamplingParams params{.temperature = 0.8, .seed = 4};
+    ChosenLogits chosen{.count = 5};
+    for (std::size_t row = 0; row < tokens.size(); ++row) {
+      chosen.draws.push_back({.temperature = row % 3 == 0 ? 0 : params.temperature,
+                              .uniform = Sampler::UniformAt(params, static_cast<std::int64_t>(row))});
+    }
 
-    const kernels::Rows rows = runner.Step(tokens, 0, &highest);
+    const kernels::Rows rows = runner.Step(tokens, 0, &chosen);
 
-    if (highest.tokens.empty()) {  // its logits are on the host
+    if (!chosen.filled) {  // its logits are on the host
       CHECK(rows.data[0] == logits[0][0]);
       continue;
     }
-    REQUIRE(highest.tokens.size() == 5 * tokens.size());
+    REQUIRE(chosen.tokens.size() == 5 * tokens.size());
+    REQUIRE(chosen.drawn.size() == tokens.size());
     for (std::size_t row = 0; row < tokens.size(); ++row) {
       std::vector<std::int32_t> order(301);
       std::iota(order.begin(), order.end(), 0);
@@ -53,10 +61,17 @@ TEST_CASE("a model whose logits are on a device gives the highest of each row, w
         return logits[row][static_cast<std::size_t>(a)] > logits[row][static_cast<std::size_t>(b)];
       });
       for (std::size_t i = 0; i < 5; ++i) {
-        REQUIRE(highest.tokens[5 * row + i] == order[i]);
-        REQUIRE(highest.logits[5 * row + i] == logits[row][static_cast<std::size_t>(order[i])]);
+        REQUIRE(chosen.tokens[5 * row + i] == order[i]);
+        REQUIRE(chosen.logits[5 * row + i] == logits[row][static_cast<std::size_t>(order[i])]);
       }
+      CHECK(chosen.drawn[row].column ==
+            (row % 3 == 0 ? -1 : sampler.Sample(logits[row], params, static_cast<std::int64_t>(row))));
     }
+    kernels::Rows last = rows;
+    last.data += 11 * rows.stride;
+    last.rows = 1;
+    const kernels::Rows read = runner.Model().ReadLogits(last);
+    CHECK(std::equal(logits[11].begin(), logits[11].end(), read.data));
   }
 }
 

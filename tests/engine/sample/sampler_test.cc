@@ -165,45 +165,120 @@ TEST_CASE("parameters out of range are refused by name") {
   CHECK(message({.min_p = 1.1}).find("min_p") == 0);
 }
 
+/// The highest of a row, and what a device would draw from it, its weights summed backwards.
+struct Device {
+  std::vector<std::int32_t> tokens;
+  std::vector<float> logits;
+  KnownLogits known;
+
+  Device(const std::vector<float>& row, const SamplingParams& params, std::size_t count) {
+    tokens.resize(row.size());
+    std::iota(tokens.begin(), tokens.end(), 0);
+    std::stable_sort(tokens.begin(), tokens.end(), [&](std::int32_t a, std::int32_t b) {
+      return row[static_cast<std::size_t>(a)] > row[static_cast<std::size_t>(b)];
+    });
+    tokens.resize(std::min(count, row.size()));
+    for (const std::int32_t id : tokens) logits.push_back(row[static_cast<std::size_t>(id)]);
+    known = {.tokens = tokens, .logits = logits};
+    const double highest = static_cast<double>(*std::ranges::max_element(row));
+    for (auto logit = row.rbegin(); logit != row.rend() && params.temperature > 0; ++logit) {
+      const double weight = std::exp((static_cast<double>(*logit) - highest) / params.temperature);
+      known.total += weight >= params.min_p ? weight : 0;
+    }
+  }
+};
+
+/// Some with many alike, and none of some.
+std::vector<float> OddLogits(std::size_t vocabulary, std::uint64_t round) {
+  std::vector<float> logits = RandomLogits(vocabulary, round);
+  if (round % 3 != 0) return logits;
+  for (float& logit : logits) logit = std::round(logit);
+  for (std::size_t i = 0; i < vocabulary; i += 2) logits[i] = -std::numeric_limits<float>::infinity();
+  return logits;
+}
+
 TEST_CASE("from the highest logits comes the token that comes from all, to the bit") {
   constexpr std::size_t kVocabulary = 500;
   Sampler sampler(kVocabulary);
   RandomStream random(9);
   for (std::uint64_t round = 0; round < 400; ++round) {
-    std::vector<float> logits = RandomLogits(kVocabulary, round);
-    if (round % 3 == 0) {  // many alike, and none of some
-      for (float& logit : logits) logit = std::round(logit);
-      for (std::size_t i = 0; i < kVocabulary; i += 2) logits[i] = -std::numeric_limits<float>::infinity();
-    }
+    const std::vector<float> logits = OddLogits(kVocabulary, round);
     SamplingParams params{.temperature = random.Uniform() * 2, .seed = round};
     params.top_k = static_cast<std::int32_t>(random.Between(1, 64));
     if (round % 4 == 0) params.temperature = 0;
     if (round % 5 == 0) params.top_p = 0.7;
     if (round % 7 == 0) params.min_p = 0.3;
-    const auto needed = static_cast<std::size_t>(Sampler::CandidatesNeeded(params));
-    REQUIRE(needed > 0);
-    std::vector<std::int32_t> order(kVocabulary);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-      return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
-    });
-    order.resize(needed + round % 3);
-    std::vector<float> values;
-    for (const std::int32_t id : order) values.push_back(logits[static_cast<std::size_t>(id)]);
+    const LogitsNeeded needed = Sampler::Needed(params);
+    REQUIRE((needed.candidates > 0 && !needed.draw));
+    const Device device(logits, params, static_cast<std::size_t>(needed.candidates) + round % 3);
 
     for (std::int64_t position = 0; position < 20; ++position) {
-      REQUIRE(sampler.SampleAmong(order, values, params, position, 2) ==
+      REQUIRE(sampler.SampleKnown(device.known, params, position, 2) ==
               sampler.Sample(logits, params, position, {.sample = 2}));
     }
   }
 }
 
-TEST_CASE("what depends on all logits says so") {
-  CHECK(Sampler::CandidatesNeeded({}) == 1);
-  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_k = 1}) == 1);
-  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_k = 40}) == 40);
-  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_k = 1000}) == 0);
-  CHECK(Sampler::CandidatesNeeded({.temperature = 1, .top_p = 0.9}) == 0);
+TEST_CASE("a nucleus among the highest gives the token that all give, and one that is larger gives nothing") {
+  const std::size_t vocabulary = GENERATE(40, 500);
+  Sampler sampler(static_cast<std::int32_t>(vocabulary));
+  RandomStream random(19);
+  std::int64_t decided = 0;
+  std::int64_t left = 0;
+  for (std::uint64_t round = 0; round < 400; ++round) {
+    const std::vector<float> logits = OddLogits(vocabulary, round);
+    SamplingParams params{
+        .temperature = 0.05 + random.Uniform() * 2, .top_p = 0.05 + 0.949 * random.Uniform(), .seed = round};
+    if (round % 7 == 0) params.min_p = 0.1;
+    if (round % 11 == 0) params.top_p = 1 - 0x1p-40;
+    REQUIRE((Sampler::Needed(params).candidates == 64 && Sampler::Needed(params).draw));
+    const Device device(logits, params, 64);
+
+    for (std::int64_t position = 0; position < 20; ++position) {
+      const auto token = sampler.SampleKnown(device.known, params, position, 1);
+      ++(token ? decided : left);
+      if (token) REQUIRE(*token == sampler.Sample(logits, params, position, {.sample = 1}));
+    }
+  }
+  CHECK(decided > 2000);
+  // Where all are known, a mass that is nearly all of them alone.
+  CHECK((vocabulary > 64 ? left > 0 : left <= 37 * 20));
+}
+
+TEST_CASE("a mass that ends within a rounding of a candidate, or an unknown total, decides nothing") {
+  Sampler sampler(8);
+  const std::vector<float> logits(8, 1.0F);  // an eighth each
+  SamplingParams params{.temperature = 1, .top_p = 0.5, .seed = 3};
+  Device device(logits, params, 8);
+
+  CHECK_FALSE(sampler.SampleKnown(device.known, params, 0).has_value());
+  params.top_p = 0.55;
+  CHECK(sampler.SampleKnown(device.known, params, 0) == sampler.Sample(logits, params, 0));
+  device.known.total = 0;
+  CHECK_FALSE(sampler.SampleKnown(device.known, params, 0).has_value());
+}
+
+TEST_CASE("what a device has drawn is the token, and what it has not is nobody's") {
+  Sampler sampler(8);
+  const SamplingParams params{.temperature = 1};
+
+  CHECK(sampler.SampleKnown({.drawn = 5, .total = 3}, params, 0) == 5);
+  CHECK_FALSE(sampler.SampleKnown({.drawn = -1, .total = 3}, params, 0).has_value());
+  CHECK_FALSE(sampler.SampleKnown({.drawn = 8, .total = 3}, params, 0).has_value());
+}
+
+TEST_CASE("what a choice depends on is said, or that it is all") {
+  const auto needed = [](const SamplingParams& params) {
+    const LogitsNeeded out = Sampler::Needed(params);
+    return std::pair(out.candidates, out.draw);
+  };
+  using Needed = std::pair<std::int64_t, bool>;
+  CHECK(needed({}) == Needed{1, false});
+  CHECK(needed({.temperature = 1, .top_k = 1}) == Needed{1, false});
+  CHECK(needed({.temperature = 1, .top_p = 0.9, .top_k = 40}) == Needed{40, false});
+  CHECK(needed({.temperature = 1}) == Needed{0, true});
+  CHECK(needed({.temperature = 1, .top_p = 0.9}) == Needed{64, true});
+  CHECK(Sampler::Needed({.temperature = 1, .top_k = 1000}).All());
 }
 
 }  // namespace

@@ -94,6 +94,9 @@ class HostMemoryBackend final : public Backend {
                std::span<float> values) override {
     With({&in}, [&] { device_->Highest(in, count, columns, values); });
   }
+  void Draw(Rows in, std::span<const RowDraw> draws, std::span<DrawnRow> drawn) override {
+    With({&in}, [&] { device_->Draw(in, draws, drawn); });
+  }
   void SwiGlu(Rows gate_up, Rows out) override {
     With({&gate_up, &out}, [&] { device_->SwiGlu(gate_up, out); });
   }
