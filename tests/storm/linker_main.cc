@@ -26,7 +26,8 @@
 ///                                       or "pause" (the process PEER) or "shut" (the socket)
 ///     send                              sends a canary over the connection: says "sent" when it has gone
 ///     close                             closes it
-///     calls                             says "calls COUNT WHERE": of UCX so far, and the one that was struck
+///     calls                             disarms; says "calls COUNT WHERE": of UCX, and the one that was
+///     struck
 ///
 /// And says "down" when the connection is gone.
 namespace baton::storm {
@@ -71,8 +72,10 @@ class Fault {
     if (kind_ == "pause") kill(peer_, SIGSTOP);
     if (kind_ == "shut") shutdown(socket, SHUT_RDWR);
   }
+  /// What has not struck so far does not any more.
   std::string Calls() {
     const std::scoped_lock lock(mutex_);
+    left_ = -1;
     return fmt::format("calls {} {}", calls_, where_);
   }
 
