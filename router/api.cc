@@ -77,7 +77,7 @@ void EchoAlone(std::vector<Job>& jobs) {
   for (Job& job : jobs) {
     const Usage usage{.prompt_tokens = std::ssize(*job.prompt)};
     for (std::int32_t choice = 0; choice < job.sampling.samples; ++choice) {
-      static_cast<void>(job.sink->Text({.choice = choice, .text = job.answer.prefix}, usage));
+      if (!job.sink->Text({.choice = choice, .text = job.answer.prefix}, usage)) return;
       job.sink->Finish(choice, {.finish_reason = "length", .stop_reason = {}}, usage);
     }
   }

@@ -140,6 +140,7 @@ class RunningRouter final : public Router {
   Api::Options ApiOptions() const {
     RequestLimits limits;
     limits.vocabulary = model_->tokenizer->VocabularySize();
+    limits.strict_fields = config_.strict_fields;
     limits.json.bytes = config_.body_bytes_max;
     return {.limits = limits, .request_timeout = config_.request_timeout, .version = BATON_VERSION};
   }
@@ -148,6 +149,8 @@ class RunningRouter final : public Router {
                      std::unique_ptr<net::HttpServer>& out) {
     net::HttpLimits limits;
     limits.body_bytes_max = config_.body_bytes_max;
+    // Choices that echo the prompt begin together.
+    limits.stream_queue_bytes_max = std::max(limits.stream_queue_bytes_max, config_.body_bytes_max);
     BATON_ASSIGN_OR_RETURN(
         out, net::HttpServer::Start({.address = address,
                                      .threads = threads,

@@ -33,8 +33,7 @@ class StreamSink final : public AnswerSink {
     static_cast<void>(Write(FinishEvent(context_.head, choice, end, style_, usage)));
     if (--open_ > 0) return;
     if (style_ != UsageStyle::kAbsent) static_cast<void>(Write(UsageEvent(context_.head, usage)));
-    static_cast<void>(Write(kDoneEvent));
-    context_.responder->End();
+    EndStream();
   }
 
   void Fail(const ApiError& error) override {
@@ -47,8 +46,7 @@ class StreamSink final : public AnswerSink {
     ApiError in_stream = error;
     in_stream.type = "server_error";
     static_cast<void>(Write(ErrorEvent(in_stream)));
-    static_cast<void>(Write(kDoneEvent));
-    context_.responder->End();
+    EndStream();
   }
 
   bool Tick(TimePoint now) override { return now - last_write_ < kKeepAliveAfter || Write(kKeepAlive); }
@@ -64,13 +62,20 @@ class StreamSink final : public AnswerSink {
       context_.responder->BeginStream(200, std::move(headers));
     }
     last_write_ = context_.clock->Now();
-    return context_.responder->Write(event);
+    whole_ = whole_ && context_.responder->Write(event);
+    return whole_;
+  }
+
+  /// A stream that has lost an event is cut off, by the last who holds the responder.
+  void EndStream() {
+    if (Write(kDoneEvent)) context_.responder->End();
   }
 
   SinkContext context_;
   const UsageStyle style_;
   TimePoint last_write_;
   bool begun_ = false;
+  bool whole_ = true;  // every event so far was taken
   std::vector<bool> begun_choices_;
   std::int32_t open_;  // choices that have not ended
 };

@@ -43,7 +43,9 @@ bool Exchange::Write(std::string_view piece) {
     if (state_ != State::kStreaming || loop_ == nullptr) return false;
   }
   if (piece.empty()) return true;  // an empty chunk would be the end
-  if (queued_bytes_.fetch_add(piece.size()) + piece.size() > queued_bytes_max_) {
+  // A piece alone always goes, however long: nobody has been too slow for it.
+  const std::size_t before = queued_bytes_.fetch_add(piece.size());
+  if (before > 0 && before + piece.size() > queued_bytes_max_) {
     queued_bytes_.fetch_sub(piece.size());
     return false;
   }

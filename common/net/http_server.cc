@@ -70,10 +70,6 @@ class Server final : public HttpServer {
   [[nodiscard]] std::uint16_t Port() const override { return port_; }
   [[nodiscard]] std::size_t OpenConnections() const override { return open_connections_.load(); }
 
-  void StopAccepting() override {
-    Home().Post([this] { CloseAcceptor(); });
-  }
-
  private:
   [[nodiscard]] EventLoop& Home() { return workers_.front()->thread->Loop(); }
 

@@ -56,7 +56,7 @@ struct HttpLimits {
   std::size_t body_bytes_max = 8U << 20;
   std::size_t header_bytes_max = 32U << 10;  // at most 60 KiB
   std::size_t connections_max = 10000;
-  std::size_t stream_queue_bytes_max = 1U << 20;  // unsent bytes of one stream
+  std::size_t stream_queue_bytes_max = 1U << 20;  // unsent bytes of one stream, or one piece
   Duration header_timeout = std::chrono::seconds(10);
   Duration body_timeout = std::chrono::seconds(30);
   Duration idle_timeout = std::chrono::seconds(75);
@@ -78,8 +78,6 @@ class HttpServer {
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<HttpServer>> Start(Options options);
   virtual ~HttpServer() = default;  // closes what is open and joins the threads
   [[nodiscard]] virtual std::uint16_t Port() const = 0;
-  /// Accepts no more connections; open ones go on.
-  virtual void StopAccepting() = 0;
   [[nodiscard]] virtual std::size_t OpenConnections() const = 0;
 };
 

@@ -137,6 +137,24 @@ TEST_CASE("a client that no longer reads is noticed by text and by signs of life
   CHECK_FALSE(sink->Tick(bench.clock.Now()));
 }
 
+TEST_CASE("a stream that has lost an event does not end cleanly, however it ends") {
+  for (const bool fails : {false, true}) {
+    Bench bench;
+    const auto sink = MakeStreamSink(bench.Context(), UsageStyle::kAbsent);
+    CHECK(sink->Text({.text = "a"}, kUsage));
+    bench.wire.broken = true;
+    CHECK_FALSE(sink->Text({.text = "b"}, kUsage));
+    bench.wire.broken = false;  // there is room again: for the end, not for what was lost
+    if (fails) {
+      sink->Fail(DeadlineExceeded());
+    } else {
+      sink->Finish(0, {"stop", {}}, kUsage);
+    }
+    CHECK_FALSE(bench.wire.ended);
+    CHECK(bench.wire.writes.size() == 1);
+  }
+}
+
 TEST_CASE("a whole answer is sent once, at the end") {
   Bench bench;
   const auto sink = MakeWholeSink(bench.Context());

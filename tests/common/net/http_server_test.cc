@@ -405,18 +405,6 @@ TEST_CASE("past the limit of connections a client is told to try later") {
                                   Catch::Contains("too_many_connections"));
 }
 
-TEST_CASE("after accepting has stopped open connections go on and new ones fail") {
-  const auto server = Serve(Echo);
-  const auto open = Sent(*server, kGet);
-  (void)open->ReadUntil("GET:");
-
-  server->StopAccepting();
-
-  REQUIRE(open->Send(kGetAndClose));
-  CHECK_THAT(open->ReadAll(), Catch::EndsWith("GET:"));
-  CHECK(Get(*server).status().code() == kUnavailable);
-}
-
 TEST_CASE("stopping the server closes everything, tells the handlers and leaves no descriptor") {
   const std::size_t before = OpenDescriptors();
   std::atomic<int> gone = 0;
