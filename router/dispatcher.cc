@@ -108,11 +108,22 @@ void Dispatcher::Submit(Job job) {
 }
 
 void Dispatcher::PlaceWaiting() {
+  PlaceInOrder();
+  if (std::exchange(resumed_, false)) FailWaitingIfHopeless();
+}
+
+void Dispatcher::PlaceInOrder() {
   short_of_memory_.reset();
+  std::optional<cluster::ClusterSnapshot> snapshot;  // until somebody is placed
   for (std::size_t i = 0; i < waiting_.size();) {
     Request* request = Find(waiting_[i]);
     const bool pauses = request != nullptr && clock_.Now() < request->place_after;
-    const Tried tried = request == nullptr ? Tried::kPlaced : pauses ? Tried::kNoPair : TryPlace(*request);
+    Tried tried = request == nullptr ? Tried::kPlaced : Tried::kNoPair;
+    if (request != nullptr && !pauses) {
+      if (!snapshot) snapshot = view_.Snapshot();
+      tried = TryPlace(*request, *snapshot);
+      if (tried == Tried::kPlaced) snapshot.reset();
+    }
     // In the order of arrival: what comes later does not overtake a large request that waits for memory.
     if (tried == Tried::kWaits) {
       short_of_memory_ = waiting_[i];
@@ -134,9 +145,8 @@ RequestSize Dispatcher::SizeOfWaiting(const Request& request,
   return size;
 }
 
-Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
+Dispatcher::Tried Dispatcher::TryPlace(Request& request, const cluster::ClusterSnapshot& snapshot) {
   const Job& job = request.job;
-  const cluster::ClusterSnapshot snapshot = view_.Snapshot();
   RequestSize size = SizeOfWaiting(request, snapshot);
   const std::vector<HeldPrefix> held = prefixes_.Find(job.prefixes);
   size.held = held;
@@ -146,7 +156,7 @@ Dispatcher::Tried Dispatcher::TryPlace(Request& request) {
   if (!result.placement) {
     const bool memory = std::any_of(result.scores.begin(), result.scores.end(),
                                     [](const PairScore& score) { return score.why == kNoMemoryNow; });
-    return size.numerics_class.empty() || memory ? Tried::kWaits : Tried::kNoPair;
+    return memory || result.scores.empty() ? Tried::kWaits : Tried::kNoPair;
   }
   const auto [prefill, decode] = *result.placement;
   request.attempt = key.attempt;
@@ -247,16 +257,20 @@ void Dispatcher::FailWaitingIfHopeless() {
   const auto refusal = WhyNotReady(snapshot, options_.model_name);
   if (options_.recorder != nullptr) options_.recorder->Ready(snapshot, refusal);
   // A router that drains still serves what it has admitted.
-  if (!refusal || *refusal == Refusal::kDraining) return;
+  if (refusal == Refusal::kDraining) return;
   for (const RequestId id : std::vector<RequestId>(waiting_.begin(), waiting_.end())) {
     Request* request = Find(id);
     // An answer that has begun can only be broken off: it waits for a worker until its deadline. The others
     // are told with a status while they can be, so that they go elsewhere.
     if (request == nullptr || TokensOf(*request) > 0) continue;
+    // Where the workers that could hold it are gone there are none, as far as it is concerned.
+    std::optional<Refusal> why = refusal;
+    if (!why && !CanBeHeld(snapshot, SizeOfWaiting(*request, snapshot))) why = Refusal::kNoDecodeWorkers;
+    if (!why) continue;
     if (!request->failure.empty()) {
       Fail(*request, ServerError(request->failure), request->failure);
     } else {
-      Fail(*request, Refused(*refusal), ReasonOf(*refusal));
+      Fail(*request, Refused(*why), ReasonOf(*why));
     }
   }
 }
@@ -268,10 +282,10 @@ void Dispatcher::OnToken(WorkerId worker, const TokenReport& report) {
   if (part == nullptr || part->cancelled) return probe_.StaleToken();
   if (report.index >= request->job.max_tokens || report.sample < 0 ||
       report.sample >= std::ssize(request->answers)) {
-    return AttemptFailed(*request, "internal", "a token past the answer's limit");
+    return AttemptBroken(*request, "a token past the answer's limit");
   }
   if (part->phase == Phase::kPrefill && LacksPromptLogprobs(*request))
-    return AttemptFailed(*request, "internal", "a token before the prompt's log-probabilities");
+    return AttemptBroken(*request, "a token before the prompt's log-probabilities");
   if (request->move && part->key == request->move->target) request->move->there = true;
   const bool none_yet = TokensOf(*request) == 0;
   if (report.index == 0 && none_yet) {
@@ -335,7 +349,7 @@ void Dispatcher::OnPromptLogprobs(WorkerId worker, PromptLogprobsReport report) 
   const auto room = std::ssize(*request->job.prompt) - 1 - std::ssize(all);
   if (!request->job.sampling.prompt_logprobs || report.first != std::ssize(all) + 1 ||
       std::ssize(report.logprobs) > room) {
-    return AttemptFailed(*request, "internal", "log-probabilities of the prompt out of order");
+    return AttemptBroken(*request, "log-probabilities of the prompt out of order");
   }
   std::move(report.logprobs.begin(), report.logprobs.end(), std::back_inserter(all));
   ShowPromptLogprobs(*request);

@@ -158,14 +158,16 @@ class Dispatcher {
   }
   void Tell(const cluster::ClusterEvent& event);
   void PlaceWaiting();
+  void PlaceInOrder();
   /// kNoPair: no worker that it is bound to is there, so that it holds nobody up.
   enum class Tried { kPlaced, kWaits, kNoPair };
-  [[nodiscard]] Tried TryPlace(Request& request);
+  [[nodiscard]] Tried TryPlace(Request& request, const cluster::ClusterSnapshot& snapshot);
   [[nodiscard]] RequestSize SizeOfWaiting(const Request& request,
                                           const cluster::ClusterSnapshot& snapshot) const;
   [[nodiscard]] Order OrderOf(const Job& job, RequestKey key, const cluster::WorkerSnapshot& peer) const;
   void FailWaitingIfHopeless();
   void AttemptFailed(Request& request, std::string_view code, std::string_view message);
+  void AttemptBroken(Request& request, std::string_view message);
   void Resume(Request& request, std::string_view client_code, Duration pause);
   void AttemptBegun(const Request& request, const TokenReport& report);
   [[nodiscard]] static bool LacksPromptLogprobs(const Request& request);
@@ -212,6 +214,7 @@ class Dispatcher {
   TimePoint balance_at_;
   TimePoint room_at_;
   std::deque<RequestId> waiting_;             // to be placed, in order of arrival
+  bool resumed_ = false;                      // some of them wait again, and were not looked at since
   std::optional<RequestId> short_of_memory_;  // of them: behind which nobody is placed
 };
 

@@ -22,7 +22,13 @@ void Dispatcher::AttemptFailed(Request& request, std::string_view code, std::str
   Fail(request, ServerError(client_code), client_code == "internal_error" ? "internal" : client_code);
 }
 
-/// The request may be gone afterwards.
+/// By a worker that reports what it must not.
+void Dispatcher::AttemptBroken(Request& request, std::string_view message) {
+  AttemptFailed(request, "internal", message);
+  PlaceWaiting();
+}
+
+/// It waits again; whoever calls looks for a place once all that failed together is known.
 void Dispatcher::Resume(Request& request, std::string_view client_code, Duration pause) {
   for (Answer& answer : request.answers) answer.DropEarly();
   request.beginning = BeginningOf(request.job.prompt, request.answers);
@@ -41,8 +47,7 @@ void Dispatcher::Resume(Request& request, std::string_view client_code, Duration
     return other != nullptr && other->job.arrived > request.job.arrived;
   });
   waiting_.insert(later, request.job.id);
-  PlaceWaiting();
-  FailWaitingIfHopeless();
+  resumed_ = true;
 }
 
 void Dispatcher::AttemptBegun(const Request& request, const TokenReport& report) {

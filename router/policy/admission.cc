@@ -1,6 +1,7 @@
 #include "router/policy/admission.h"
 
 #include <algorithm>
+#include <array>
 
 namespace baton::router {
 namespace {
@@ -38,6 +39,14 @@ std::string_view Name(Refusal refusal) {
       return "queue_full";
   }
   return "";
+}
+
+bool CanBeHeld(const cluster::ClusterSnapshot& snapshot, const RequestSize& request) {
+  return std::ranges::all_of(std::array{Phase::kPrefill, Phase::kDecode}, [&](Phase phase) {
+    return std::ranges::any_of(snapshot.workers, [&](const WorkerSnapshot& w) {
+      return w.about.phase == phase && w.ready && w.about.model == request.model && CanHold(w, request);
+    });
+  });
 }
 
 std::optional<Refusal> WhyNotReady(const cluster::ClusterSnapshot& snapshot, std::string_view model) {

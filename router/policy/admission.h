@@ -35,6 +35,9 @@ inline constexpr std::array kRefusals = {Refusal::kDraining,         Refusal::kM
 [[nodiscard]] std::optional<Refusal> Admit(const cluster::ClusterSnapshot& snapshot,
                                            const RequestSize& request, const AdmissionLimits& limits);
 
+/// Whether ready workers of the model could hold the request, alone: of each phase one, linked or not. Pure.
+[[nodiscard]] bool CanBeHeld(const cluster::ClusterSnapshot& snapshot, const RequestSize& request);
+
 /// Whether some pair of workers serves `model` now: what /ready says.
 [[nodiscard]] std::optional<Refusal> WhyNotReady(const cluster::ClusterSnapshot& snapshot,
                                                  std::string_view model);

@@ -185,6 +185,28 @@ TEST_CASE("an answer that is resumed comes before all that arrived after it") {
   CHECK(bench.port.Of("reserve")[1].worker == kD2);
 }
 
+TEST_CASE("what only a worker that is gone could hold is told so, or waits, and holds nobody up") {
+  Bench bench;
+  bench.Join(kP, cluster::Phase::kPrefill, {kD, kD2});
+  bench.Join(kD, cluster::Phase::kDecode, {kP}, 12);
+  bench.Join(kD2, cluster::Phase::kDecode, {kP}, 2);
+  Seen begun;
+  Seen large;
+  bench.Submit(begun, kRequest, 10, 100);  // 7 blocks, of kD's
+  bench.Submit(large, RequestId{7}, 10, 100);
+  bench.Token(kP, 0);
+  bench.dispatcher->OnLost(kD);
+  CHECK(large.error == "no_decode_workers");
+  CHECK(large.status == 503);
+  CHECK(begun.error.empty());
+
+  Seen small;
+  bench.Submit(small, RequestId{8});
+  REQUIRE(bench.port.Of("reserve").size() == 2);
+  CHECK(bench.port.Of("reserve")[1].key.request == RequestId{8});
+  CHECK(bench.port.Of("reserve")[1].worker == kD2);
+}
+
 TEST_CASE("an answer that waits for workers ends at its deadline, or with its client") {
   Bench bench;
   bench.JoinPair();

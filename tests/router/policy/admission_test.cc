@@ -74,5 +74,18 @@ TEST_CASE("every refusal has a name of its own") {
   }
 }
 
+TEST_CASE("workers can hold a request where each phase has one that can, linked or not") {
+  auto cluster = Cluster(1, 1);
+  CHECK(CanBeHeld(cluster, kRequest));
+  CHECK_FALSE(CanBeHeld(cluster, {.model = "n", .prompt_tokens = 1, .tokens_max = 2}));
+  cluster.workers[0].links.clear();
+  CHECK(CanBeHeld(cluster, kRequest));
+  cluster.workers[1].about.kv_blocks = 12;
+  CHECK_FALSE(CanBeHeld(cluster, kRequest));
+  cluster.workers[1].about.kv_blocks = 13;
+  cluster.workers[0].ready = false;
+  CHECK_FALSE(CanBeHeld(cluster, kRequest));
+}
+
 }  // namespace
 }  // namespace baton::router
