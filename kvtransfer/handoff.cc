@@ -223,6 +223,7 @@ class HandoffImpl final : public Handoff,
       receive_.Tick();
       probe_.LiveTransfers(static_cast<double>(LiveTransfers()));
       probe_.Dropped(static_cast<double>(transport_->Counters().dropped_messages));
+      probe_.HandshakesRefused(static_cast<double>(links_.RefusedHandshakes()));
     });
   }
 

@@ -73,6 +73,10 @@ std::uint16_t PeerLinks::Port() const {
   return listener_->Port();
 }
 
+std::uint64_t PeerLinks::RefusedHandshakes() const {
+  return listener_->RefusedHandshakes();
+}
+
 void PeerLinks::SetPeers(const std::vector<PeerInfo>& peers) {
   std::vector<WorkerId> gone;
   for (const auto& [id, link] : links_) {

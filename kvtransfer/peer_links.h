@@ -43,6 +43,7 @@ class PeerLinks {
 
   [[nodiscard]] absl::Status Listen();
   [[nodiscard]] std::uint16_t Port() const;
+  [[nodiscard]] std::uint64_t RefusedHandshakes() const;
   void SetSelf(WorkerId self) { self_ = self; }
   void SetPeers(const std::vector<PeerInfo>& peers);
   [[nodiscard]] std::vector<PeerStatus> Statuses() const;

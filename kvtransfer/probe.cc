@@ -27,6 +27,9 @@ Probe::Probe(metrics::Registry& registry) {
                         "Data messages dropped since the start: malformed, stale or outside their grant");
   live_ = registry.AddGauge("baton_kv_grants", "Live transfers, either direction, aborting ones included");
   peers_ready_ = registry.AddGauge("baton_kvtransfer_peers_ready", "Peers connected, warmed and measured");
+  handshakes_refused_ =
+      registry.AddGauge("baton_kvtransfer_handshake_refusals",
+                        "Connections refused so far: without the cluster's key, or no peer's");
   layer_wise_bytes_ = registry.AddGauge("baton_kvtransfer_layer_wise_bytes_min",
                                         "From so many bytes of a layer on they are sent while the next one "
                                         "is computed; as configured, or as last fitted");

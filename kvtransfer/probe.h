@@ -21,6 +21,7 @@ class Probe {
   void StaleMessage() const { stale_.Increment(); }
   void LayerWiseBytesMin(double bytes) const { layer_wise_bytes_.Set(bytes); }
   void PeersReady(double count) const { peers_ready_.Set(count); }
+  void HandshakesRefused(double total) const { handshakes_refused_.Set(total); }
 
  private:
   metrics::Counter sent_bytes_;
@@ -32,6 +33,7 @@ class Probe {
   metrics::Gauge dropped_;
   metrics::Gauge live_;
   metrics::Gauge peers_ready_;
+  metrics::Gauge handshakes_refused_;
   metrics::Gauge layer_wise_bytes_;
   metrics::Histogram wire_seconds_;
   metrics::Histogram exposed_seconds_;

@@ -16,6 +16,9 @@ const std::vector<double>& ShortBuckets() {
   return buckets;
 }
 
+constexpr const char* kRequestsHelp =
+    "HTTP requests for an answer, and what was refused elsewhere, by endpoint and status.";
+
 std::string State(const cluster::WorkerSnapshot& worker) {
   if (worker.draining) return "draining";
   return worker.ready ? "ready" : "starting";
@@ -37,7 +40,7 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
   for (const Endpoint endpoint : {Endpoint::kCompletions, Endpoint::kChat}) {
     for (const int status : {200, 400, 404, 500, 503, 504}) {
       static_cast<void>(
-          registry.AddCounter("baton_requests_total", "HTTP requests answered, by endpoint and status.",
+          registry.AddCounter("baton_requests_total", kRequestsHelp,
                               {{"endpoint", std::string(Name(endpoint))}, {"code", std::to_string(status)}}));
     }
   }
@@ -66,6 +69,8 @@ Probe::Probe(metrics::Registry& registry) : registry_(&registry) {
   stale_tokens_ =
       registry.AddCounter("baton_stale_tokens_total", "Tokens of older attempts or of no request.");
   workers_refused_ = registry.AddCounter("baton_worker_refusals_total", "Registrations refused.");
+  handshakes_refused_ = registry.AddGauge(
+      "baton_handshake_refusals", "Connections refused so far: without the cluster's key, or no worker's.");
   workers_broken_ = registry.AddCounter("baton_worker_protocol_errors_total",
                                         "Worker connections closed for what they sent.");
   workers_lost_ =
@@ -150,7 +155,7 @@ void Probe::AddHandoffMetrics(metrics::Registry& registry) {
 
 void Probe::Responded(std::string_view endpoint, int status) {
   registry_
-      ->AddCounter("baton_requests_total", "HTTP requests answered, by endpoint and status.",
+      ->AddCounter("baton_requests_total", kRequestsHelp,
                    {{"endpoint", std::string(endpoint)}, {"code", std::to_string(status)}})
       .Increment();
 }
@@ -224,6 +229,9 @@ void Probe::Workers(const cluster::ClusterSnapshot& snapshot) {
 
 void Probe::WorkerRefused() {
   workers_refused_.Increment();
+}
+void Probe::HandshakesRefused(std::uint64_t total) {
+  handshakes_refused_.Set(static_cast<double>(total));
 }
 void Probe::WorkerBroken() {
   workers_broken_.Increment();

@@ -49,6 +49,7 @@ class Probe {
   void GaveBack(std::string_view outcome, std::int64_t tokens);
   void Workers(const cluster::ClusterSnapshot& snapshot);
   void WorkerRefused();
+  void HandshakesRefused(std::uint64_t total);
   void WorkerBroken();
   void WorkerLost();
 
@@ -82,6 +83,7 @@ class Probe {
   std::map<std::string, metrics::Counter, std::less<>> give_backs_;  // by outcome
   metrics::Counter given_back_tokens_;
   metrics::Counter workers_refused_;
+  metrics::Gauge handshakes_refused_;
   metrics::Counter workers_broken_;
   metrics::Counter workers_lost_;
   std::map<std::pair<cluster::Phase, std::string>, metrics::Gauge> workers_;

@@ -303,6 +303,7 @@ class Registry final : public WorkerRegistry {
 
   void Sweep() {
     const TimePoint now = loop_.Now();
+    probe_.HandshakesRefused(listener_->RefusedHandshakes());
     std::vector<std::pair<SessionId, std::string>> lost;
     for (auto& [id, session] : sessions_) {
       const Duration silence = now - session.heard_at;

@@ -509,6 +509,7 @@ TEST_CASE("a worker without the cluster's key gets nowhere") {
                        .cluster_key = "guess",
                        .registration = Registration("p", wire::PREFILL)});
   CHECK(stranger.WaitForClose());
+  CHECK(server.WaitForMetric("baton_handshake_refusals 1"));
   FakeWorker member({.router_port = server.ports.control,
                      .cluster_key = "secret",
                      .registration = Registration("p", wire::PREFILL)});
