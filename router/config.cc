@@ -29,6 +29,7 @@ void ReadLimits(const Section& limits, RouterConfig& out) {
   limits.Integer("queue_prompt_tokens", out.admission.queue_prompt_tokens, 1, std::int64_t{1} << 40);
   limits.Duration("request_timeout", out.request_timeout, seconds(1), std::chrono::hours(24));
   limits.Bytes("max_body", out.body_bytes_max, 1024, std::uint64_t{1} << 30);
+  limits.Boolean("strict_fields", out.strict_fields);
 }
 
 void ReadRecord(const Section& root, RouterConfig& out) {

@@ -34,6 +34,7 @@ struct RouterConfig {
   AdmissionLimits admission;
   Duration request_timeout = std::chrono::seconds(300);
   std::uint64_t body_bytes_max = 8U << 20;
+  bool strict_fields = false;
   Duration worker_timeout = std::chrono::seconds(2);
   RecorderOptions record;  // no file: nothing is recorded
   bool balance = false;    // answers move from full decode workers to free ones

@@ -92,11 +92,12 @@ std::optional<ApiError> Tokenize(const GenerationRequest& request, const ModelIn
     if (auto error = CheckTemplateTakes(request, *model.chat_template)) return error;
     const absl::StatusOr<std::string> text = RenderChat(request, *model.chat_template);
     if (!text.ok()) return InvalidValue("messages", "the model's chat template refuses these messages");
-    tokens = model.tokenizer->Encode(*text, {.add_special_tokens = false});
+    tokens = model.tokenizer->Encode(*text, {.add_special_tokens = request.add_special_tokens});
   } else if (const auto* ids = std::get_if<std::vector<TokenId>>(&request.prompts.at(prompt))) {
     tokens = *ids;
   } else {
-    tokens = model.tokenizer->Encode(std::get<std::string>(request.prompts.at(prompt)));
+    tokens = model.tokenizer->Encode(std::get<std::string>(request.prompts.at(prompt)),
+                                     {.add_special_tokens = request.add_special_tokens});
   }
   const std::string_view param = request.endpoint == Endpoint::kChat ? "messages" : "prompt";
   if (!tokens.ok())

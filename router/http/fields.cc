@@ -74,11 +74,16 @@ void Fields::String(std::string_view key, std::optional<std::string>& out) {
   out = *value->AsString();
 }
 
-int Fields::CountUnknown() const {
-  const auto unknown = [this](const auto& member) {
-    return std::find(known_.begin(), known_.end(), member.first) == known_.end();
-  };
-  return static_cast<int>(std::count_if(object_->begin(), object_->end(), unknown));
+int Fields::CountUnknown(bool strict) {
+  int unknown = 0;
+  for (const auto& [key, value] : *object_) {
+    if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
+    ++unknown;
+    constexpr std::size_t kShown = 64;  // a longer one is no field's name, and not sent back
+    const std::string path = key.size() <= kShown ? Path(key) : "";
+    if (strict) Fail(UnsupportedParameter(path, fmt::format("the field '{}' is not known", path)));
+  }
+  return unknown;
 }
 
 }  // namespace baton::router

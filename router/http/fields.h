@@ -38,8 +38,8 @@ class Fields {
   [[nodiscard]] const std::optional<ApiError>& Error() const { return error_; }
   /// "stream_options.include_usage".
   [[nodiscard]] std::string Path(std::string_view key) const;
-  /// Members that nothing has asked for.
-  [[nodiscard]] int CountUnknown() const;
+  /// How many members nothing has asked for; with `strict` the first one is an error.
+  [[nodiscard]] int CountUnknown(bool strict);
 
  private:
   const json::Object* object_;

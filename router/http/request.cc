@@ -109,7 +109,7 @@ void ReadCacheSalt(Fields& fields, GenerationRequest& out) {
   out.cache_salt = *std::move(salt);
 }
 
-void ReadStreaming(Fields& fields, GenerationRequest& out) {
+void ReadStreaming(Fields& fields, const RequestLimits& limits, GenerationRequest& out) {
   fields.Boolean("stream", out.stream);
   const json::Value* options = fields.Take("stream_options");
   if (options == nullptr) return;
@@ -121,8 +121,8 @@ void ReadStreaming(Fields& fields, GenerationRequest& out) {
   Fields inner(*options->AsObject(), "stream_options");
   inner.Boolean("include_usage", out.include_usage);
   inner.Boolean("continuous_usage_stats", out.continuous_usage);
+  out.ignored_fields += inner.CountUnknown(limits.strict_fields);
   if (inner.Failed()) fields.Fail(*inner.Error());
-  out.ignored_fields += inner.CountUnknown();
 }
 
 }  // namespace
@@ -160,9 +160,11 @@ std::optional<ApiError> ParseRequest(Endpoint endpoint, std::string_view body, c
   fields.Boolean("ignore_eos", out.ignore_eos);
   fields.Boolean("skip_special_tokens", out.skip_special_tokens);
   ReadCacheSalt(fields, out);
-  ReadStreaming(fields, out);
+  ReadStreaming(fields, limits, out);
+  out.add_special_tokens = endpoint == Endpoint::kCompletions;
+  fields.Boolean("add_special_tokens", out.add_special_tokens);
   CheckUnsupported(fields);
-  out.ignored_fields += fields.CountUnknown();
+  out.ignored_fields += fields.CountUnknown(limits.strict_fields);
   return fields.Error();
 }
 

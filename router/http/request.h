@@ -60,6 +60,10 @@ struct GenerationRequest {
   bool include_usage = false;
   bool continuous_usage = false;
 
+  /// Whether the tokenizer adds what begins a text of its model; by default to a completion's prompt alone,
+  /// as a chat's template writes it itself.
+  bool add_special_tokens = true;
+
   int ignored_fields = 0;  // unknown ones
 };
 
@@ -79,6 +83,7 @@ struct RequestLimits {
   std::size_t documents_max = 128;
   std::size_t template_variables_max = 32;
   std::size_t template_variables_bytes_max = 16U << 10;  // of all, as JSON
+  bool strict_fields = false;                            // an unknown field is an error
   json::Limits json;
 };
 

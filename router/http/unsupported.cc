@@ -13,6 +13,9 @@ namespace {
 bool IsFalse(const json::Value& v) {
   return v.AsBool() != nullptr && !*v.AsBool();
 }
+bool IsTrue(const json::Value& v) {
+  return v.AsBool() != nullptr && *v.AsBool();
+}
 bool IsZero(const json::Value& v) {
   return v.IsNumber() && v.Number() == 0;
 }
@@ -57,7 +60,12 @@ constexpr auto kUnsupported = std::to_array<Unsupported>({
     {"audio", Never},
     {"chat_template", Never},  // never from clients: a template is a program
     {"chat_template_kwargs", IsEmpty},
+    {"add_generation_prompt", IsTrue},
     {"continue_final_message", IsFalse},
+    {"reasoning_effort", Never},
+    {"prompt_embeds", Never},
+    {"logits_processors", IsEmpty},
+    {"spaces_between_special_tokens", IsTrue},
     {"use_beam_search", IsFalse},
     {"length_penalty", IsOne},
     {"priority", IsZero},

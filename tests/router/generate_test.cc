@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "common/text/prefix_hash.h"
+#include "tests/common/text/toy_tokenizer.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/temporary_folder.h"
 
@@ -26,6 +27,7 @@ GenerationRequest Chat() {
   GenerationRequest request;
   request.endpoint = Endpoint::kChat;
   request.messages = {json::Object{{"role", "user"}, {"content", "hi"}}};
+  request.add_special_tokens = false;
   return request;
 }
 
@@ -234,6 +236,26 @@ TEST_CASE("prompt and answer must fit into the context, to the token") {
   request.prompts = {std::vector<TokenId>(512, 5)};
   CHECK(Refused(request) == "context_length_exceeded");
   CHECK(Refused(Completion("Once upon a time"), 3) == "context_length_exceeded");
+}
+
+TEST_CASE("special tokens begin the prompt where they are asked for") {
+  ModelInfo model{.name = "toy", .context_tokens = 64};
+  model.tokenizer =
+      text::ToyFile{
+          .post_processor =
+              R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},)"
+              R"({"Sequence":{"id":"A","type_id":0}}],"pair":[{"Sequence":{"id":"A","type_id":0}}],)"
+              R"("special_tokens":{"<s>":{"id":"<s>","ids":[261],"tokens":["<s>"]}}})"}
+          .Load();
+  const auto prompt = [&](bool special) {
+    GenerationRequest request = Completion("the");
+    request.add_special_tokens = special;
+    Job job;
+    REQUIRE_FALSE(MakeJob(request, model, model.context_tokens, 99, job));
+    return *job.prompt;
+  };
+  CHECK(prompt(true) == std::vector<TokenId>{261, 257});
+  CHECK(prompt(false) == std::vector<TokenId>{257});
 }
 
 TEST_CASE("a least number of tokens raises the default and must fit") {

@@ -353,6 +353,35 @@ TEST_CASE("every field arrives") {
   CHECK(out.ignored_fields == 3);
 }
 
+TEST_CASE("where fields are strict an unknown one is an error that names it, also an inner one") {
+  RequestLimits strict = kLimits;
+  strict.strict_fields = true;
+  const auto parse = [&](const char* more) {
+    GenerationRequest out;
+    return ParseRequest(Endpoint::kCompletions, fmt::format(R"({{"prompt":"a"{}}})", more), strict, out);
+  };
+  CHECK_FALSE(parse(R"(,"user":"u","temperature":0)"));
+  const auto outer = parse(R"(,"temprature":0)");
+  REQUIRE(outer);
+  CHECK(outer->status == 400);
+  CHECK(outer->param == "temprature");
+  const auto inner = parse(R"(,"stream":true,"stream_options":{"include_usages":true})");
+  REQUIRE(inner);
+  CHECK(inner->param == "stream_options.include_usages");
+}
+
+TEST_CASE("special tokens are added to prompts and not to chats, unless the client says otherwise") {
+  GenerationRequest out;
+  REQUIRE_FALSE(ParseRequest(Endpoint::kCompletions, R"({"prompt":"a"})", kLimits, out));
+  CHECK(out.add_special_tokens);
+  REQUIRE_FALSE(
+      ParseRequest(Endpoint::kCompletions, R"({"prompt":"a","add_special_tokens":false})", kLimits, out));
+  CHECK_FALSE(out.add_special_tokens);
+  REQUIRE_FALSE(
+      ParseRequest(Endpoint::kChat, R"({"messages":[{"role":"user","content":"a"}]})", kLimits, out));
+  CHECK_FALSE(out.add_special_tokens);
+}
+
 TEST_CASE("the newer name of the answer's length wins in chats") {
   GenerationRequest out;
   const auto error = ParseRequest(Endpoint::kChat,
