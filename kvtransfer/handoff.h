@@ -74,7 +74,7 @@ struct HandoffOptions {
   std::string tls = "tcp,self";  // UCX transports; shared memory is opt-in
   bool checksum = true;          // crc32c over every message
   /// Per layer and chunk; below, one shot after the prompt. 0: fitted to the peer's speed and a layer's time.
-  std::uint64_t layer_wise_bytes_min = 512U << 10;
+  std::uint64_t layer_wise_bytes_min = 0;
   std::size_t transfers_max = 1024;  // live, either direction
   bool wire_int8 = false;            // what this worker receives comes as 8-bit integers
   /// Of slots where messages are put together; with KV in a device's memory, and as much again where they

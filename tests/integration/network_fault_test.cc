@@ -234,10 +234,7 @@ TEST_CASE("a link that goes down and up again is noticed, and the workers serve 
   const auto network = MakeNetwork();
   if (network == nullptr) return;
   const RandomModel model;
-  ClusterSettings settings = Settings(model, *network);
-  // Many small messages: what UCX has in hand when the link fails is then the most.
-  settings.prefill.transfer_more = settings.decode.transfer_more = "layer_wise_min: 0B";
-  Cluster cluster(settings);
+  Cluster cluster(Settings(model, *network));
   Streams streams(cluster, Prompts(2000, 64));
   REQUIRE(streams.Await(1, 1, kBegin));
 
