@@ -81,7 +81,11 @@ std::string PostOf(const std::string& body) {
 
 TEST_CASE("row 14: a client that hangs up in the queue, in prefill, in the transfer or in decode frees all") {
   const RandomModel model;
-  const WorkerSettings worker{.compute = "bf16", .prefill_chunk = 64, .kv_memory = "64MiB"};
+  // No lease ends while this test waits: what is freed is freed by the cancel.
+  const WorkerSettings worker{.compute = "bf16",
+                              .prefill_chunk = 64,
+                              .kv_memory = "64MiB",
+                              .transfer_more = "lease: 10min, deadline: 1h"};
   Cluster cluster({.model = model.Path(), .prefill = worker, .decode = worker});
   const auto router = [&](const char* name) { return cluster.Router().Metrics().Sum(name); };
   const double gone =
