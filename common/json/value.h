@@ -10,7 +10,7 @@
 
 #include <absl/status/statusor.h>
 
-/// JSON as a plain value type. Boost.JSON does the parsing (json.cc) and stays out of this header.
+/// JSON as a plain value type. Boost.JSON does the parsing (parse.cc) and stays out of this header.
 namespace baton::json {
 
 class Value;
@@ -35,7 +35,7 @@ class Value {
   Value(Object v) : data_(std::move(v)) {}
 
   [[nodiscard]] bool IsNull() const { return std::holds_alternative<std::monostate>(data_); }
-  /// Null where the value is of another kind. `AsDouble` also takes whole numbers.
+  /// Null where the value is of another kind. `Number` takes whole ones too.
   [[nodiscard]] const bool* AsBool() const { return std::get_if<bool>(&data_); }
   [[nodiscard]] const std::int64_t* AsInt() const { return std::get_if<std::int64_t>(&data_); }
   [[nodiscard]] const std::string* AsString() const { return std::get_if<std::string>(&data_); }

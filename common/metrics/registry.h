@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-/// Counters, gauges and histograms over prometheus-cpp, which stays out of this header. Names follow
-/// docs/OPERATIONS.md: prefix `baton_`, base units, `_total` on counters. Handles are cheap to copy, live as
-/// long as the registry, and are thread-safe.
+/// Counters, gauges and histograms over prometheus-cpp, which stays out of this header. Names have the prefix
+/// `baton_`, base units and, on counters, `_total`. Handles are cheap to copy, live as long as the registry,
+/// and are thread-safe.
 namespace baton::metrics {
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
