@@ -27,6 +27,13 @@ void* operator new(std::size_t bytes) {
 void* operator new[](std::size_t bytes) {
   return Counted(bytes);
 }
+// Those that return null are replaced too, since what they give is freed by the same ones below.
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return Counted(bytes);
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return Counted(bytes);
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }
