@@ -1,6 +1,7 @@
 #include <cstring>
 #include <future>
 #include <map>
+#include <span>
 #include <string>
 
 #include <catch2/catch.hpp>
@@ -23,11 +24,14 @@ class Disturber {
     rig.events.on_resumed = [this](const ResumedEvent& event) { OnResumed(event); };
   }
 
-  /// Every sequence but `spec` may be preempted; it must outlive them, since its tokens bring them back.
-  void Submit(const SequenceSpec& spec, bool disturbed = true) {
-    const SequenceKey key{spec.key, spec.sample};
-    if (disturbed) held_[key] = {.blocks = spec.blocks};
-    rig_.executor->Submit(spec);
+  /// Those of `specs` may be preempted; `lasting` must outlive them, since its tokens bring them back. All
+  /// are known before the first runs: from then on they and the pool are the engine thread's.
+  void Submit(const SequenceSpec& lasting, std::span<const SequenceSpec> specs, bool disturbed = true) {
+    for (const SequenceSpec& spec : specs) {
+      if (disturbed) held_[{spec.key, spec.sample}] = {.blocks = spec.blocks};
+    }
+    rig_.executor->Submit(lasting);
+    for (const SequenceSpec& spec : specs) rig_.executor->Submit(spec);
   }
 
   int swapped = 0;
@@ -127,8 +131,7 @@ TEST_CASE("sequences that are preempted again and again answer as if nobody had 
                  .prefill_chunk_tokens = random.Between(3, 90)},
                 nullptr, &swap);
 
-      disturber.Submit(lasting, /*disturbed=*/false);
-      for (const SequenceSpec& spec : specs) disturber.Submit(spec);
+      disturber.Submit(lasting, specs);
       rig.events.WaitForReleases(24);
 
       for (const SequenceSpec& spec : specs) {
@@ -266,8 +269,8 @@ TEST_CASE("an answer with a grammar stands in it where it stood, after each kind
     Rig rig(2048);
     SwapArea swap(rig.arena.Geometry(), 20 * rig.arena.Geometry().BlockBytes() * 2);
     Disturber disturber(rig, swap, std::nullopt, 5);
-    rig.Start({}, AsciiTable(), &swap);
-    disturber.Submit(rig.Spec(1, Prompt(20, 1), 1500), false);
+    const SequenceSpec lasting = rig.Spec(1, Prompt(20, 1), 1500);
+    std::vector<SequenceSpec> specs;
     for (std::uint64_t id = 2; id <= 9; ++id) {
       SequenceSpec spec = rig.Spec(id, Prompt(10, id), 200);
       spec.sampling = {.temperature = 1, .seed = id};
@@ -275,8 +278,10 @@ TEST_CASE("an answer with a grammar stands in it where it stood, after each kind
       spec.grammar = grammar::FromSchema(R"({"type":"array","items":{"type":"string","minLength":3},)"
                                          R"("minItems":2,"maxItems":4})")
                          .value();
-      disturber.Submit(spec, disturbed);
+      specs.push_back(spec);
     }
+    rig.Start({}, AsciiTable(), &swap);
+    disturber.Submit(lasting, specs, disturbed);
     rig.events.WaitForReleases(9);
     CHECK((disturber.swapped > 3 && disturber.recomputed > 3) == disturbed);
     std::map<std::uint64_t, std::vector<TokenId>> answers;

@@ -5,3 +5,9 @@ extern "C" const char* __tsan_default_suppressions();
 extern "C" const char* __tsan_default_suppressions() {
   return "race:absl::debian3::Status::Unref\n";
 }
+
+/// A test asks for more memory than there is; the answer is to be null, as without the sanitizer.
+extern "C" const char* __tsan_default_options();
+extern "C" const char* __tsan_default_options() {
+  return "allocator_may_return_null=1";
+}
