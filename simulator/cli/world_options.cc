@@ -21,18 +21,14 @@ namespace {
 
 constexpr double kMadeDuration = 120;  // seconds; the paper provisions by two minutes
 
+/// `trace` is what there is to replay: of --duration alone.
 absl::StatusOr<LoadMaker> MakeLoad(const WorldOptions& options, const Workload& trace) {
   if (options.arrivals == "replay") {
     const double own = RateOf(trace);
     if (options.rate > 0 && own <= 0) {
       return Error(kInvalidArgument, "{}: one request has no rate that could be scaled", options.trace);
     }
-    auto shared = std::make_shared<const Workload>(
-        options.duration_s > 0 ? Trimmed(trace, 0, options.duration_s) : trace);
-    if (shared->requests.empty()) {
-      return Error(kInvalidArgument, "{}: nothing arrives in the first {} s", options.trace,
-                   options.duration_s);
-    }
+    auto shared = std::make_shared<const Workload>(trace);
     return LoadMaker([shared, own](double rate, std::uint64_t) -> absl::StatusOr<Workload> {
       return own > 0 && rate > 0 && rate != own ? Scaled(*shared, rate / own) : *shared;
     });
@@ -135,8 +131,10 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
   load->add_option("--trace", options.trace, "A trace in any known format; none: log-normal lengths");
   load->add_option("--rate", options.rate, "Requests a second; default: the trace's own")
       ->check(CLI::PositiveNumber);
-  load->add_option("--arrivals", options.arrivals,
-                   "replay (default with a trace): its arrivals, scaled to --rate; or poisson, gamma, mmpp")
+  load->add_option(
+          "--arrivals", options.arrivals,
+          "replay (default with a trace): its arrivals, those of --duration scaled to --rate; or poisson, "
+          "gamma, mmpp")
       ->check(CLI::IsMember({"replay", "poisson", "gamma", "mmpp"}));
   load->add_option("--duration", options.duration_s, "Seconds of the trace, or of made arrivals (120)")
       ->check(CLI::PositiveNumber);
@@ -222,6 +220,13 @@ absl::StatusOr<World> MakeWorld(const WorldOptions& given, const std::vector<Poo
   if (options.arrivals.empty()) options.arrivals = options.trace.empty() ? "poisson" : "replay";
   if (options.arrivals == "replay" && options.trace.empty()) {
     return Error(kInvalidArgument, "--arrivals replay needs --trace");
+  }
+  if (options.arrivals == "replay" && options.duration_s > 0) {
+    trace = Trimmed(trace, 0, options.duration_s);
+    if (trace.requests.empty()) {
+      return Error(kInvalidArgument, "{}: nothing arrives in the first {} s", options.trace,
+                   options.duration_s);
+    }
   }
   world.rate = options.rate > 0 ? options.rate : RateOf(trace);
   if (world.rate <= 0 && options.arrivals != "replay") {

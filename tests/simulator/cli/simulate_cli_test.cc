@@ -92,6 +92,29 @@ TEST_CASE("what cannot be simulated is named, with exit code 2") {
   CHECK(Contains(problem(Small({"simulate", "--fleet", "f.yaml"})), "f.yaml"));
   CHECK(Contains(problem({"simulate", "--fleet", "mixed=1xdgx-h100@20w", "--rate", "1"}),
                  "a cap of 20 W a GPU is not above the 75 W that h100-80gb draws idle"));
+TEST_CASE("a replayed part of a trace is scaled to the rate by its own rate") {
+  const TemporaryFolder folder;
+  const std::string path = folder.Path() + "/slow-then-fast.csv";
+  std::string text = "arrival_s,prompt_tokens,output_tokens\n";
+  for (int i = 0; i <= 50; ++i) text += fmt::format("{},100,5\n", 2 * i);
+  for (int i = 1; i <= 2000; ++i) text += fmt::format("{},100,5\n", 100 + i * 0.05);
+  WriteFile(path, text);
+  const auto offered = [&](std::vector<std::string> rate) {
+    std::vector<std::string> arguments{
+        "simulate", "--fleet", "mixed=2xdgx-h100", "--trace", path,         "--duration", "101", "--slo",
+        "none",     "--mode",  "splitwise",        "--model", "bloom-176b", "--output",   "json"};
+    arguments.insert(arguments.end(), rate.begin(), rate.end());
+    const RunResult result = BatonSim(arguments);
+    INFO(result.output);
+    REQUIRE(result.exit == 0);
+    const auto value = json::Parse(result.output);
+    REQUIRE(value.ok());
+    const json::Value& run = (*value->Find("runs")->AsArray())[0];
+    return (*run.Find("seeds")->AsArray())[0].Find("figures")->Find("offered_rps")->Number();
+  };
+
+  CHECK(offered({}) == Approx(0.7).epsilon(0.05));
+  CHECK(offered({"--rate", "2"}) == Approx(2).epsilon(0.05));
 }
 
 TEST_CASE("requests that no machine could hold are counted, and their objectives are never met") {
