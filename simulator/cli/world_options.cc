@@ -169,7 +169,9 @@ void AddWorldOptions(CLI::App& app, WorldOptions& options) {
   AddCatalogueOption(*world, options.catalogues, "YAML file with machines, devices and models of yours");
   world->add_option("--slo", options.slo, "paper, or limits: ttft_p99=500ms,tbt_p50=40ms,e2e_p90=3x; none")
       ->capture_default_str();
-  world->add_option("--warm-up", options.warm_up_s, "Seconds: what arrives earlier counts in no figure")
+  world
+      ->add_option("--warm-up", options.warm_up_s,
+                   "Seconds: what arrives earlier counts in no latency and no objective")
       ->check(CLI::NonNegativeNumber);
   AddNativeOptions(*world, options);
   world->add_option("--seed,--seeds", options.seeds, "One or several: 1,2,3")

@@ -57,6 +57,14 @@ Workload FirstPart(const Workload& workload) {
                        workload.requests.begin() + static_cast<std::ptrdiff_t>(count)}};
 }
 
+/// Requests that arrive after the warm-up.
+std::size_t CountedOf(const Workload& workload, double warm_up_s) {
+  const auto first =
+      std::partition_point(workload.requests.begin(), workload.requests.end(),
+                           [&](const WorkloadRequest& request) { return request.arrival_s < warm_up_s; });
+  return static_cast<std::size_t>(workload.requests.end() - first);
+}
+
 void Add(const SloVerdict& verdict, Probe& probe) {
   if (!verdict.met) probe.feasible = false;
   if (verdict.tightest > probe.tightest) {
@@ -69,9 +77,8 @@ absl::StatusOr<Probe> Ask(const Experiment& experiment, Loads& loads, const Flee
   Probe probe{.feasible = true};
   for (const std::uint64_t seed : experiment.seeds) {
     BATON_ASSIGN_OR_RETURN(const std::shared_ptr<const Workload> workload, loads.Of(rate, seed));
-    if (static_cast<double>(workload->requests.size()) * kShortShare >= kShortLeast) {
-      BATON_ASSIGN_OR_RETURN(const Figures part,
-                             RunOnce(experiment, fleet, FirstPart(*workload), {.seed = seed}));
+    if (const Workload first = FirstPart(*workload); CountedOf(first, experiment.warm_up_s) >= kShortLeast) {
+      BATON_ASSIGN_OR_RETURN(const Figures part, RunOnce(experiment, fleet, first, {.seed = seed}));
       if (part.verdict.tightest > kHopeless) {
         Add(part.verdict, probe);
         return probe;
@@ -144,12 +151,15 @@ std::function<RequestLimits(std::int64_t)> LimitsOf(const Slo& slo, const AloneM
 
 absl::StatusOr<Figures> RunOnce(const Experiment& experiment, const FleetSpec& fleet,
                                 const Workload& workload, const RunWanted& wanted) {
+  if (experiment.warm_up_s > 0 && CountedOf(workload, experiment.warm_up_s) == 0) {
+    return Error(kInvalidArgument, "--warm-up: {}: nothing arrives after the first {} s", workload.name,
+                 experiment.warm_up_s);
+  }
   RunOptions options{.mode = experiment.mode,
                      .model = experiment.model,
                      .policy = experiment.policy.empty() ? DefaultPolicy(fleet) : experiment.policy,
                      .step_times = experiment.step_times,
                      .seed = wanted.seed,
-                     .warm_up_s = experiment.warm_up_s,
                      .keep_timelines = wanted.timelines,
                      .native = experiment.native};
   if (!options.native.limits) options.native.limits = LimitsOf(experiment.slo, experiment.alone);

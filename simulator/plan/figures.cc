@@ -185,7 +185,7 @@ Figures FiguresOf(const FleetPrice& price, const Workload& workload, const RunRe
   figures.reused_share = Share(sums.reused, sums.prompt);
   const double first = workload.requests.empty() ? 0 : workload.requests.front().arrival_s;
   figures.offered_rate = Share(static_cast<double>(workload.requests.size()), result.last_arrival_s - first);
-  figures.completed_rate = Share(done, result.span_s);
+  figures.completed_rate = Share(done, result.span_s - std::max(0.0, warm_up_s - first));
   figures.extrapolated_share = result.extrapolated_share;
   figures.backlog_grows = result.backlog_grows;
   figures.interrupted = result.interrupted;

@@ -41,7 +41,7 @@ struct Figures {
   std::int64_t failed = 0;
   std::int64_t unfinished = 0;
   double offered_rate = 0;         // requests/s over the arrivals
-  double completed_rate = 0;       // over the whole run, its draining included
+  double completed_rate = 0;       // over the run after its warm-up, its draining included
   double output_tokens_per_s = 0;  // over the whole run
   std::array<double, 3> mean_s{};  // TTFT, TBT, E2E of those done
   double queue_mean_s = 0;

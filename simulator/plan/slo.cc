@@ -146,6 +146,7 @@ SloVerdict Judge(const Workload& workload, const RunResult& result, const Slo& s
                  verdict);
     }
   }
+  if (verdict.counted == 0 && !slo.Empty()) verdict.met = false;  // of no request nothing is met
   if (verdict.counted > 0) {
     verdict.attainment = static_cast<double>(values.within) / static_cast<double>(verdict.counted);
   }

@@ -92,6 +92,20 @@ TEST_CASE("what cannot be simulated is named, with exit code 2") {
   CHECK(Contains(problem(Small({"simulate", "--fleet", "f.yaml"})), "f.yaml"));
   CHECK(Contains(problem({"simulate", "--fleet", "mixed=1xdgx-h100@20w", "--rate", "1"}),
                  "a cap of 20 W a GPU is not above the 75 W that h100-80gb draws idle"));
+}
+
+TEST_CASE("a warm-up that lasts for the whole load is an error, not an objective that is met") {
+  auto arguments = Small({"simulate", "--fleet", "mixed=4xdgx-h100", "--warm-up", "10", "--check"});
+  CHECK(BatonSim(arguments).exit == 0);
+  arguments[4] = "20";  // seconds, as the load lasts
+
+  const RunResult result = BatonSim(arguments);
+
+  CHECK(result.exit == 2);
+  CHECK(Contains(result.output, "--warm-up: "));
+  CHECK(Contains(result.output, "nothing arrives after the first 20 s"));
+}
+
 TEST_CASE("a replayed part of a trace is scaled to the rate by its own rate") {
   const TemporaryFolder folder;
   const std::string path = folder.Path() + "/slow-then-fast.csv";

@@ -115,6 +115,16 @@ TEST_CASE("requests of the warm-up do not count") {
   CHECK(verdict.seconds[0][2] == 1);
 }
 
+TEST_CASE("of no request no objective is met") {
+  RunResult result;
+  result.requests = {Done(0, 1, 0.1, 10)};
+  Slo slo;
+  slo.seconds[0] = {2, 2, 2};
+
+  CHECK_FALSE(Judge(Load(1), result, slo, {}, 5).met);
+  CHECK(Judge(Load(1), result, {}, {}, 5).met);
+}
+
 TEST_CASE("an answer of one token has no time between tokens") {
   Workload workload = Load(2);
   workload.requests[0].output_tokens = 1;

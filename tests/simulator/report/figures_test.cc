@@ -130,5 +130,22 @@ TEST_CASE("the interval of three values is Student's") {
   CHECK(IntervalOf({7}).half_width == 0);
 }
 
+TEST_CASE("what is done after the warm-up is divided by the time after it") {
+  Workload workload;
+  RunResult result;
+  for (int i = 0; i < 10; ++i) {
+    workload.requests.push_back(
+        {.id = i, .arrival_s = 100 + 10.0 * i, .prompt_tokens = 10, .output_tokens = 5});
+    result.requests.push_back(Done(i, 0, 1, 0, 0, 5));
+  }
+  result.last_arrival_s = 190;
+  result.span_s = 100;
+
+  CHECK(FiguresOf({}, workload, result, {}, {}).completed_rate == Approx(0.1));
+  const Figures warm = FiguresOf({}, workload, result, {}, {}, 150);
+  CHECK(warm.done == 5);
+  CHECK(warm.completed_rate == Approx(0.1));
+}
+
 }  // namespace
 }  // namespace baton::simulator
