@@ -7,6 +7,7 @@
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "common/hardware/table_model.h"
 #include "router/policy/pools.h"
 #include "simulator/native_world.h"
 #include "simulator/splitwise_world.h"
@@ -118,6 +119,7 @@ absl::StatusOr<SplitwiseSetup> SplitwiseSetupOf(const hardware::Catalogue& catal
                    "mode splitwise: the catalogue has no table of times for {} on {} with tensor parallel {}",
                    model_name, pool.machine->name, pool.tensor_parallel);
     }
+    BATON_RETURN_IF_ERROR(hardware::CheckTable(*table));
     StepTable steps{table->tokens, table->prompt_ms, table->token_ms};
     for (double& time : steps.prompt_s) time /= 1000;
     for (double& time : steps.token_s) time /= 1000;

@@ -21,7 +21,9 @@ inline double Interpolate(const std::vector<double>& x, const std::vector<double
   const auto above = static_cast<std::size_t>(std::lower_bound(x.begin(), x.end(), at) - x.begin());
   const std::size_t high = std::clamp<std::size_t>(above, 1, x.size() - 1);
   const double slope = (y[high] - y[high - 1]) / (x[high] - x[high - 1]);
-  return slope * (at - x[high - 1]) + y[high - 1];
+  const double value = slope * (at - x[high - 1]) + y[high - 1];
+  // Time does not run backwards, however the last piece falls.
+  return value >= 0 || at <= x.back() ? value : y.back();
 }
 
 /// A table with the answers that it has given.

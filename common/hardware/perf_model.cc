@@ -87,6 +87,7 @@ absl::StatusOr<Found> Find(const Catalogue& catalogue, const PerfConfiguration& 
       return Error(kNotFound, "the catalogue has no table of times for {} on {} with tensor_parallel {}",
                    found.model->name, machine.name, found.degree);
     }
+    BATON_RETURN_IF_ERROR(CheckTable(*found.table));
   }
   if (kind == PerfKind::kBest) {
     found.calibration = catalogue.FindCalibration(found.model->name, found.device->name, found.degree);

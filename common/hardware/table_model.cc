@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/error.h"
 
 namespace baton::hardware {
 namespace {
@@ -68,7 +69,6 @@ class TableModel final : public PerfModel {
       time.seconds = token_(key);
       time.extrapolated = !token_.Covers(key);
     }
-    time.seconds = std::max(time.seconds, 0.0);
     time.sigma = kTableSigma * time.seconds;
     return time;
   }

@@ -4,11 +4,14 @@
 #include <memory>
 #include <vector>
 
+#include <absl/status/status.h>
+
 #include "common/hardware/perf_model.h"
 
 namespace baton::hardware {
 
-/// A function through knots: straight between them, and beyond the ends as in the first and last piece.
+/// A function through knots: straight between them, and beyond the ends as in the first and last piece; where
+/// such an end has fallen below 0, the value of the knot that is nearest.
 class PiecewiseLinear {
  public:
   /// Equally many of both, at least two, `x` rising.

@@ -102,6 +102,7 @@ absl::StatusOr<AloneModel> MakeAloneModel(const hardware::Catalogue& catalogue, 
       return Error(kNotFound, "model {}: no table of step times on {}; mode splitwise needs one", model,
                    kAloneMachine);
     }
+    BATON_RETURN_IF_ERROR(hardware::CheckTable(*table));
     return AloneModel([times = hardware::ReferenceTimes(*table)](const WorkloadRequest& request) {
       const auto prompt = static_cast<double>(request.prompt_tokens);
       AloneTimes alone{.ttft_s = times.PromptSeconds(prompt), .tbt_s = times.TokenSeconds(prompt)};

@@ -243,6 +243,15 @@ TEST_CASE("prompts that fill the memory leave their answers stuck, as in the ref
   for (const RequestOutcome& outcome : result.requests) CHECK(outcome.end == RequestEnd::kUnfinished);
 }
 
+TEST_CASE("a prompt far beyond a table that falls takes as long as its last knot") {
+  auto setup = PlainSetup({PlainMachine(MachineRole::kWhole)});
+  setup.tables[0].prompt_s = {1, 0.5};
+
+  const RunResult result = RunPaper(setup, Requests({{0, 3.0, 90'000, 3}}), "token-jsq");
+
+  CHECK(result.requests[0].ttft_s == Approx(0.5));
+}
+
 TEST_CASE("an overloaded machine serves everything, and its queue shows in the waits") {
   const auto setup = PlainSetup({PlainMachine(MachineRole::kWhole, 1'000'000'000)});
   Workload workload;

@@ -37,6 +37,39 @@ TEST_CASE("a line through knots goes on beyond its ends as in its last piece") {
   CHECK_FALSE(line.Covers(0.9));
 }
 
+TEST_CASE("an end of a line that has fallen below nothing stays at its last knot") {
+  const PiecewiseLinear line({10, 20, 30}, {1, 30, 10});
+
+  CHECK(line(9) == 1);  // the first piece says -1.9
+  CHECK(line(31) == 8);
+  CHECK(line(40) == 10);
+  CHECK(line(1e9) == 10);
+}
+
+TEST_CASE("a table whose smallest steps would take less than nothing is refused, with its knots") {
+  Catalogue catalogue = Catalogue::BuiltIn();
+  TimeTable table{.model = "llama2-70b",
+                  .machine = "dgx-h100",
+                  .tensor_parallel = 8,
+                  .tokens = {512, 1024},
+                  .prompt_ms = {20, 60},
+                  .token_ms = {30, 31}};
+  catalogue.Put(table);
+
+  for (const PerfKind kind : {PerfKind::kTable, PerfKind::kReference}) {
+    const auto model = MakePerfModel(catalogue, {.model = "llama2-70b", .machine = "dgx-h100"}, kind);
+    CHECK(Message(model.status()) ==
+          "table of times for llama2-70b on dgx-h100 with tensor_parallel 8: prompt_ms: the line through 20 "
+          "at 512 "
+          "tokens and 60 at 1024 gives -19.9 for one token; add a knot of few tokens");
+  }
+  table.prompt_ms = {30, 59};
+  CHECK(CheckTable(table).ok());
+  table.token_ms = {1, 31};
+  CHECK_THAT(Message(CheckTable(table)), Catch::Contains("token_ms"));
+  for (const TimeTable& built_in : Catalogue::BuiltIn().Tables()) CHECK(CheckTable(built_in).ok());
+}
+
 TEST_CASE("prompts take what the paper's simulator takes for them") {
   const ReferenceTimes a100(Table("bloom-176b", "dgx-a100"));
   const ReferenceTimes h100(Table("bloom-176b", "dgx-h100"));
