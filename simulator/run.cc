@@ -101,8 +101,7 @@ absl::StatusOr<SplitwiseSetup> SplitwiseSetupOf(const hardware::Catalogue& catal
                                                 const std::vector<KnownPool>& pools,
                                                 const std::string& model_name) {
   BATON_ASSIGN_OR_RETURN(const hardware::ModelShape* model, catalogue.FindModel(model_name));
-  const double weights =
-      model->reference_weight_bytes > 0 ? model->reference_weight_bytes : model->WeightBytes();
+  const double weights = hardware::ReferenceWeightBytes(*model);
   SplitwiseSetup setup;
   setup.kv_bytes_per_token = static_cast<std::int64_t>(model->ReferenceKvBytesPerToken());
   for (std::size_t i = 0; i < pools.size(); ++i) {

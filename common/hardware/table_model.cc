@@ -92,7 +92,28 @@ double PiecewiseLinear::operator()(double x) const {
   const std::size_t low = high - 1;
   // In this order: the paper's simulator rounds so, and its results are compared bit by bit.
   const double slope = (y_[high] - y_[low]) / (x_[high] - x_[low]);
-  return slope * (x - x_[low]) + y_[low];
+  const double value = slope * (x - x_[low]) + y_[low];
+  return value >= 0 || Covers(x) ? value : x < x_.front() ? y_.front() : y_.back();
+}
+
+absl::Status CheckTable(const TimeTable& table) {
+  for (const auto& [name, times] :
+       {std::pair("prompt_ms", &table.prompt_ms), {"token_ms", &table.token_ms}}) {
+    const std::vector<double>& x = table.tokens;
+    const std::vector<double>& y = *times;
+    const double one = y[0] - (y[1] - y[0]) / (x[1] - x[0]) * (x[0] - 1);
+    if (one > 0) continue;
+    return Error(
+        kInvalidArgument,
+        "table of times for {} on {} with tensor_parallel {}: {}: the line through {} at {} tokens and {} "
+        "at {} gives {:.3g} for one token; add a knot of few tokens",
+        table.model, table.machine, table.tensor_parallel, name, y[0], x[0], y[1], x[1], one);
+  }
+  return absl::OkStatus();
+}
+
+double ReferenceWeightBytes(const ModelShape& model) {
+  return model.reference_weight_bytes > 0 ? model.reference_weight_bytes : model.WeightBytes();
 }
 
 ReferenceTimes::ReferenceTimes(const TimeTable& table)

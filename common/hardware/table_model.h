@@ -24,6 +24,13 @@ class PiecewiseLinear {
   std::vector<double> y_;
 };
 
+/// An error where the first piece of the table, prolonged, gives no time for one token or sequence: a machine
+/// would take nothing, or less, for its smallest steps. Names table and knots.
+[[nodiscard]] absl::Status CheckTable(const TimeTable& table);
+
+/// Bytes of all weights as the paper's simulator counts them; of a model that it has not, what they are.
+[[nodiscard]] double ReferenceWeightBytes(const ModelShape& model);
+
 /// Step times of the paper's simulator, its faults included: a step of decodes is looked up by its number of
 /// sequences in a table that was measured over tokens of prompts, so that batching costs next to nothing, and
 /// a mixed step is 1.1 prompts of all its tokens. Not virtual: the inner loop of a simulation calls it.

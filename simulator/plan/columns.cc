@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/hardware/perf_model.h"
+#include "common/hardware/table_model.h"
 #include "simulator/plan/evaluation.h"
 #include "simulator/stats.h"
 
@@ -127,7 +128,7 @@ std::optional<double> KvTokens(const hardware::ModelShape& model, const hardware
                                Mode mode) {
   const double memory = device.memory_bytes * devices;
   if (mode == Mode::kSplitwise) {
-    const double left = memory - model.reference_weight_bytes;
+    const double left = memory - hardware::ReferenceWeightBytes(model);
     return left > 0 ? std::optional(left / model.ReferenceKvBytesPerToken()) : std::nullopt;
   }
   const double left = memory * kKvShare - model.WeightBytes();

@@ -231,6 +231,30 @@ TEST_CASE("that no fleet can meet the objectives is exit code 3") {
   CHECK(Contains(none.output, "No fleet of the allowed machines meets the objectives"));
 }
 
+TEST_CASE("a type on which a model of one's own does not fit is left out in mode splitwise, too") {
+  const TemporaryFolder folder;
+  const std::string path = folder.Path() + "/mine.yaml";
+  std::string text = "models:\n  - {name: big-one, like: llama-3-8b, layers: 400}\ntables:\n";
+  for (const int degree : {2, 8}) {
+    text += fmt::format(
+        "  - {{model: big-one, machine: dgx-h100, tensor_parallel: {}, knots: [{{tokens: 1, prompt_ms: 20, "
+        "token_ms: "
+        "9}}, {{tokens: 9000, prompt_ms: 900, token_ms: 10}}]}}\n",
+        degree);
+  }
+  WriteFile(path, text);
+
+  const RunResult found = BatonSim({"recommend", "--machines", "dgx-h100/2,dgx-h100", "--mode", "splitwise",
+                                    "--model", "big-one", "--catalogue", path, "--rate", "2", "--duration",
+                                    "20", "--slo", "ttft_p99=10s", "--roles", "mixed"});
+
+  INFO(found.output);
+  CHECK(found.exit == 0);
+  CHECK(Contains(found.output, "left out: dgx-h100/2: big-one does not fit into its memory"));
+}
+
+}
+
 TEST_CASE("shards of a sweep merge into what one sweep gives") {
   const TemporaryFolder folder;
   const auto sweep = [&](const std::string& shard, const std::string& file) {
