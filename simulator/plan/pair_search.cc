@@ -188,31 +188,41 @@ std::optional<Candidate> PairSearch::Cheapest(double price_limit) {
   return pair_.columns.size() == 1 ? CheapestMixed(price_limit) : CheapestSplit(price_limit);
 }
 
+std::optional<std::vector<int>> PairSearch::Enough(double price_limit) {
+  std::vector<int> most;
+  std::vector<int> counts;
+  for (std::size_t i = 0; i < pair_.columns.size(); ++i) {
+    // No fleet within limit and budget has more of a type than it could have of that type alone.
+    const double price = PriceOf(*pair_.columns[i], options_.objective);
+    int count = MostWithin(*pair_.columns[i], options_.budget);
+    if (price > 0) count = static_cast<int>(std::min<double>(count, price_limit / price * (1 + 1e-9)));
+    if (count < 1) return std::nullopt;
+    most.push_back(count);
+    counts.push_back(std::min(count, kStartTimes * Guess(i, options_.rate) + 4));
+  }
+  for (int doubled = 0; !Try(counts, options_.rate).probe.feasible; ++doubled) {
+    if (doubled == kDoublings || counts == most || evaluations_.Ended()) return std::nullopt;
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = std::min(most[i], 2 * counts[i]);
+  }
+  return counts;
+}
+
 std::optional<Candidate> PairSearch::CheapestMixed(double price_limit) {
-  const Column& column = *pair_.columns[0];
-  const double price = PriceOf(column, options_.objective);
-  int most = std::min(MostWithin(column, options_.budget), 3 * Guess(0, options_.rate) + 4);
-  if (price > 0) most = static_cast<int>(std::min<double>(most, price_limit / price * (1 + 1e-9)));
-  if (most < 1) return std::nullopt;
+  const std::optional<std::vector<int>> enough = Enough(price_limit);
+  if (!enough) return std::nullopt;
   const auto holds = [&](int n) { return Try({n}, options_.rate).probe.feasible; };
-  if (!holds(most)) return std::nullopt;
-  return Try({LeastThatHolds(1, most, Guess(0, options_.rate), holds)}, options_.rate);
+  return Try({LeastThatHolds(1, (*enough)[0], Guess(0, options_.rate), holds)}, options_.rate);
 }
 
 std::optional<Candidate> PairSearch::CheapestSplit(double price_limit) {
+  const std::optional<std::vector<int>> enough = Enough(price_limit);
+  if (!enough) return std::nullopt;
   const int prefill_guess = Guess(0, options_.rate);
   const int decode_guess = Guess(1, options_.rate);
+  const int prefill_most = (*enough)[0];
+  const int decode_most = (*enough)[1];
   const double price_p = PriceOf(*pair_.columns[0], options_.objective);
   const double price_d = PriceOf(*pair_.columns[1], options_.objective);
-  // No fleet within limit and budget has more of a type than it could have of that type alone.
-  const auto most = [&](std::size_t column, int guess, double price) {
-    int count = std::min(MostWithin(*pair_.columns[column], options_.budget), 3 * guess + 4);
-    if (price > 0) count = static_cast<int>(std::min<double>(count, price_limit / price * (1 + 1e-9)));
-    return count;
-  };
-  const int prefill_most = most(0, prefill_guess, price_p);
-  const int decode_most = most(1, decode_guess, price_d);
-  if (prefill_most < 1 || decode_most < 1 || !Holds(prefill_most, decode_most)) return std::nullopt;
   const int prefill_least =
       LeastThatHolds(1, prefill_most, prefill_guess, [&](int n) { return Holds(n, decode_most); });
   if (prefill_least * price_p + price_d > price_limit) return std::nullopt;

@@ -35,6 +35,11 @@ class Evaluations {
   std::atomic<bool> ended_ = false;
 };
 
+/// A pair is given up where even so many times the machines that analysis expects do not hold.
+inline constexpr int kStartTimes = 3;  // where a search begins
+inline constexpr int kDoublings = 4;
+inline constexpr int kSearchedTimes = kStartTimes << kDoublings;
+
 /// One type of machines for each role: {mixed}, or {prefill, decode}.
 struct Pair {
   std::vector<const Column*> columns;
@@ -68,6 +73,8 @@ class PairSearch {
   [[nodiscard]] Candidate Try(const std::vector<int>& counts, double rate);
   [[nodiscard]] bool Holds(int prefill, int decode);
   [[nodiscard]] int Guess(std::size_t column, double rate) const;
+  /// Counts that hold, twice and twice again as many, up to what limit and budget allow of each type.
+  [[nodiscard]] std::optional<std::vector<int>> Enough(double price_limit);
   [[nodiscard]] std::optional<Candidate> CheapestMixed(double price_limit);
   [[nodiscard]] std::optional<Candidate> CheapestSplit(double price_limit);
   [[nodiscard]] std::optional<Candidate> Walk(int prefill_least, int decode_least, int decode_most,

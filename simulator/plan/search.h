@@ -83,9 +83,9 @@ struct Recommendation {
   bool interrupted = false;
 };
 
-/// The best fleet of one prefill type and one decode type, or of one mixed type, exactly under the assumption
-/// above; then mixtures of types inside a role, from exact covers, where they are better still. Errors are
-/// the evaluator's, or "needs a budget".
+/// The best fleet of one prefill and one decode type, or of one mixed type, exactly under the assumption
+/// above, up to kSearchedTimes (pair_search.h) the machines that capacities ask for; then mixtures of types
+/// inside a role, from exact covers, where they are better. Errors are the evaluator's, or "needs a budget".
 [[nodiscard]] absl::StatusOr<Recommendation> Recommend(const std::vector<Column>& columns,
                                                        const Evaluator& evaluate,
                                                        const SearchOptions& options);

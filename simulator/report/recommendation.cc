@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "common/json/value.h"
+#include "simulator/plan/pair_search.h"
 #include "simulator/report/run_report.h"
 
 namespace baton::simulator {
@@ -55,10 +56,13 @@ std::string RecommendationText(const Recommendation& found, const SearchOptions&
     return out;
   }
   if (!found.best) {
-    fmt::format_to(
-        line, "No fleet of the allowed machines {} ({} simulations).\n",
-        options.budget.Unlimited() ? "meets the objectives" : "meets the objectives within the budget",
-        found.evaluations);
+    const std::string bound =
+        options.objective <= Objective::kFewestMachines
+            ? fmt::format(", with up to {} times the machines of a type that analysis expects",
+                          kSearchedTimes)
+            : "";
+    fmt::format_to(line, "No fleet of the allowed machines meets the objectives{}{} ({} simulations).\n",
+                   options.budget.Unlimited() ? "" : " within the budget", bound, found.evaluations);
     return out;
   }
   const Candidate& best = *found.best;

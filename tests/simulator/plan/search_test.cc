@@ -286,6 +286,28 @@ TEST_CASE("nothing is recommended where nothing holds") {
   CHECK_FALSE(Ask(world, {.objective = Objective::kCheapest, .rate = 20, .jobs = 1}).best);
 }
 
+TEST_CASE("a guess that is ten times too low does not hide the fleet that holds") {
+  World world;
+  for (const PoolRole role : {PoolRole::kPrefill, PoolRole::kDecode, PoolRole::kMixed}) {
+    world.columns.push_back(
+        {.role = role, .machine = "m", .capacity = 10, .dollars_per_hour = 1, .watts = 100});
+    world.truth.push_back(role == PoolRole::kMixed ? 0 : 1);
+  }
+
+  const Recommendation split = Ask(world, {.objective = Objective::kCheapest, .rate = 100, .jobs = 1});
+  world.truth = {0, 0, 1};
+  const Recommendation mixed = Ask(world, {.objective = Objective::kCheapest, .rate = 100, .jobs = 1});
+  world.truth = {0, 0, 0.1};
+  const Recommendation none = Ask(world, {.objective = Objective::kCheapest, .rate = 100, .jobs = 1});
+
+  REQUIRE(split.best);
+  CHECK(split.best->machines == 200);
+  REQUIRE(mixed.best);
+  CHECK(mixed.best->machines == 100);
+  CHECK_FALSE(none.best);  // a thousand would do
+  CHECK(none.evaluations == 2 * 5);
+}
+
 TEST_CASE("an interrupted search returns what it has found") {
   const World world = RandomWorld(2, 4);
   SearchOptions options{.objective = Objective::kCheapest, .rate = 100, .jobs = 1};

@@ -221,7 +221,11 @@ TEST_CASE("a recommendation says what binds, what is spare and what came second"
 
 TEST_CASE("that nothing was found is said") {
   CHECK(RecommendationText({}, {}, "") ==
-        "No fleet of the allowed machines meets the objectives (0 simulations).\n");
+        "No fleet of the allowed machines meets the objectives, with up to 48 times the machines of a type "
+        "that "
+        "analysis expects (0 simulations).\n");
+  CHECK(RecommendationText({}, {.objective = Objective::kFastest, .budget = {.machines = 3}}, "") ==
+        "No fleet of the allowed machines meets the objectives within the budget (0 simulations).\n");
   Recommendation interrupted;
   interrupted.interrupted = true;
   interrupted.evaluations = 2;
