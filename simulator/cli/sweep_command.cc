@@ -20,7 +20,8 @@
 namespace baton::simulator::cli {
 namespace {
 
-constexpr std::size_t kPointsMost = 1'000'000;
+constexpr std::size_t kPointsMost = 1'000'000;  // of all shards together
+constexpr std::int64_t kRangeMost = 1'000'000;  // more machines than anybody has
 
 struct SweepOptions {
   WorldOptions world;
@@ -53,8 +54,9 @@ absl::StatusOr<std::vector<std::int64_t>> Range(std::string_view text, std::stri
   if (colon < text.size()) {
     BATON_ASSIGN_OR_RETURN(step, Whole(text.substr(colon + 1), of));
   }
-  if (step == 0 || to < from || (to - from) / step > 100'000) {
-    return Error(kInvalidArgument, "{}: '{}' is no range such as 20..30 or 20..100:10", of, text);
+  if (step == 0 || to < from || to > kRangeMost || (to - from) / step > 100'000) {
+    return Error(kInvalidArgument, "{}: '{}' is no range such as 20..30 or 20..100:10, up to {}", of, text,
+                 kRangeMost);
   }
   std::vector<std::int64_t> values;
   for (std::int64_t value = from; value <= to; value += step) values.push_back(value);
@@ -84,8 +86,8 @@ absl::StatusOr<std::vector<std::string>> Expand(const std::string& text) {
 
 struct Point {
   std::size_t index = 0;
-  std::size_t of = 0;  // all shards together
-  NamedFleet fleet;
+  std::size_t of = 0;     // all shards together
+  std::size_t fleet = 0;  // index
   double rate = 0;
   std::uint64_t seed = 0;
 };
@@ -124,6 +126,7 @@ absl::StatusOr<std::vector<double>> Rates(std::string_view text) {
       const auto steps = static_cast<int>((to - from) / step + 1e-9);
       for (int i = 0; i <= steps; ++i) rates.push_back(from + i * step);
     }
+    if (rates.size() > kPointsMost) return Error(kResourceExhausted, "--rates: more than {}", kPointsMost);
     if (comma == std::string_view::npos) return rates;
     text.remove_prefix(comma + 1);
   }
@@ -137,6 +140,8 @@ absl::StatusOr<std::vector<NamedFleet>> FleetsOf(const std::vector<std::string>&
       BATON_ASSIGN_OR_RETURN(NamedFleet fleet, ReadFleet(each));
       fleets.push_back(std::move(fleet));
     }
+    if (fleets.size() > kPointsMost)
+      return Error(kResourceExhausted, "sweep: more than {} fleets", kPointsMost);
   }
   return fleets;
 }
@@ -156,15 +161,20 @@ absl::StatusOr<std::vector<Point>> PointsOf(const SweepOptions& options,
   }
   if (shard >= shards)
     return Error(kInvalidArgument, "--shard: '{}': want i/n with i from 0 to n-1", options.shard);
-  const std::size_t all = fleets.size() * rates.size() * options.world.seeds.size();
+  const std::vector<std::uint64_t>& seeds = options.world.seeds;
+  const std::size_t all = fleets.size() * rates.size();  // at most 1e12
+  if (all > kPointsMost / std::max<std::size_t>(seeds.size(), 1)) {
+    return Error(kResourceExhausted, "sweep: {} fleets x {} rates x {} seeds are more than {} points",
+                 fleets.size(), rates.size(), seeds.size(), kPointsMost);
+  }
   std::vector<Point> points;
   std::size_t index = 0;
-  for (const NamedFleet& fleet : fleets) {
+  for (std::size_t fleet = 0; fleet < fleets.size(); ++fleet) {
     for (const double rate : rates) {
-      for (const std::uint64_t seed : options.world.seeds) {
+      for (const std::uint64_t seed : seeds) {
         const std::size_t at = index++;
         if (static_cast<std::int64_t>(at % static_cast<std::size_t>(shards)) != shard) continue;
-        points.push_back({.index = at, .of = all, .fleet = fleet, .rate = rate, .seed = seed});
+        points.push_back({.index = at, .of = all * seeds.size(), .fleet = fleet, .rate = rate, .seed = seed});
       }
     }
   }
@@ -178,9 +188,9 @@ std::vector<std::string> HeaderRow() {
   return header;
 }
 
-std::vector<std::string> RowOf(const Point& point, const Figures& figures) {
+std::vector<std::string> RowOf(const Point& point, const std::string& fleet, const Figures& figures) {
   std::vector<std::string> row{
-      fmt::format("{}", point.index),  fmt::format("{}", point.of),      point.fleet.name,
+      fmt::format("{}", point.index),  fmt::format("{}", point.of),      fleet,
       fmt::format("{:g}", point.rate), fmt::format("{}", point.seed),    figures.verdict.met ? "1" : "0",
       figures.verdict.binding,         figures.backlog_grows ? "1" : "0"};
   for (const FigureKind& kind : FigureKinds()) {
@@ -209,16 +219,16 @@ int Sweep(const SweepOptions& options) {
     ParallelFor(points->size(), options.world.jobs, [&](std::size_t i) {
       if (Interrupted()) return;
       const Point& point = (*points)[i];
+      const NamedFleet& fleet = (*fleets)[point.fleet];
       const auto workload = world->experiment.load(point.rate, point.seed);
-      auto figures = workload.ok()
-                         ? RunOnce(world->experiment, point.fleet.fleet, *workload, {.seed = point.seed})
-                         : absl::StatusOr<Figures>(workload.status());
+      auto figures = workload.ok() ? RunOnce(world->experiment, fleet.fleet, *workload, {.seed = point.seed})
+                                   : absl::StatusOr<Figures>(workload.status());
       const MutexLock lock(mutex);
       progress.Show(++done / static_cast<double>(points->size()));
       if (!figures.ok()) {
-        if (problem.ok()) problem = Annotate(figures.status(), point.fleet.name);
+        if (problem.ok()) problem = Annotate(figures.status(), fleet.name);
       } else if (!figures->interrupted) {
-        rows[i] = RowOf(point, *figures);
+        rows[i] = RowOf(point, fleet.name, *figures);
       }
     });
   }

@@ -253,6 +253,19 @@ TEST_CASE("a type on which a model of one's own does not fit is left out in mode
   CHECK(Contains(found.output, "left out: dgx-h100/2: big-one does not fit into its memory"));
 }
 
+TEST_CASE("a sweep of more points than anybody waits for is refused at once") {
+  const auto problem = [](const std::string& fleets, const std::string& rates) {
+    const RunResult result = BatonSim(Small({"sweep", fleets, "--rates", rates}));
+    CHECK(result.exit == 2);
+    return result.output;
+  };
+
+  CHECK(Contains(problem("mixed=1..1000xdgx-h100", "1..100000"),
+                 "sweep: 1000 fleets x 100000 rates x 1 seeds are more than 1000000 points"));
+  CHECK(Contains(problem("mixed=9223372036854775800..9223372036854775807:5xdgx-h100", "1"),
+                 "is no range such as"));
+}
+
 }
 
 TEST_CASE("shards of a sweep merge into what one sweep gives") {
