@@ -1,9 +1,15 @@
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <iostream>
 #include <string>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 
+#include "common/base/error.h"
 #include "common/daemon/options.h"
 #include "simulator/cli/command.h"
 
@@ -15,8 +21,17 @@ constexpr const char* kFooter = R"(Begin with:
   baton-sim recommend --trace TRACE.csv --model llama2-70b --rate 70 --objective cheapest
 Each command has examples of its own: baton-sim simulate --help
 
-Exit codes: 0 as asked, 1 usage, 2 an input that cannot be read or meant, 3 objectives missed (--check), no
-fleet meets them, or a replay decides otherwise, 130 interrupted (what is known has been printed).)";
+Exit codes: 0 as asked, 1 usage, 2 an input that cannot be read or meant or an output that cannot be written,
+3 objectives missed (--check), no fleet meets them, or a replay decides otherwise, 130 interrupted (what is
+known has been printed).)";
+
+/// `code`, if what was printed has arrived.
+int Printed(int code) {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good()) return code;
+  return baton::simulator::cli::Fail(
+      baton::Error(baton::kUnavailable, "standard output: cannot be written: {}", std::strerror(errno)));
+}
 
 }  // namespace
 
@@ -35,7 +50,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? cli::kOk : cli::kUsage;
+    return Printed(app.exit(error) == 0 ? cli::kOk : cli::kUsage);
+  } catch (const std::system_error& error) {  // fmt::print: "cannot write to file: No space left on device"
+    return cli::Fail(baton::Error(baton::kUnavailable, "{}", error.what()));
   }
-  return exit_code;
+  return Printed(exit_code);
 }

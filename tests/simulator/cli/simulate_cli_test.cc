@@ -266,6 +266,20 @@ TEST_CASE("a sweep of more points than anybody waits for is refused at once") {
                  "is no range such as"));
 }
 
+TEST_CASE("output that cannot be written is an error") {
+  const auto into_full = [](const std::string& arguments) {
+    return RunToEnd(
+        {"/bin/sh", "-c", std::string(BATON_PROGRAMS) + "/baton-sim " + arguments + " > /dev/full"},
+        std::chrono::seconds(60));
+  };
+  for (const char* arguments :
+       {"--help", "simulate --fleet mixed=1xdgx-h100 --rate 1 --duration 5 --output json",
+        "sweep mixed=1xdgx-h100 --rate 1 --duration 5", "trace synth --rate 100 --duration 100"}) {
+    const RunResult result = into_full(arguments);
+    INFO(arguments << ": " << result.output);
+    CHECK(result.exit == 2);
+    CHECK(Contains(result.output, "No space left on device"));
+  }
 }
 
 TEST_CASE("shards of a sweep merge into what one sweep gives") {
