@@ -1,4 +1,5 @@
 #include <array>
+#include <bit>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -16,6 +17,7 @@ namespace baton::simulator::cli {
 namespace {
 
 constexpr int kWorkersMost = 10'000;
+constexpr int kRanksMost = 8;  // of a worker's `compute.ranks`
 
 struct ExportOptions {
   std::string fleet;
@@ -41,7 +43,7 @@ std::string RouterYaml(const ExportOptions& options) {
       options.model, options.router.substr(options.router.rfind(':') + 1), options.key);
 }
 
-std::string WorkerYaml(const ExportOptions& options, const std::string& name) {
+std::string WorkerYaml(const ExportOptions& options, const std::string& name, int ranks) {
   return fmt::format(
       "# Written by baton-sim export. All fields: deploy/examples.\n"
       "name: {}\n"
@@ -53,12 +55,15 @@ std::string WorkerYaml(const ExportOptions& options, const std::string& name) {
       "metrics:\n"
       "  listen: \"0.0.0.0:9101\"\n"
       "cluster_key_file: {}\n"
+      "compute:\n"
+      "  device: 0\n"
+      "  ranks: {}\n"
       "kv:\n"
       "  memory: {}\n"
       "batch:\n"
       "  tokens: 2048\n"
       "  sequences: 256\n",
-      name, options.model, options.router, name, options.key, options.kv_memory);
+      name, options.model, options.router, name, options.key, ranks, options.kv_memory);
 }
 
 std::string DropIn(const std::string& program, const std::string& config, const PoolSpec& pool) {
@@ -68,6 +73,27 @@ std::string DropIn(const std::string& program, const std::string& config, const 
     text += fmt::format("ExecStartPre=+/usr/bin/nvidia-smi --power-limit={:.0f}\n", pool.gpu_cap_w);
   }
   return text + fmt::format("ExecStart=/usr/bin/{} --config /etc/baton/{}\n", program, config);
+}
+
+/// GPUs of each worker, which has a machine for itself.
+absl::StatusOr<int> RanksOf(const PoolSpec& pool, const hardware::Machine& machine) {
+  const int ranks = pool.tensor_parallel > 0 ? pool.tensor_parallel : machine.devices;
+  const std::string text = FormatFleet({.pools = {pool}});
+  if (ranks > machine.devices) {
+    return Error(kInvalidArgument, "{}: {} GPUs an instance, a {} has {}", text, ranks, machine.name,
+                 machine.devices);
+  }
+  if (ranks > kRanksMost || !std::has_single_bit(static_cast<unsigned>(ranks))) {
+    return Error(kInvalidArgument, "{}: {} GPUs an instance; a worker has 1, 2, 4 or 8 ranks", text, ranks);
+  }
+  if (machine.devices / ranks > 1) {
+    return Error(
+        kInvalidArgument,
+        "{}: {} instances share a machine, where the services of one role have one name; export wants "
+        "instances of all {} GPUs, or a machine of {} in --catalogue",
+        text, machine.devices / ranks, machine.devices, ranks);
+  }
+  return ranks;
 }
 
 int Export(const ExportOptions& options) {
@@ -89,6 +115,8 @@ int Export(const ExportOptions& options) {
                         "{}: Baton has no worker that does both phases; export wants prefill and decode",
                         FormatFleet(fleet->fleet)));
     }
+    const auto ranks = RanksOf(pool, **machine);
+    if (!ranks.ok()) return Fail(ranks.status());
     workers += pool.machines;
     if (workers > kWorkersMost) return Fail(Error(kInvalidArgument, "more than {} workers", kWorkersMost));
     PoolSpec capped = pool;
@@ -97,7 +125,7 @@ int Export(const ExportOptions& options) {
     const std::string program = prefill ? "baton-prefill" : "baton-decode";
     for (int i = 0; i < pool.machines; ++i) {
       const std::string name = fmt::format("{}-{}", NameOf(pool.role), next[prefill ? 0 : 1]++);
-      files.emplace_back(name + ".yaml", WorkerYaml(options, name));
+      files.emplace_back(name + ".yaml", WorkerYaml(options, name, *ranks));
       files.emplace_back(fmt::format("systemd/{}/{}.service.d/10-fleet.conf", name, program),
                          DropIn(program, name + ".yaml", capped));
     }
@@ -120,7 +148,10 @@ void AddExport(CLI::App& app, int& exit_code) {
   auto* exports = app.add_subcommand(
       "export", "A fleet as configuration files of router and workers, and systemd drop-ins");
   auto options = std::make_shared<ExportOptions>();
-  exports->add_option("--fleet", options->fleet, "As of simulate, of prefill and decode pools")->required();
+  exports
+      ->add_option("--fleet", options->fleet,
+                   "As of simulate, of prefill and decode pools whose instances have a machine each")
+      ->required();
   exports->add_option("--out", options->folder, "Folder")->capture_default_str();
   exports->add_option("--model", options->model, "Where the checkpoint lies on every machine")
       ->capture_default_str();

@@ -440,6 +440,30 @@ TEST_CASE("an exported fleet has a file for each worker") {
   CHECK(BatonSim({"export", "--fleet", "mixed=2xdgx-h100", "--out", folder.Path()}).exit == 2);
 }
 
+TEST_CASE("exported workers have the GPUs with which they were simulated, or there are none") {
+  const TemporaryFolder folder;
+  const std::string one = folder.Path() + "/one.yaml";
+  WriteFile(one, "machines:\n  - {name: half-box, like: dgx-h100, devices: 4}\n");
+  const auto problem = [&](const std::string& fleet) {
+    const RunResult result = BatonSim({"export", "--fleet", fleet, "--out", folder.Path() + "/none"});
+    CHECK(result.exit == 2);
+    return result.output;
+  };
+
+  const RunResult result = BatonSim({"export", "--fleet", "prefill=1xdgx-h100,decode=1xhalf-box",
+                                     "--catalogue", one, "--out", folder.Path()});
+  INFO(result.output);
+  CHECK(result.exit == 0);
+  CHECK(Contains(ReadFile(folder.Path() + "/prefill-0.yaml"), "compute:\n  device: 0\n  ranks: 8\n"));
+  CHECK(Contains(ReadFile(folder.Path() + "/decode-0.yaml"), "compute:\n  device: 0\n  ranks: 4\n"));
+  CHECK(Contains(problem("prefill=1xdgx-h100/4,decode=1xdgx-h100"),
+                 "prefill=1xdgx-h100/4: 2 instances share a machine"));
+  CHECK(
+      Contains(problem("prefill=1xdgx-h100/64,decode=1xdgx-h100"), "64 GPUs an instance, a dgx-h100 has 8"));
+  CHECK(Contains(problem("prefill=1xdgx-h100/6,decode=1xdgx-h100"), "a worker has 1, 2, 4 or 8 ranks"));
+  CHECK_FALSE(std::filesystem::exists(folder.Path() + "/none"));
+}
+
 TEST_CASE("an interrupt prints what is known and exits with 130") {
   const TemporaryFolder folder;
   const std::string log = folder.Path() + "/log";
