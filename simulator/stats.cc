@@ -89,22 +89,4 @@ bool BacklogGrows(const Workload& workload, const RunResult& result) {
   return late > 1.4 * middle && late - middle > std::max(5.0, 0.01 * between);
 }
 
-double Goodput(const Workload& workload, const RunResult& result, const GoodputLimits& limits,
-               double warm_up_s) {
-  const auto within = [](double value, double limit) { return limit == 0 || value <= limit; };
-  std::int64_t good = 0;
-  for (const RequestOutcome& outcome : result.requests) {
-    const double arrival = workload.requests[static_cast<std::size_t>(outcome.request)].arrival_s;
-    if (arrival < warm_up_s || outcome.end != RequestEnd::kDone) continue;
-    good += within(outcome.ttft_s, limits.ttft_s) && within(outcome.tbt_s, limits.tbt_s) &&
-                    within(outcome.response_s, limits.response_s)
-                ? 1
-                : 0;
-  }
-  if (workload.requests.empty()) return 0;
-  const double from = std::max(warm_up_s, workload.requests.front().arrival_s);
-  const double span = workload.requests.back().arrival_s - from;
-  return span > 0 ? static_cast<double>(good) / span : 0;
-}
-
 }  // namespace baton::simulator

@@ -33,13 +33,4 @@ struct MeanInterval {
 /// trace is, not how good the fleet is.
 [[nodiscard]] bool BacklogGrows(const Workload& workload, const RunResult& result);
 
-/// Requests a second that were answered within all limits, over the arrivals' time from `warm_up_s` on.
-struct GoodputLimits {
-  double ttft_s = 0;  // 0: none
-  double tbt_s = 0;
-  double response_s = 0;
-};
-[[nodiscard]] double Goodput(const Workload& workload, const RunResult& result, const GoodputLimits& limits,
-                             double warm_up_s = 0);
-
 }  // namespace baton::simulator

@@ -67,12 +67,4 @@ TEST_CASE("requests that never began wait for ever") {
   CHECK(MeanWaiting(workload, result, 900, 910) == Approx(405).epsilon(0.01));
 }
 
-TEST_CASE("goodput counts what was answered within all limits, after warm-up") {
-  const auto [workload, result] = Waiting(101, [](int i) { return i < 50 ? 0.0 : 10.0; });
-  CHECK(Goodput(workload, result, {}) == Approx(1.01));
-  CHECK(Goodput(workload, result, {.ttft_s = 2}) == Approx(0.5));
-  CHECK(Goodput(workload, result, {.ttft_s = 20, .response_s = 7}) == Approx(0.5));
-  CHECK(Goodput(workload, result, {.ttft_s = 2}, 50) == Approx(0));
-}
-
 }  // namespace baton::simulator
