@@ -27,10 +27,10 @@ router::PrefillCandidate World::PrefillChoice(std::size_t machine, std::int64_t 
   const hardware::StepTime time = about.perf->Time({.prompts = {&own, 1}});
   // What waits is computed in full batches.
   const hardware::PromptPiece full{.tokens = options_.native.prefill_batch_tokens};
-  double wait_s = 0;
+  double wait_s = m.WakesInS(now_s_);
   if (m.queued_tokens > 0) {
-    wait_s = about.perf->Time({.prompts = {&full, 1}}).seconds * static_cast<double>(m.queued_tokens) /
-             static_cast<double>(full.tokens);
+    wait_s += about.perf->Time({.prompts = {&full, 1}}).seconds * static_cast<double>(m.queued_tokens) /
+              static_cast<double>(full.tokens);
   }
   return {.machine = static_cast<MachineIndex>(machine),
           .wait_s = wait_s,
@@ -60,6 +60,7 @@ router::DecodeCandidate World::DecodeChoice(std::size_t machine, std::int64_t pr
   const hardware::StepTime with =
       about.perf->Time({.decodes = sequences + 1, .decode_context = tokens + prompt});
   return {.machine = static_cast<MachineIndex>(machine),
+          .ready_in_s = m.WakesInS(now_s_),
           .sequences = then.sequences,
           .step_s = without.seconds,
           .step_with_s = with.seconds,

@@ -165,8 +165,8 @@ void World::StartWaking(std::size_t machine, bool takes_early) {
     EndPower(machine);
     m.power = PowerState::kWaking;
     ++result_.machines[machine].wakes;
-    Push(now_s_ + setup_.machines[machine].machine.wake_s, kAwake, static_cast<std::uint32_t>(machine),
-         m.power_version);
+    m.awake_at_s = now_s_ + setup_.machines[machine].machine.wake_s;
+    Push(m.awake_at_s, kAwake, static_cast<std::uint32_t>(machine), m.power_version);
   }
   m.takes_early = takes_early;
   if (takes_early) placer_.SetUp(static_cast<MachineIndex>(machine), true);

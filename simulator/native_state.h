@@ -131,6 +131,7 @@ struct Machine {
   double idle_since_s = 0;
   double parked_at_s = 0;           // where it is parked
   double parked_s = 0;              // until then
+  double awake_at_s = 0;            // where it is waking
   std::uint32_t power_version = 0;  // of events about its power
 
   bool busy = false;
@@ -152,6 +153,10 @@ struct Machine {
   [[nodiscard]] bool Awake() const { return power == router::PowerState::kAwake; }
   /// Whether requests may be placed here.
   [[nodiscard]] bool Takes() const { return up && !draining && (Awake() || takes_early); }
+  /// Until it is awake, of a machine that takes requests.
+  [[nodiscard]] double WakesInS(double now_s) const {
+    return Awake() ? 0 : std::max(0.0, awake_at_s - now_s);
+  }
   /// Nothing runs, waits, or is on its way here.
   [[nodiscard]] bool HasNothing() const {
     return !busy && running.empty() && waiting.empty() && joining.empty() && sending.empty() &&

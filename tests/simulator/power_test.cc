@@ -160,4 +160,24 @@ TEST_CASE("packing leaves machines idle that joining the shortest queue keeps bu
   }
 }
 
+TEST_CASE("the cost policy counts the time until a waking machine is awake") {
+  const NativeSetup setup = Setup({ParkedMachine(), ParkedMachine()});
+  RunOptions options = Parking();
+  options.policy = "cost";
+  options.native.limits = [](std::int64_t) { return RequestLimits{.ttft_s = 2}; };
+  options.native.reject_early = true;
+  options.events = {{.time_s = 50, .machine = 0, .kind = MachineEvent::Kind::kFail}};
+  const auto placer = router::MakePlacer("split-round-robin", 0, {});
+
+  // The other one, parked since 10, is awake at 55.
+  const RunResult result =
+      RunNative(setup, Load({{0, 0.0, 100, 5}, {1, 51.0, 100, 5}, {2, 54.0, 100, 5}, {3, 60.0, 100, 5}}),
+                *placer, options);
+
+  CHECK(result.requests[0].prefill_machine == 0);
+  CHECK(result.requests[1].end == RequestEnd::kRefused);
+  CHECK(result.requests[2].ttft_s == Approx(1.1));
+  CHECK(result.requests[3].end == RequestEnd::kDone);
+}
+
 }  // namespace baton::simulator
