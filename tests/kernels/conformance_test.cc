@@ -459,9 +459,9 @@ TEST_CASE("a column is drawn by its weight, and where roundings could choose ano
         requests.push_back({.temperature = 0.3 + 0.2 * row, .uniform = 0.05 + 0.9 * random.Uniform()});
       requests[1].min_p = 0.25;
       requests[2].temperature = 0;
-      requests[7].uniform = 0.5;  // between two columns, where they are even in number
-      requests[10].uniform = 0;   // at the very beginning
-      requests[11].min_p = 1;     // the highest's own weight
+      requests[7].uniform = 0.5 + 0x1p-40;  // next to a border of two columns, where they are even in number
+      requests[10].uniform = 0;             // at the very beginning
+      requests[11].min_p = 1;               // the highest's own weight
       std::vector<DrawnRow> drawn(12, {.column = 77, .total = -1});
 
       backend->Draw(x.View(), requests, drawn);
