@@ -26,16 +26,21 @@ constexpr std::uint8_t kMaking = 32;  // and above
 constexpr std::array<std::uint8_t, 9> kAcknowledgement{kMaking, 4, 0, 0, 0, 2, 0, 0, 0};
 constexpr int kConnectMilliseconds = 2000;
 
-/// How far a new connection has been read.
+constexpr std::uint8_t kPut =
+    kMaking + 1;  // names 8 bytes of address, 8 of length, 4: as many bytes follow it
+constexpr std::size_t kPutHeaderBytes = kHeaderBytes + 20;
+
+/// How far an accepted connection has been read.
 struct Reading {
-  std::array<std::uint8_t, kHeaderBytes> header{};
-  std::size_t have = 0;    // of the header
-  std::uint32_t left = 0;  // of what follows it
+  std::array<std::uint8_t, kPutHeaderBytes> header{};
+  std::size_t have = 0;                 // of the header of the message that is being read
+  std::size_t whole = kPutHeaderBytes;  // what that header has
+  std::uint64_t left = 0;               // of what follows it
 };
 
 thread_local bool active = false;
-thread_local bool hung_up = false;              // said the receive that was the last call
-thread_local std::map<int, Reading> beginning;  // new connections, by socket
+thread_local bool hung_up = false;             // said the receive that was the last call
+thread_local std::map<int, Reading> accepted;  // by socket
 
 std::function<void(const char*, int)>& Probe() {
   static std::function<void(const char*, int)> probe;
@@ -85,50 +90,56 @@ ssize_t SentOrBroken(int socket, ssize_t sent, std::size_t size) {
   return static_cast<ssize_t>(size);
 }
 
+/// Completes `reading`, of whose header `seen` bytes are there, if it can. How much may be read.
+std::uint64_t Most(Reading& reading, std::size_t seen) {
+  const std::size_t there = reading.have + seen;
+  reading.whole = there > 0 && reading.header[0] == kPut ? kPutHeaderBytes : kHeaderBytes;
+  if (there < reading.whole) return seen;
+  if (reading.whole == kPutHeaderBytes) {
+    std::memcpy(&reading.left, &reading.header[kHeaderBytes + 8], sizeof reading.left);
+  } else {
+    std::uint32_t length = 0;
+    std::memcpy(&length, &reading.header[1], sizeof length);
+    reading.left = length;
+  }
+  return reading.whole - reading.have + std::min<std::uint64_t>(reading.left, SIZE_MAX / 2);
+}
+
 /// Reads no further than the end of the message that has begun, or begins now.
 ssize_t ReceiveOne(int socket, Reading& reading, void* bytes, std::size_t size, int flags) {
-  std::size_t most = reading.left;
-  if (reading.have < kHeaderBytes) {
-    const std::size_t wanted = kHeaderBytes - reading.have;
-    const ssize_t seen = NextReceive(socket, reading.header.data() + reading.have, wanted, flags | MSG_PEEK);
+  if (reading.have == reading.whole && reading.left == 0) reading = {};
+  std::uint64_t most = reading.left;
+  if (reading.have < reading.whole) {
+    const ssize_t seen = NextReceive(socket, reading.header.data() + reading.have,
+                                     reading.header.size() - reading.have, flags | MSG_PEEK);
     if (seen <= 0) return seen;
-    most = static_cast<std::size_t>(seen);
-    if (most == wanted) {
-      std::memcpy(&reading.left, &reading.header[1], sizeof reading.left);
-      most += reading.left;
-    }
+    most = Most(reading, static_cast<std::size_t>(seen));
   }
-  const ssize_t got = NextReceive(socket, bytes, std::min(size, most), flags);
+  const ssize_t got = NextReceive(socket, bytes, std::min<std::uint64_t>(size, most), flags);
   if (got <= 0) return got;
-  const std::size_t of_header = std::min(static_cast<std::size_t>(got), kHeaderBytes - reading.have);
+  const std::size_t of_header = std::min(static_cast<std::size_t>(got), reading.whole - reading.have);
   reading.have += of_header;
-  if (reading.have == kHeaderBytes)
-    reading.left -= static_cast<std::uint32_t>(static_cast<std::size_t>(got) - of_header);
+  if (reading.have == reading.whole) reading.left -= static_cast<std::size_t>(got) - of_header;
   return got;
 }
 
+/// Only where a magic number may come does UCX ask for so little at once.
+bool Begins(int socket, std::size_t size) {
+  std::uint64_t number = 0;
+  return size == sizeof kMagic &&
+         NextReceive(socket, &number, sizeof number, MSG_PEEK | MSG_DONTWAIT) == sizeof number &&
+         number == kMagic;
+}
+
 ssize_t Receive(int socket, void* bytes, std::size_t size, int flags) {
-  const auto found = beginning.find(socket);
-  // Only where a magic number may come does UCX ask for so little at once: the socket is another by now.
-  const bool anew = size == sizeof kMagic && (found == beginning.end() || found->second.have == 0);
-  if (found == beginning.end() || anew) {
-    beginning.erase(socket);
-    const ssize_t got = NextReceive(socket, bytes, size, flags);
-    if (anew && got == sizeof kMagic && std::memcmp(bytes, &kMagic, sizeof kMagic) == 0)
-      beginning[socket] = {};
-    return got;
+  if (Begins(socket, size)) {
+    accepted[socket] = {};
+    return NextReceive(socket, bytes, size, flags);
   }
-  Reading& reading = found->second;
-  const ssize_t got = ReceiveOne(socket, reading, bytes, size, flags);
-  if (got <= 0) {
-    if (got == 0 || !Passes(errno)) beginning.erase(found);
-  } else if (reading.have == kHeaderBytes && reading.left == 0) {
-    if (reading.header[0] < kMaking) {
-      beginning.erase(found);
-    } else {
-      reading = {};
-    }
-  }
+  const auto found = accepted.find(socket);
+  if (found == accepted.end()) return NextReceive(socket, bytes, size, flags);
+  const ssize_t got = ReceiveOne(socket, found->second, bytes, size, flags);
+  if (got == 0 || (got < 0 && !Passes(errno))) accepted.erase(found);
   return got;
 }
 
@@ -193,7 +204,7 @@ BATON_INTERPOSED int connect(int socket, const sockaddr* address, socklen_t leng
   if (!active) return NextConnect(socket, address, length);
   const bool again = hung_up;
   Begin("connect", socket);
-  beginning.erase(socket);
+  accepted.erase(socket);
   if (!again && Connects(socket, address, length)) return 0;
   if (StandIn(socket)) return 0;
   errno = ECONNREFUSED;

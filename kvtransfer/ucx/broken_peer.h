@@ -18,9 +18,10 @@ namespace baton::kvtransfer::ucx {
 ///   then sends what waited (nobody gets it) and finds the end. (Its answer to a peer's question must not
 ///   wait any more when a connection fails, and an endpoint that fails while it is being made is taken for
 ///   another.)
-/// - A receive brings no more than one message of a new connection, until the first that is not of the
-///   making. (UCX hands that connection over to the endpoint it makes for it, with what else it has read,
-///   while it walks through that.)
+/// - A receive brings no more than one message of an accepted connection. (A peer's question has UCX hand
+/// that
+///   connection over to the endpoint it makes for it, with what else it has read, while it walks through
+///   that.)
 class BrokenPeer {
  public:
   BrokenPeer();

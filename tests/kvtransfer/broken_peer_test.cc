@@ -157,18 +157,21 @@ TEST_CASE("who hung up is not called again at once, but is the next time") {
   }
 }
 
-TEST_CASE("a new connection is read message by message until the first of its user") {
+TEST_CASE("an accepted connection is read message by message") {
+  const BrokenPeer guard;  // a connect under it forgets who had the socket's number before
   const Connection connection;
   const std::string request = Message(32, "request");
   const std::string question = Message(1, std::string(100, 'q'));
-  const std::string rest = Message(1, "more") + Message(34, "and more");
-  const std::string all = kMagic + request + question + rest;
-  const BrokenPeer guard;
+  std::string put = Message(33, std::string(20, '\0')) + std::string(70, 'p');
+  put[5 + 8] = 70;  // its length
+  const std::string rest = Message(1, "more");
+  const std::string all = kMagic + request + question + put + rest;
   SECTION("that has come at once") {
     REQUIRE(send(connection.there.Get(), all.data(), all.size(), kFlags) > 0);
     CHECK(Receive(connection.here, 8) == kMagic);
     CHECK(Receive(connection.here) == request);
     CHECK(Receive(connection.here) == question);
+    CHECK(Receive(connection.here) == put);
     CHECK(Receive(connection.here) == rest);
   }
   SECTION("that comes byte by byte") {
@@ -190,6 +193,9 @@ TEST_CASE("a new connection is read message by message until the first of its us
     CHECK(Receive(connection.here) == request.substr(6));
     CHECK(Receive(connection.here, 50) == question.substr(0, 50));
     CHECK(Receive(connection.here) == question.substr(50));
+    CHECK(Receive(connection.here, 7) == put.substr(0, 7));
+    CHECK(Receive(connection.here, 30) == put.substr(7, 30));
+    CHECK(Receive(connection.here) == put.substr(37));
     CHECK(Receive(connection.here) == rest);
   }
   SECTION("also where another one had its socket's number before it began") {
@@ -203,6 +209,7 @@ TEST_CASE("a new connection is read message by message until the first of its us
     CHECK(Receive(before.here, 8) == kMagic);
     CHECK(Receive(before.here) == request);
     CHECK(Receive(before.here) == question);
+    CHECK(Receive(before.here) == put);
     CHECK(Receive(before.here) == rest);
   }
   SECTION("and any other as ever") {
