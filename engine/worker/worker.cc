@@ -24,7 +24,8 @@ int StartFailure(const absl::Status& status) {
   return status.code() == kUnavailable ? daemon::kExitFailure : daemon::kExitConfig;
 }
 
-/// Runs until a signal ends it: the first drains, the second ends at once.
+/// Runs until a signal or the router ends it: the first signal drains, the second ends at once, whether the
+/// router had asked for the drain before or not.
 int Serve(const PhaseDefinition& phase, const WorkerConfig& config, const daemon::Notifier& notifier) {
   static_cast<void>(notifier.Status("loading the model"));
   net::EventLoop loop;
@@ -38,21 +39,17 @@ int Serve(const PhaseDefinition& phase, const WorkerConfig& config, const daemon
     return Fail(phase, written, daemon::kExitFailure);
   }
   bool draining = false;
+  bool signalled = false;
   const auto drain = [&] {
-    draining = true;
     static_cast<void>(notifier.Stopping("draining", config.drain_timeout));
-    (*runtime)->Drain([&loop] { loop.Stop(); });
+    if (!std::exchange(draining, true)) (*runtime)->Drain([&loop] { loop.Stop(); });
   };
   {
     const daemon::SignalWatcher signals([&](int signal) {
       if (signal == SIGHUP) return;  // nothing is reloaded yet
-      loop.Post([&] { draining ? (*runtime)->Abort() : drain(); });
+      loop.Post([&] { std::exchange(signalled, true) ? (*runtime)->Abort() : drain(); });
     });
-    (*runtime)->OnDrainOrder([&] {
-      loop.Post([&] {
-        if (!draining) drain();
-      });
-    });
+    (*runtime)->OnDrainOrder([&] { loop.Post(drain); });
     (*runtime)->Start();
     static_cast<void>(notifier.Ready(fmt::format("peer port {}", ports.peer)));
     LogInfo("worker_started", {{"name", config.name}, {"peer", ports.peer}, {"metrics", ports.metrics}});
