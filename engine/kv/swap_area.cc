@@ -1,6 +1,9 @@
 #include "engine/kv/swap_area.h"
 
+#include <new>
+
 #include "common/base/check.h"
+#include "common/base/error.h"
 
 namespace baton::engine {
 namespace {
@@ -22,10 +25,15 @@ void ForEachPiece(const KvArena& arena, const BlockTable& blocks, const BlockTab
 
 }  // namespace
 
-SwapArea::SwapArea(const KvGeometry& geometry, std::uint64_t bytes)
-    : slot_bytes_(geometry.BlockBytes() * static_cast<std::size_t>(geometry.RankLayers())),
-      slots_(static_cast<std::int64_t>(bytes / slot_bytes_)),
-      memory_(std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(slots_) * slot_bytes_)) {}
+absl::StatusOr<SwapArea> SwapArea::Create(const KvGeometry& geometry, std::uint64_t bytes) {
+  const std::size_t slot_bytes = geometry.BlockBytes() * static_cast<std::size_t>(geometry.RankLayers());
+  const auto slots = static_cast<std::int64_t>(bytes / slot_bytes);
+  const std::size_t size = static_cast<std::size_t>(slots) * slot_bytes;
+  std::unique_ptr<std::byte[]> memory(new (std::nothrow) std::byte[size]);  // left as it is: see the class
+  if (memory == nullptr)
+    return Error(kResourceExhausted, "kv.swap: {} bytes of host memory cannot be had; say less", size);
+  return SwapArea(slot_bytes, slots, std::move(memory));
+}
 
 void SwapArea::CopyOut(const KvArena& arena, const BlockTable& blocks, const BlockTable& slots,
                        std::int64_t count) {

@@ -3,9 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <utility>
 
-#include "common/base/ids.h"
+#include <absl/status/statusor.h>
+
 #include "engine/kv/block_pool.h"
 #include "engine/kv/kv_arena.h"
 
@@ -16,8 +17,8 @@ namespace baton::engine {
 /// pages at their first use, so that an area that is never needed costs address space alone.
 class SwapArea {
  public:
-  /// As many slots as `bytes` hold.
-  SwapArea(const KvGeometry& geometry, std::uint64_t bytes);
+  /// As many slots as `bytes` hold. ResourceExhausted where the machine does not have them.
+  [[nodiscard]] static absl::StatusOr<SwapArea> Create(const KvGeometry& geometry, std::uint64_t bytes);
   [[nodiscard]] std::int64_t Slots() const { return slots_; }
   /// Of one block, all layers.
   [[nodiscard]] std::size_t SlotBytes() const { return slot_bytes_; }
@@ -27,6 +28,9 @@ class SwapArea {
               std::int64_t count) const;
 
  private:
+  SwapArea(std::size_t slot_bytes, std::int64_t slots, std::unique_ptr<std::byte[]> memory)
+      : slot_bytes_(slot_bytes), slots_(slots), memory_(std::move(memory)) {}
+
   std::size_t slot_bytes_;
   std::int64_t slots_;
   std::unique_ptr<std::byte[]> memory_;

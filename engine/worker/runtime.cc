@@ -96,7 +96,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
 
   absl::Status LoadModelAndArena();
   absl::Status SelfTest();
-  [[nodiscard]] AnswerMemoryOptions MeasureAnswers();
+  absl::StatusOr<AnswerMemoryOptions> MeasureAnswers();
   absl::Status CreateMeter();
   absl::Status CreateStepLog();
   absl::Status CreateHandoff(const std::string& cluster_key);
@@ -212,9 +212,10 @@ absl::Status Runtime::SelfTest() {
 
 /// What preempting is going to cost on this machine: one prompt's chunk is computed, and some blocks go to
 /// the swap area and back. First guesses; each preemption measures again.
-AnswerMemoryOptions Runtime::MeasureAnswers() {
+absl::StatusOr<AnswerMemoryOptions> Runtime::MeasureAnswers() {
   const KvGeometry& geometry = arena_->Geometry();
-  swap_ = std::make_unique<SwapArea>(geometry, config_.swap_memory);
+  BATON_ASSIGN_OR_RETURN(SwapArea swap, SwapArea::Create(geometry, config_.swap_memory));
+  swap_ = std::make_unique<SwapArea>(std::move(swap));
   AnswerMemoryOptions out{.growth_blocks = config_.growth_blocks,
                           .swap_slots = swap_->Slots(),
                           .block_bytes = static_cast<std::int64_t>(swap_->SlotBytes()),
@@ -336,7 +337,10 @@ absl::Status Runtime::Build(const CreateService& create) {
   BATON_RETURN_IF_ERROR(LoadModelAndArena());
   BATON_RETURN_IF_ERROR(SelfTest());
   BATON_RETURN_IF_ERROR(CreateHandoff(cluster_key));
-  const AnswerMemoryOptions answers = prefill_ ? AnswerMemoryOptions{} : MeasureAnswers();
+  AnswerMemoryOptions answers;
+  if (!prefill_) {
+    BATON_ASSIGN_OR_RETURN(answers, MeasureAnswers());
+  }
   BATON_RETURN_IF_ERROR(CreateMeter());
   BATON_RETURN_IF_ERROR(CreateStepLog());
   executor_ = std::make_unique<Executor>(*model_, *arena_, config_.batch, *this, tokens_, swap_.get());

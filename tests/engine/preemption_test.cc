@@ -121,7 +121,7 @@ TEST_CASE("sequences that are preempted again and again answer as if nobody had 
       CAPTURE(seed, kind.has_value());
       RandomStream random(seed);
       Rig rig(4096);
-      SwapArea swap(rig.arena.Geometry(), 60 * rig.arena.Geometry().BlockBytes() * 2);
+      SwapArea swap = *SwapArea::Create(rig.arena.Geometry(), 60 * rig.arena.Geometry().BlockBytes() * 2);
       Disturber disturber(rig, swap, kind, seed);
       std::vector<SequenceSpec> specs;
       for (std::uint64_t id = 2; id <= 24; ++id) specs.push_back(VariedSpec(rig, id, random));
@@ -267,7 +267,7 @@ std::shared_ptr<const TokenTable> AsciiTable() {
 TEST_CASE("an answer with a grammar stands in it where it stood, after each kind of preemption") {
   const auto run = [](bool disturbed) {
     Rig rig(2048);
-    SwapArea swap(rig.arena.Geometry(), 20 * rig.arena.Geometry().BlockBytes() * 2);
+    SwapArea swap = *SwapArea::Create(rig.arena.Geometry(), 20 * rig.arena.Geometry().BlockBytes() * 2);
     Disturber disturber(rig, swap, std::nullopt, 5);
     const SequenceSpec lasting = rig.Spec(1, Prompt(20, 1), 1500);
     std::vector<SequenceSpec> specs;
@@ -298,7 +298,7 @@ TEST_CASE("sequences that are paused, and preempted meanwhile, answer as if nobo
     CAPTURE(preempts);
     RandomStream random(3);
     Rig rig(4096);
-    SwapArea swap(rig.arena.Geometry(), 400 * rig.arena.Geometry().BlockBytes() * 2);
+    SwapArea swap = *SwapArea::Create(rig.arena.Geometry(), 400 * rig.arena.Geometry().BlockBytes() * 2);
     BlockPool slots(swap.Slots());
     std::map<SequenceKey, SequenceSpec> specs;
     std::vector<SequenceKey> paused;

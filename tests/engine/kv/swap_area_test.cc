@@ -4,6 +4,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "common/base/error.h"
+
 namespace baton::engine {
 namespace {
 
@@ -31,7 +33,7 @@ TEST_CASE("blocks that were copied out come back into other blocks, and nothing 
   const auto backend =
       kernels::CreateCpuBackend({.compute = kernels::ComputeClass::kF32, .threads = 1}).value();
   const KvArena arena = KvArena::Create(*backend, kGeometry).value();
-  SwapArea area(kGeometry, 5 * kGeometry.BlockBytes() * 3);
+  SwapArea area = *SwapArea::Create(kGeometry, 5 * kGeometry.BlockBytes() * 3);
   REQUIRE(area.Slots() == 5);
   for (std::uint32_t block = 0; block < 12; ++block)
     Fill(arena, BlockIndex(block), 10 * static_cast<int>(block));
@@ -49,8 +51,16 @@ TEST_CASE("blocks that were copied out come back into other blocks, and nothing 
 }
 
 TEST_CASE("an area smaller than one block has no slot") {
-  CHECK(SwapArea(kGeometry, 100).Slots() == 0);
-  CHECK(SwapArea(kGeometry, 0).Slots() == 0);
+  CHECK(SwapArea::Create(kGeometry, 100)->Slots() == 0);
+  CHECK(SwapArea::Create(kGeometry, 0)->Slots() == 0);
+}
+
+TEST_CASE("an area larger than the machine is refused, with its field and size") {
+  const auto area = SwapArea::Create(kGeometry, std::uint64_t{1} << 50);
+
+  REQUIRE_FALSE(area.ok());
+  CHECK(area.status().code() == kResourceExhausted);
+  CHECK(Message(area.status()).find("kv.swap: 11258999068") != std::string::npos);
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ class ServiceRig : public ExecutorEvents {
     if (prefix_blocks > 0) prefixes_ = std::make_unique<PrefixCache>(pool, prefix_blocks);
     const auto swap_bytes = arena_.Geometry().TotalBytes() / static_cast<std::size_t>(blocks) *
                             static_cast<std::size_t>(answers.swap_slots);
-    swap_ = std::make_unique<SwapArea>(arena_.Geometry(), swap_bytes);
+    swap_ = std::make_unique<SwapArea>(*SwapArea::Create(arena_.Geometry(), swap_bytes));
     executor_ = std::make_unique<Executor>(model, arena_, PlannerLimits{.prefill_chunk_tokens = 32}, *this,
                                            nullptr, swap_.get());
     OnLoop([&] {
