@@ -52,7 +52,8 @@ absl::StatusOr<PromptBlocks> PrefixCache::Share(const std::vector<Entry*>& found
 
   const std::int64_t wanted = total - std::ssize(found);
   const PoolCounts pool = pool_.Counts();
-  if (pool.free < wanted && pool.free + pool.cached >= wanted) {
+  const std::int64_t stay = take_pinned || pool.free >= wanted ? 0 : PinnedAlone();
+  if (pool.free < wanted && pool.free + pool.cached - stay >= wanted) {
     const std::int64_t evicted = Evict(wanted - pool.free, /*pinned=*/false);
     if (take_pinned && evicted < wanted - pool.free) Evict(wanted - pool.free - evicted, /*pinned=*/true);
   }
@@ -159,6 +160,12 @@ bool PrefixCache::MakePinRoom() {
   (*oldest)->pinned = false;
   --counts_.pinned;
   return true;
+}
+
+/// Pinned blocks that nobody uses.
+std::int64_t PrefixCache::PinnedAlone() const {
+  return std::ranges::count_if(
+      ages_, [&](const Entry* entry) { return entry->pinned && pool_.References(entry->block) == 1; });
 }
 
 /// Takes out up to `count` blocks that nobody uses, oldest leaves first; how many it was. Pinned ones only

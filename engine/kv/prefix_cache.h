@@ -104,6 +104,7 @@ class PrefixCache {
   void Touch(Entry* leaf);
   void CountHit(const std::vector<Entry*>& found);
   [[nodiscard]] bool MakePinRoom();
+  [[nodiscard]] std::int64_t PinnedAlone() const;
   std::int64_t Evict(std::int64_t count, bool pinned);
   void Remove(Entry* entry);
 

@@ -332,5 +332,28 @@ TEST_CASE("a prompt that needs the memory takes pinned blocks too, after all oth
   CHECK(pool.Counts().free == 10);
 }
 
+TEST_CASE("what is to be received takes no pinned block, and where it does not fit it evicts nothing") {
+  BlockPool pool(10);
+  PrefixCache cache(pool, 10, {.hits = 1, .blocks_max = 4});
+  const std::vector<TokenId> root = Prompt(65);
+  for (int i = 0; i < 2; ++i) Compute(cache, pool, "", root);
+  Compute(cache, pool, "", Prompt(64, 1000));
+  REQUIRE(cache.Counts().pinned == 4);
+  REQUIRE(pool.Counts().free == 2);
+
+  CHECK(cache.AllocateToReceive("", Prompt(112, 3000)).status().code() == kResourceExhausted);
+  CHECK(cache.Counts().evictions == 0);
+
+  // Pinned blocks that somebody uses are not among those that the cache has to itself.
+  const auto user = cache.Allocate("", root);
+  REQUIRE(user.ok());
+  const auto fits = cache.AllocateToReceive("", Prompt(80, 3000));
+  REQUIRE(fits.ok());
+  CHECK(cache.Counts().evictions == 4);
+  pool.Release(fits->blocks);
+  pool.Release(user->blocks);
+  CHECK(cache.CachedTokens("", root) == 64);
+}
+
 }  // namespace
 }  // namespace baton::engine
