@@ -53,10 +53,7 @@ absl::StatusOr<PromptBlocks> PrefixCache::Share(const std::vector<Entry*>& found
   const std::int64_t wanted = total - std::ssize(found);
   const PoolCounts pool = pool_.Counts();
   const std::int64_t stay = take_pinned || pool.free >= wanted ? 0 : PinnedAlone();
-  if (pool.free < wanted && pool.free + pool.cached - stay >= wanted) {
-    const std::int64_t evicted = Evict(wanted - pool.free, /*pinned=*/false);
-    if (take_pinned && evicted < wanted - pool.free) Evict(wanted - pool.free - evicted, /*pinned=*/true);
-  }
+  if (pool.free < wanted && pool.free + pool.cached - stay >= wanted) Evict(wanted - pool.free, take_pinned);
   absl::StatusOr<BlockTable> fresh = pool_.Allocate(wanted);
   if (!fresh.ok()) {
     pool_.Release(out.blocks);
@@ -131,11 +128,12 @@ PrefixCache::Entry* PrefixCache::FindChild(std::uint64_t name, const Entry* pare
 /// The leaf, then its parents: each parent is then younger than its children.
 void PrefixCache::Touch(Entry* leaf) {
   for (Entry* entry = leaf; entry != nullptr; entry = entry->parent) {
-    ages_.splice(ages_.end(), ages_, entry->age);
+    Ages& ages = entry->pinned ? pinned_ages_ : ages_;
+    ages.splice(ages.end(), ages, entry->age);
   }
 }
 
-/// Pins what has been found often enough, from the root on.
+/// Pins what has been found often enough, from the root on: a parent of a pinned block is pinned too.
 void PrefixCache::CountHit(const std::vector<Entry*>& found) {
   ++lookups_;
   for (Entry* entry : found) {
@@ -146,58 +144,64 @@ void PrefixCache::CountHit(const std::vector<Entry*>& found) {
   for (Entry* entry : found) {
     if (entry->pinned) continue;
     if (entry->hits < pins_.hits || !MakePinRoom()) return;
+    // It was touched just now, before its parent.
+    const auto place = entry->parent != nullptr ? entry->parent->age : pinned_ages_.end();
+    pinned_ages_.splice(place, ages_, entry->age);
     entry->pinned = true;
-    ++counts_.pinned;
   }
 }
 
 /// Room for one more pin: the least recently used one goes, a child before its parent, but none that this
-/// lookup has found.
+/// lookup has found. It is as if used now: where it stood among the others nobody remembers.
 bool PrefixCache::MakePinRoom() {
-  if (counts_.pinned < pins_.blocks_max) return true;
-  const auto oldest = std::ranges::find_if(ages_, [](const Entry* entry) { return entry->pinned; });
-  if (oldest == ages_.end() || (*oldest)->last_hit == lookups_) return false;
-  (*oldest)->pinned = false;
-  --counts_.pinned;
+  if (std::ssize(pinned_ages_) < pins_.blocks_max) return true;
+  if (pinned_ages_.empty() || pinned_ages_.front()->last_hit == lookups_) return false;
+  pinned_ages_.front()->pinned = false;
+  ages_.splice(ages_.end(), pinned_ages_, pinned_ages_.begin());
   return true;
 }
 
 /// Pinned blocks that nobody uses.
 std::int64_t PrefixCache::PinnedAlone() const {
-  return std::ranges::count_if(
-      ages_, [&](const Entry* entry) { return entry->pinned && pool_.References(entry->block) == 1; });
+  return std::ranges::count_if(pinned_ages_,
+                               [&](const Entry* entry) { return pool_.References(entry->block) == 1; });
 }
 
 /// Takes out up to `count` blocks that nobody uses, oldest leaves first; how many it was. Pinned ones only
-/// where `pinned` says so. One pass does, since children are older than their parents.
+/// where `pinned` says so, after all others. One pass does, since children are older than their parents.
 std::int64_t PrefixCache::Evict(std::int64_t count, bool pinned) {
   std::int64_t evicted = 0;
-  for (auto at = ages_.begin(); at != ages_.end() && evicted < count;) {
-    Entry* entry = *at++;
-    if (entry->children > 0 || pool_.References(entry->block) > 1 || (entry->pinned && !pinned)) continue;
-    Remove(entry);
-    ++evicted;
-  }
+  const auto evict = [&](const Ages& ages) {
+    for (auto at = ages.begin(); at != ages.end() && evicted < count;) {
+      Entry* entry = *at++;
+      if (entry->children > 0 || pool_.References(entry->block) > 1) continue;
+      Remove(entry);
+      ++evicted;
+    }
+  };
+  evict(ages_);
+  if (pinned) evict(pinned_ages_);
   counts_.evictions += evicted;
   return evicted;
 }
 
 void PrefixCache::Remove(Entry* entry) {
   if (entry->parent != nullptr) --entry->parent->children;
-  counts_.pinned -= entry->pinned ? 1 : 0;
   pool_.SetCached(entry->block, false);
   pool_.Release({entry->block});
-  ages_.erase(entry->age);
+  (entry->pinned ? pinned_ages_ : ages_).erase(entry->age);
   entries_.erase(entry->name);
 }
 
 void PrefixCache::Clear() {
   while (!ages_.empty()) Remove(ages_.front());
+  while (!pinned_ages_.empty()) Remove(pinned_ages_.front());
 }
 
 PrefixCounts PrefixCache::Counts() const {
   PrefixCounts counts = counts_;
-  counts.blocks = std::ssize(ages_);
+  counts.blocks = std::ssize(entries_);
+  counts.pinned = std::ssize(pinned_ages_);
   return counts;
 }
 

@@ -87,8 +87,9 @@ class PrefixCache {
     std::int64_t hits = 0;
     std::int64_t last_hit = 0;  // number of the lookup
     bool pinned = false;
-    std::list<Entry*>::iterator age;
+    std::list<Entry*>::iterator age;  // in the list of the pinned, or of the others
   };
+  using Ages = std::list<Entry*>;  // least recently used first; children before their parents
   using Tokens = std::span<const TokenId>;
 
   [[nodiscard]] Tokens TokensOf(std::span<const TokenId> prompt, std::int64_t block) const;
@@ -114,8 +115,9 @@ class PrefixCache {
   const std::int64_t block_tokens_;
   std::int64_t lookups_ = 0;
   absl::flat_hash_map<std::uint64_t, std::unique_ptr<Entry>> entries_;  // by name
-  std::list<Entry*> ages_;  // least recently used first; children before their parents
-  PrefixCounts counts_;
+  Ages ages_;                                                           // of those that are not pinned
+  Ages pinned_ages_;
+  PrefixCounts counts_;  // but for what is here now
 };
 
 }  // namespace baton::engine

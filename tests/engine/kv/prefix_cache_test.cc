@@ -187,7 +187,8 @@ struct Playground {
     BlockTable blocks;
   };
 
-  Playground(std::int64_t blocks, std::int64_t share) : pool(blocks), cache(pool, share) {}
+  Playground(std::int64_t blocks, std::int64_t share, const PinOptions& pins)
+      : pool(blocks), cache(pool, share, pins), pins_max(pins.blocks_max) {}
 
   void Begin(const std::string& salt, const std::vector<TokenId>& prompt) {
     const PoolCounts before = pool.Counts();
@@ -224,17 +225,21 @@ struct Playground {
     }
     pool.Release(ended.blocks);
   }
-  void CheckCounts() const {
+  void CheckCounts() {
     std::set<BlockIndex> used;
     for (const Live& one : live) used.insert(one.blocks.begin(), one.blocks.end());
     const PoolCounts counts = pool.Counts();
     REQUIRE(counts.used == std::ssize(used));
     REQUIRE(counts.free + counts.used + counts.cached == counts.total);
     REQUIRE(counts.cached <= cache.Counts().blocks);
+    REQUIRE(cache.Counts().pinned <= pins_max);
+    most_pinned = std::max(most_pinned, cache.Counts().pinned);
   }
 
   BlockPool pool;
   PrefixCache cache;
+  std::int64_t pins_max;
+  std::int64_t most_pinned = 0;
   bool unlimited = false;
   std::vector<Live> live;
   std::map<std::uint32_t, Content> contents;
@@ -247,7 +252,8 @@ TEST_CASE("random prompts, salts and evictions: no block holds another's KV, and
     RandomStream random(seed);
     const bool roomy = seed % 3 == 0;
     const std::int64_t blocks = roomy ? 4000 : 40;
-    Playground play(blocks, roomy ? blocks : random.Between(1, blocks));
+    const PinOptions pins{.hits = random.Between(0, 3), .blocks_max = random.Between(0, 12)};
+    Playground play(blocks, roomy ? blocks : random.Between(1, blocks), pins);
     play.unlimited = roomy;
     for (int step = 0; step < 600; ++step) {
       if (play.live.empty() || (random.Between(0, 2) > 0 && play.live.size() < 8)) {
@@ -267,6 +273,7 @@ TEST_CASE("random prompts, salts and evictions: no block holds another's KV, and
     }
     REQUIRE(play.cache.Counts().hits > 0);
     REQUIRE((roomy || play.cache.Counts().evictions > 0));
+    if (roomy && pins.hits > 0) REQUIRE(play.most_pinned == pins.blocks_max);
     while (!play.live.empty()) play.End(0, true);
     play.cache.Clear();
     CHECK(play.pool.Counts().free == blocks);
