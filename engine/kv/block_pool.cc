@@ -1,6 +1,7 @@
 #include "engine/kv/block_pool.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 
 #include "common/base/check.h"
@@ -25,21 +26,38 @@ absl::StatusOr<BlockTable> BlockPool::Allocate(std::int64_t count) {
   if (count > free_) return Error(kResourceExhausted, "{} KV blocks wanted, {} free", count, free_);
   BlockTable blocks;
   blocks.reserve(static_cast<std::size_t>(count));
-  auto left = static_cast<std::uint32_t>(count);
-  while (left > 0) {
-    auto fitting = free_runs_.end();  // the smallest run that holds all that is left
-    auto largest = free_runs_.begin();
-    for (auto run = free_runs_.begin(); run != free_runs_.end(); ++run) {
-      if (run->second > largest->second) largest = run;
-      if (run->second >= left && (fitting == free_runs_.end() || run->second < fitting->second))
-        fitting = run;
-    }
-    const auto [first, length] = fitting != free_runs_.end() ? *fitting : *largest;
-    const std::uint32_t taken = std::min(length, left);
-    TakeFreeRun(first, taken, blocks);
-    left -= taken;
-  }
+  for (const BlockRun& run : ChooseRuns(static_cast<std::uint32_t>(count)))
+    TakeFreeRun(run.first.value, run.count, blocks);
   return blocks;
+}
+
+/// Of `count` blocks that are free. Sorts the runs where no single one will do: searching all of them for
+/// each piece is quadratic, and a fragmented pool has thousands.
+std::vector<BlockRun> BlockPool::ChooseRuns(std::uint32_t count) const {
+  if (count == 0) return {};
+  auto fitting = free_runs_.end();
+  for (auto run = free_runs_.begin(); run != free_runs_.end(); ++run) {
+    if (run->second >= count && (fitting == free_runs_.end() || run->second < fitting->second)) fitting = run;
+  }
+  if (fitting != free_runs_.end()) return {{.first = BlockIndex(fitting->first), .count = count}};
+
+  std::vector<BlockRun> runs;
+  runs.reserve(free_runs_.size());
+  for (const auto& [first, length] : free_runs_)
+    runs.push_back({.first = BlockIndex(first), .count = length});
+  std::ranges::stable_sort(runs, std::ranges::greater(), &BlockRun::count);  // of equal ones the lowest first
+  std::uint32_t left = count;
+  auto next = runs.begin();
+  for (; next->count < left; ++next) left -= next->count;
+  // The rest is in one piece: the smallest run that holds it.
+  const auto enough = [&](const BlockRun& run) { return run.count >= left; };
+  const std::uint32_t smallest = std::prev(std::partition_point(next, runs.end(), enough))->count;
+  const auto last =
+      std::partition_point(next, runs.end(), [&](const BlockRun& run) { return run.count > smallest; });
+  const BlockRun rest{.first = last->first, .count = left};
+  runs.erase(next, runs.end());
+  runs.push_back(rest);
+  return runs;
 }
 
 void BlockPool::Retain(const BlockTable& blocks) {

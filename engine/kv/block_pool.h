@@ -46,6 +46,7 @@ class BlockPool {
   [[nodiscard]] PoolCounts Counts() const;
 
  private:
+  [[nodiscard]] std::vector<BlockRun> ChooseRuns(std::uint32_t count) const;
   void AddFreeRun(std::uint32_t first, std::uint32_t count);
   void TakeFreeRun(std::uint32_t first, std::uint32_t count, BlockTable& out);
 

@@ -88,6 +88,53 @@ TEST_CASE("a quarantined block is given to nobody") {
   CHECK(pool.Allocate(4).ok());
 }
 
+/// The blocks that `Allocate` is to choose of those that are free, the plain way: a search for each piece.
+BlockTable PlainChoice(std::vector<bool> free, std::int64_t count) {
+  BlockTable chosen;
+  while (std::ssize(chosen) < count) {
+    const auto left = static_cast<std::uint32_t>(count - std::ssize(chosen));
+    std::vector<BlockRun> runs;
+    for (std::uint32_t block = 0; block < free.size(); ++block) {
+      if (!free[block]) continue;
+      if (block == 0 || !free[block - 1]) runs.push_back({.first = BlockIndex(block), .count = 0});
+      ++runs.back().count;
+    }
+    const BlockRun* best = nullptr;
+    for (const BlockRun& run : runs) {
+      const bool fits = run.count >= left;
+      const bool best_fits = best != nullptr && best->count >= left;
+      const bool better = best == nullptr || (fits != best_fits ? fits
+                                              : fits            ? run.count < best->count
+                                                                : run.count > best->count);
+      if (better) best = &run;
+    }
+    for (std::uint32_t i = 0; i < std::min(left, best->count); ++i) {
+      chosen.emplace_back(best->first.value + i);
+      free[best->first.value + i] = false;
+    }
+  }
+  return chosen;
+}
+
+TEST_CASE("a fragmented pool gives what a search for each piece would") {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    CAPTURE(seed);
+    RandomStream random(seed);
+    const std::int64_t size = random.Between(1, 120);
+    BlockPool pool(size);
+    REQUIRE(pool.Allocate(size).ok());
+    std::vector<bool> free(static_cast<std::size_t>(size));
+    const std::int64_t in_ten = random.Between(1, 9);
+    for (std::uint32_t block = 0; block < free.size(); ++block) {
+      free[block] = random.Between(0, 9) < in_ten;
+      if (free[block]) pool.Release({BlockIndex(block)});
+    }
+    const std::int64_t count = random.Between(0, pool.Counts().free);
+
+    REQUIRE(*pool.Allocate(count) == PlainChoice(free, count));
+  }
+}
+
 /// What the pool should know, kept the plain way.
 struct PlainPool {
   std::vector<int> references;
