@@ -38,8 +38,10 @@ struct Job {
   WorkerId decode;
   Incarnation decode_incarnation;
 
-  engine::BlockTable blocks;  // empty while it waits
-  std::int64_t cached = 0;    // prompt tokens whose KV was there already
+  engine::BlockTable blocks;       // empty while it waits
+  std::int64_t cached = 0;         // prompt tokens whose KV was there already
+  RequestKey behind;               // while it waits: whose blocks it waits for
+  std::int64_t behind_tokens = 0;  // up to here; 0: nobody's
   bool executor_holds = false;
   bool handoff_holds = false;
   std::vector<TokenId> first_tokens;  // of the answers, in order
@@ -78,7 +80,8 @@ class PrefillService final : public engine::PhaseService {
   void OnTakenGone();
   void CancelUpTo(RequestKey key);
   void Advance();
-  [[nodiscard]] bool WillFindMore(const Job& job) const;
+  [[nodiscard]] bool WillFindMore(Job& job);
+  [[nodiscard]] bool ComesTo(RequestKey key, std::int64_t tokens) const;
   [[nodiscard]] bool Allocate(Job& job);
   void Begin(Job& job);
   void OnTransferEnded(RequestKey key, kvtransfer::TransferEnd end, const absl::Status& status,
@@ -86,7 +89,7 @@ class PrefillService final : public engine::PhaseService {
   void End(Job& job, Outcome outcome);
   void FinishIfFree(Job& job);
   void SendReleased(const Job& job, const Outcome& outcome);
-  Job* Find(RequestKey key) {
+  Job* Find(RequestKey key) const {
     const auto found = jobs_.find(key);
     return found == jobs_.end() ? nullptr : found->second.get();
   }
@@ -169,20 +172,32 @@ void PrefillService::Advance() {
 
 /// A prompt that is computed now begins like this one, and further than what the cache has: it waits for
 /// those blocks instead of computing them a second time. They come chunk by chunk; where the other one is
-/// cancelled, what it has computed stays and the wait is over.
-bool PrefillService::WillFindMore(const Job& job) const {
+/// cancelled, what it has computed stays and the wait is over. Compares prompts once for each wait: hundreds
+/// may wait, and each chunk asks.
+bool PrefillService::WillFindMore(Job& job) {
   if (context_.prefixes == nullptr || job.prompt_logprobs) return false;
-  std::int64_t furthest = 0;
+  if (job.behind_tokens > 0 && ComesTo(job.behind, job.behind_tokens)) return true;
+  job.behind_tokens = 0;
   for (const auto& [key, other] : jobs_) {
-    if (!other->executor_holds || other->outcome || other->cache_salt != job.cache_salt) continue;
-    if (other->computed == std::ssize(other->tokens)) continue;  // all of it is there
+    if (other->cache_salt != job.cache_salt || !ComesTo(key, std::ssize(other->tokens))) continue;
     const auto differs = std::ranges::mismatch(job.tokens, other->tokens).in1;
-    furthest = std::max<std::int64_t>(furthest, std::distance(job.tokens.begin(), differs));
+    const std::int64_t alike =
+        std::min<std::int64_t>(std::distance(job.tokens.begin(), differs),
+                               std::ssize(job.tokens) - 1);  // the last is computed anyway
+    const std::int64_t shared = alike / context_.block_tokens * context_.block_tokens;
+    // What it has computed is in the cache by now, or had no room there.
+    if (shared <= job.behind_tokens || !ComesTo(key, shared)) continue;
+    job.behind = key;
+    job.behind_tokens = shared;
   }
-  furthest =
-      std::min<std::int64_t>(furthest, std::ssize(job.tokens) - 1);  // the last token is computed anyway
-  return furthest / context_.block_tokens * context_.block_tokens >
-         context_.prefixes->CachedTokens(job.cache_salt, job.tokens);
+  if (job.behind_tokens <= context_.prefixes->CachedTokens(job.cache_salt, job.tokens)) job.behind_tokens = 0;
+  return job.behind_tokens > 0;
+}
+
+/// Whether the prompt is under way, and is going to be computed up to there.
+bool PrefillService::ComesTo(RequestKey key, std::int64_t tokens) const {
+  const Job* job = Find(key);
+  return job != nullptr && job->executor_holds && !job->outcome && job->computed < tokens;
 }
 
 /// Blocks for the prompt; those that begin it may be shared, with their KV in place.

@@ -5,45 +5,10 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/engine/worker/service_rig.h"
+#include "tests/prefill/prefill_rig.h"
 
 namespace baton::prefill {
 namespace {
-
-using engine::Key;
-using engine::Next;
-using engine::Prompt;
-using engine::ServiceRig;
-using kvtransfer::TransferEnd;
-
-constexpr std::int64_t kBlocks = 8;
-
-struct PrefillRig : ServiceRig {
-  explicit PrefillRig(std::int64_t queue = 8, std::int64_t prefix_blocks = 0)
-      : ServiceRig(CreatePrefillService, true, kBlocks, queue, prefix_blocks) {}
-
-  /// Sends a prompt through, and waits until nothing of it is left.
-  wire::Token Complete(RequestKey key, const wire::Envelope& order) {
-    Order(order);
-    REQUIRE(handoff.WaitFor(fmt::format("commit {}", key)));
-    OnLoop([&] { handoff.EndSend(key, TransferEnd::kAcked); });
-    REQUIRE(Released(key).outcome() == "done");
-    return Tokens(key).at(0);
-  }
-};
-
-wire::Envelope Order(RequestKey key, const std::vector<TokenId>& prompt, std::int64_t max_tokens = 10) {
-  wire::Envelope envelope;
-  wire::Prefill& order = *envelope.mutable_prefill();
-  order.set_request(key.request.value);
-  order.set_attempt(key.attempt.value);
-  order.mutable_tokens()->Assign(prompt.begin(), prompt.end());
-  order.mutable_sampling()->set_top_p(1);
-  order.mutable_stop()->set_max_tokens(max_tokens);
-  order.set_decode_worker(2);
-  order.set_decode_incarnation(22);
-  return envelope;
-}
 
 TEST_CASE("the first token goes to the router before the KV has arrived, and the end after it") {
   PrefillRig rig;
@@ -478,75 +443,6 @@ TEST_CASE("one prefill draws the first token of each answer, and hands over the 
   });
   CHECK(rig.Released(Key(1)).outcome() == "done");
   CHECK(rig.Blocks().used == 0);
-}
-
-wire::Envelope Salted(wire::Envelope order, const std::string& salt) {
-  order.mutable_prefill()->set_cache_salt(salt);
-  return order;
-}
-
-TEST_CASE("of two equal prompts at once the second waits for the blocks of the first, under its salt alone") {
-  PrefillRig rig(8, /*prefix_blocks=*/8);
-  const std::vector<TokenId> prompt = Prompt(44);
-  rig.Shut();
-
-  rig.Order(Order(Key(1), prompt));
-  rig.Order(Order(Key(2), prompt));
-  rig.Order(Salted(Order(Key(3), prompt), "other"));
-  CHECK(rig.handoff.Count("send 2/1") == 0);
-  CHECK(rig.handoff.Count("send 3/1") == 1);
-  rig.OnLoop([&] { CHECK(rig.service->Load().queued_requests == 1); });
-  rig.Open();
-  for (std::uint64_t id = 1; id <= 3; ++id) REQUIRE(rig.handoff.WaitFor(fmt::format("commit {}/1", id)));
-
-  CHECK(rig.handoff.Count("layer 0 0+32 2/1") == 1);
-  CHECK(rig.handoff.Count("layer 0 32+12 2/1") == 1);
-  CHECK(rig.Tokens(Key(1)).at(0).cached_tokens() == 0);
-  CHECK(rig.Tokens(Key(2)).at(0).cached_tokens() == 32);
-  CHECK(rig.Tokens(Key(3)).at(0).cached_tokens() == 0);
-  for (std::uint64_t id = 1; id <= 3; ++id)
-    CHECK(rig.Tokens(Key(id)).at(0).token() == Next(rig.model, prompt));
-}
-
-TEST_CASE(
-    "a prompt that shares a beginning waits for the chunk that has it, no longer, and lets others pass") {
-  PrefillRig rig(8, /*prefix_blocks=*/8);
-  std::vector<TokenId> longer = Prompt(80);
-  std::vector<TokenId> alike = Prompt(40);
-  alike[35] += 1;
-  rig.Shut();
-
-  rig.Order(Order(Key(1), longer));
-  rig.Order(Order(Key(2), alike));
-  rig.Order(Order(Key(3), Prompt(10, 50)));
-  CHECK(rig.handoff.Count("send 2/1") == 0);
-  CHECK(rig.handoff.Count("send 3/1") == 1);
-  rig.Open();
-  for (std::uint64_t id = 1; id <= 3; ++id) REQUIRE(rig.handoff.WaitFor(fmt::format("commit {}/1", id)));
-
-  const std::vector<std::string> calls = rig.handoff.calls.Get();
-  const auto at = [&](const std::string& call) { return std::ranges::find(calls, call); };
-  CHECK(at("layer 1 0+32 1/1") < at("send 2/1"));
-  CHECK(at("send 2/1") < at("layer 0 32+32 1/1"));
-  CHECK(rig.Tokens(Key(2)).at(0).cached_tokens() == 32);
-  CHECK(rig.Tokens(Key(2)).at(0).token() == Next(rig.model, alike));
-}
-
-TEST_CASE("when the first of two equal prompts is cancelled the second is computed") {
-  PrefillRig rig(8, /*prefix_blocks=*/8);
-  rig.Shut();
-  rig.Order(Order(Key(1), Prompt(60)));
-  rig.Order(Order(Key(2), Prompt(60)));
-  REQUIRE(rig.stepping.Wait());
-
-  rig.Cancel(Key(1));
-  rig.Open();
-  REQUIRE(rig.handoff.WaitFor("abort_send 1/1"));
-  rig.OnLoop([&] { rig.handoff.EndSend(Key(1), TransferEnd::kAborted, Error(kCancelled, "cancelled")); });
-
-  REQUIRE(rig.handoff.WaitFor("commit 2/1"));
-  CHECK(rig.Released(Key(1)).outcome() == "cancelled");
-  CHECK(rig.Tokens(Key(2)).at(0).token() == Next(rig.model, Prompt(60)));
 }
 
 TEST_CASE(
