@@ -118,6 +118,10 @@ void ReadTransfer(const Section& transfer, kvtransfer::HandoffOptions& out) {
   transfer.Duration("ping_interval", out.ping_interval, milliseconds(50), seconds(60));
   transfer.Integer("pings_missed", out.pings_missed_max, 1, 100);
   transfer.Duration("lease", out.lease, milliseconds(500), std::chrono::minutes(10));
+  if (out.lease < 2 * out.ping_interval) {
+    // A PING renews it: one that is late must not end the grant.
+    transfer.Problem("lease", "must be at least twice transfer.ping_interval, whose pings renew it");
+  }
   transfer.Duration("deadline", out.transfer_deadline, milliseconds(500), std::chrono::hours(1));
   transfer.Duration("drain_deadline", out.drain_deadline, milliseconds(50), std::chrono::minutes(1));
 }
@@ -144,6 +148,10 @@ void ReadLogLevel(const Section& root, WorkerConfig& out) {
   if (level == "error") out.log_level = LogLevel::kError;
 }
 
+bool IsAnyHost(const std::string& host) {
+  return host == "0.0.0.0" || host == "::";
+}
+
 void ReadNetwork(const Section& root, WorkerConfig& out) {
   ReadAddress(root, "router", out.router, kRequired);
   const Section peer = root.Sub("peer");
@@ -151,6 +159,12 @@ void ReadNetwork(const Section& root, WorkerConfig& out) {
   ReadAddress(peer, "listen", out.transfer.listen);
   out.peer_host = out.transfer.listen.host;
   peer.String("advertise", out.peer_host);
+  if (IsAnyHost(out.peer_host)) {
+    peer.Problem("advertise",
+                 fmt::format("'{}' is every address of this machine, and nobody else can dial it; "
+                             "name the host that peers are to dial",
+                             out.peer_host));
+  }
   ReadAddress(root.Sub("metrics"), "listen", out.metrics);
   root.String("cluster_key_file", out.cluster_key_file);
   root.Boolean("insecure_no_auth", out.insecure_no_auth);

@@ -214,4 +214,33 @@ TEST_CASE("a peer listener beyond loopback wants a cluster key or an explicit wo
   CHECK(ReadWorkerConfig(Write(folder, open + "insecure_no_auth: true\n")).ok());
 }
 
+TEST_CASE("a listener on every address wants to know which one peers are to dial") {
+  const test::TemporaryFolder folder;
+  const std::string start = "name: d\nmodel: m\nrouter: \"10.0.0.1:7000\"\ncluster_key_file: key\n";
+
+  for (const char* peer : {"{listen: \"0.0.0.0:7400\"}", "{listen: \"[::]:7400\"}",
+                           "{listen: \"10.0.0.2:7400\", advertise: \"0.0.0.0\"}"}) {
+    CAPTURE(peer);
+    const auto refused = ReadWorkerConfig(Write(folder, start + "peer: " + peer + "\n"));
+    REQUIRE_FALSE(refused.ok());
+    CHECK(Message(refused.status()).find(":5:") != std::string::npos);
+    CHECK(Message(refused.status()).find("peer.advertise") != std::string::npos);
+  }
+  const auto named =
+      ReadWorkerConfig(Write(folder, start + "peer: {listen: \"0.0.0.0:7400\", advertise: decode-0}\n"));
+  INFO(named.status());
+  REQUIRE(named.ok());
+  CHECK(named->peer_host == "decode-0");
+}
+
+TEST_CASE("a lease outlives a ping that is late") {
+  const test::TemporaryFolder folder;
+  const std::string start = "name: d\nmodel: m\nrouter: \"127.0.0.1:1\"\n";
+
+  const auto refused = ReadWorkerConfig(Write(folder, start + "transfer: {ping_interval: 3s, lease: 5s}\n"));
+  REQUIRE_FALSE(refused.ok());
+  CHECK(Message(refused.status()).find("transfer.lease") != std::string::npos);
+  CHECK(ReadWorkerConfig(Write(folder, start + "transfer: {ping_interval: 3s, lease: 6s}\n")).ok());
+}
+
 }  // namespace baton::engine
