@@ -2,7 +2,7 @@
 
 namespace baton::engine {
 
-WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) {
+WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) : prefill_(prefill) {
   const metrics::Labels role = {{"role", prefill ? "prefill" : "decode"}};
   const auto with = [&](std::string_view key, std::string_view value) {
     metrics::Labels labels = role;
@@ -66,7 +66,8 @@ void WorkerProbe::Step(const StepReport& report) const {
   generated_tokens_.Increment(static_cast<double>(report.decode_tokens));
   busy_seconds_.Increment(Seconds(report.duration));
   step_seconds_.Observe(Seconds(report.duration));
-  batch_.Observe(static_cast<double>(report.prompt_tokens + report.decode_tokens));
+  batch_.Observe(
+      static_cast<double>(prefill_ ? report.prompt_tokens + report.decode_tokens : std::ssize(report.parts)));
 }
 
 void WorkerProbe::Blocks(const PoolCounts& counts) const {

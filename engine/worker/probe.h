@@ -49,6 +49,7 @@ class WorkerProbe {
   void AddHandoffs(metrics::Registry& registry, bool prefill);
   void AddMoves(metrics::Registry& registry);
 
+  const bool prefill_;
   metrics::Gauge in_flight_;
   metrics::Gauge queued_tokens_;
   metrics::Gauge ready_;
