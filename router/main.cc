@@ -1,4 +1,6 @@
+#include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -54,6 +56,15 @@ int Serve(const router::RouterConfig& config, const daemon::Notifier& notifier) 
       });
     });
     static_cast<void>(notifier.Ready(fmt::format("http port {}", ports.http)));
+    net::Timer watchdog;
+    std::function<void()> tell_alive;
+    if (const std::optional<Duration> period = daemon::WatchdogPeriod()) {
+      tell_alive = [&, pause = *period / 2] {
+        static_cast<void>(notifier.Watchdog());
+        watchdog = loop.After(pause, [&] { tell_alive(); });
+      };
+      tell_alive();
+    }
     LogInfo("router_started", {{"http", ports.http}, {"control", ports.control}});
     loop.Run();
   }

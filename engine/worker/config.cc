@@ -205,6 +205,7 @@ absl::StatusOr<WorkerConfig> ReadWorkerConfig(const std::string& path) {
   ReadPower(root.Sub("power"), out.power);
   ReadTelemetry(root.Sub("telemetry"), out.steps);
   root.Duration("drain_timeout", out.drain_timeout, seconds(0), std::chrono::hours(24));
+  root.Duration("engine_timeout", out.engine_timeout, milliseconds(100), std::chrono::hours(1));
   root.String("ports_file", out.ports_file);
   ReadLogLevel(root, out);
   BATON_RETURN_IF_ERROR(document.Finish());

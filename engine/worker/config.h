@@ -60,6 +60,7 @@ struct WorkerConfig {
   PowerConfig power;
   StepLogConfig steps;
   Duration drain_timeout = std::chrono::seconds(120);
+  Duration engine_timeout = std::chrono::seconds(60);  // a step that takes longer: the engine hangs
   std::string ports_file;
   LogLevel log_level = LogLevel::kInfo;
 };

@@ -15,6 +15,8 @@ WorkerProbe::WorkerProbe(metrics::Registry& registry, bool prefill) : prefill_(p
       registry.AddGauge("baton_queued_prompt_tokens", "Prompt tokens that wait to be computed", role);
   ready_ = registry.AddGauge("baton_ready", "1 where the worker takes requests", role);
   load_seconds_ = registry.AddGauge("baton_model_load_seconds", "How long loading the model took", role);
+  engine_age_ = registry.AddGauge("baton_engine_watchdog_age_seconds",
+                                  "Since the engine last made progress; 0 where it has nothing to do", role);
   const std::string_view blocks = "KV blocks by state";
   blocks_free_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "free"));
   blocks_used_ = registry.AddGauge("baton_kv_blocks", blocks, with("state", "used"));

@@ -31,6 +31,8 @@ class WorkerProbe {
   void Answers(const AnswerMemoryCounts& counts);
   void InFlight(double requests) const { in_flight_.Set(requests); }
   void QueuedTokens(double tokens) const { queued_tokens_.Set(tokens); }
+  /// Since the engine's last step, or its last look for one.
+  void EngineAge(Duration age) const { engine_age_.Set(Seconds(age)); }
   void Ready(bool ready) const { ready_.Set(ready ? 1 : 0); }
   void ModelLoaded(Duration took) const { load_seconds_.Set(Seconds(took)); }
   void Ended(const std::string& outcome) const;
@@ -54,6 +56,7 @@ class WorkerProbe {
   metrics::Gauge queued_tokens_;
   metrics::Gauge ready_;
   metrics::Gauge load_seconds_;
+  metrics::Gauge engine_age_;
   metrics::Gauge blocks_free_;
   metrics::Gauge blocks_used_;
   metrics::Gauge blocks_quarantined_;

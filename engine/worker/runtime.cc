@@ -26,6 +26,7 @@ namespace baton::engine {
 namespace {
 
 constexpr std::int64_t kMeasuredTokens = 64;
+constexpr Duration kWatchPauseMax = std::chrono::seconds(1);  // a scrape's gauge is no older
 
 class Runtime final : public WorkerRuntime, public ExecutorEvents {
  public:
@@ -44,13 +45,17 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
 
   absl::Status Build(const CreateService& create);
   Ports GetPorts() const override { return {.peer = handoff_->Port(), .metrics = http_->Port()}; }
-  void Start() override { link_->Start(); }
+  void Start() override {
+    link_->Start();
+    WatchEngine();
+  }
   void OnDrainOrder(std::function<void()> leave) override { leave_ = std::move(leave); }
   void Drain(std::function<void()> done) override;
   void Abort() override {
     service_->CancelAll();
     CheckDrained();
   }
+  bool EngineHangs() const override { return engine_hangs_; }
 
   // From the engine thread.
   void OnLayerDone(const LayerEvent& event) override {
@@ -110,6 +115,7 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   void LoadChanged();
   void UpdateGauges();
   void CheckDrained();
+  void WatchEngine();
   [[nodiscard]] bool Ready() const;
 
   net::EventLoop& loop_;
@@ -143,7 +149,9 @@ class Runtime final : public WorkerRuntime, public ExecutorEvents {
   std::function<void()> leave_;
   std::function<void()> drained_;
   net::Timer drain_timer_;
+  net::Timer engine_timer_;
   bool draining_ = false;
+  bool engine_hangs_ = false;
 };
 
 absl::Status Runtime::LoadModelAndArena() {
@@ -396,7 +404,7 @@ void Runtime::FillRegister(wire::Register& message) const {
 
 bool Runtime::Ready() const {
   const std::vector<kvtransfer::PeerStatus> peers = handoff_->Peers();
-  return link_->Registered() && !draining_ &&
+  return link_->Registered() && !draining_ && !engine_hangs_ &&
          std::ranges::any_of(peers, [this](const kvtransfer::PeerStatus& peer) {
            return peer.ready && !alike_.contains(peer.id);
          });
@@ -484,6 +492,24 @@ void Runtime::UpdateGauges() {
   probe_.QueuedTokens(static_cast<double>(service_->Load().queued_prompt_tokens));
   probe_.Ready(Ready());
   if (http_ != nullptr) http_->SetReady(Ready());
+}
+
+/// By a timer of its own: an engine that hangs posts nothing that would call for anything else.
+void Runtime::WatchEngine() {
+  const Duration age = std::max(Duration::zero(), loop_.Now() - executor_->LastProgress());
+  probe_.EngineAge(age);
+  const bool hangs = age > config_.engine_timeout;
+  if (hangs != engine_hangs_) {
+    engine_hangs_ = hangs;
+    if (hangs) {
+      LogError("engine_hangs", {{"step_seconds", Seconds(age)}, {"requests", service_->InFlight()}});
+    } else {
+      LogWarning("engine_goes_on", {{"requests", service_->InFlight()}});
+    }
+    LoadChanged();
+  }
+  engine_timer_ =
+      loop_.After(std::min<Duration>(kWatchPauseMax, config_.engine_timeout / 4), [this] { WatchEngine(); });
 }
 
 void Runtime::Drain(std::function<void()> done) {

@@ -40,6 +40,8 @@ class WorkerRuntime {
   virtual void OnDrainOrder(std::function<void()> leave) = 0;
   /// Cancels what runs; a drain under way then ends.
   virtual void Abort() = 0;
+  /// A step takes longer than engine_timeout: this worker takes nothing new until it ends.
+  [[nodiscard]] virtual bool EngineHangs() const = 0;
 };
 
 }  // namespace baton::engine

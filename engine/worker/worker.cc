@@ -2,6 +2,8 @@
 
 #include <csignal>
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "common/base/error.h"
@@ -9,7 +11,8 @@
 #include "common/daemon/files.h"
 #include "common/daemon/notify.h"
 #include "common/daemon/signals.h"
-#include "engine/worker/runtime.h"
+#include "common/net/event_loop.h"
+#include "engine/worker/config.h"
 
 namespace baton::engine {
 namespace {
@@ -24,13 +27,39 @@ int StartFailure(const absl::Status& status) {
   return status.code() == kUnavailable ? daemon::kExitFailure : daemon::kExitConfig;
 }
 
+/// Tells the service manager as often as it wants to know that the control loop turns, unless the engine
+/// hangs: then it starts the worker anew, and the router resumes its answers elsewhere.
+class Watchdog {
+ public:
+  Watchdog(net::EventLoop& loop, const daemon::Notifier& notifier, const WorkerRuntime& runtime)
+      : loop_(loop), notifier_(notifier), runtime_(runtime), period_(daemon::WatchdogPeriod()) {
+    if (period_) Tell();
+  }
+
+ private:
+  void Tell() {
+    const bool hangs = runtime_.EngineHangs();
+    if (hangs != std::exchange(hung_, hangs))
+      static_cast<void>(notifier_.Status(hangs ? "the engine hangs in a step" : "the engine goes on"));
+    if (!hangs) static_cast<void>(notifier_.Watchdog());
+    timer_ = loop_.After(*period_ / 2, [this] { Tell(); });
+  }
+
+  net::EventLoop& loop_;
+  const daemon::Notifier& notifier_;
+  const WorkerRuntime& runtime_;
+  const std::optional<Duration> period_;  // nothing: no manager asks
+  bool hung_ = false;
+  net::Timer timer_;
+};
+
 /// Runs until a signal or the router ends it: the first signal drains, the second ends at once, whether the
 /// router had asked for the drain before or not.
 int Serve(const PhaseDefinition& phase, const WorkerConfig& config, const daemon::Notifier& notifier) {
   static_cast<void>(notifier.Status("loading the model"));
   net::EventLoop loop;
   absl::StatusOr<std::unique_ptr<WorkerRuntime>> runtime =
-      WorkerRuntime::Create(loop, config, phase.prefill, phase.create);
+      WorkerRuntime::Create(loop, config, phase.prefill, phase.create, phase.open);
   if (!runtime.ok()) return Fail(phase, runtime.status(), StartFailure(runtime.status()));
   const WorkerRuntime::Ports ports = (*runtime)->GetPorts();
   if (const absl::Status written =
@@ -52,6 +81,7 @@ int Serve(const PhaseDefinition& phase, const WorkerConfig& config, const daemon
     (*runtime)->OnDrainOrder([&] { loop.Post(drain); });
     (*runtime)->Start();
     static_cast<void>(notifier.Ready(fmt::format("peer port {}", ports.peer)));
+    const Watchdog watchdog(loop, notifier, **runtime);
     LogInfo("worker_started", {{"name", config.name}, {"peer", ports.peer}, {"metrics", ports.metrics}});
     loop.Run();
   }

@@ -1,14 +1,7 @@
 #pragma once
 
-#include <functional>
-#include <memory>
-#include <string>
-
-#include <absl/status/status.h>
-
 #include "common/daemon/options.h"
-#include "engine/worker/config.h"
-#include "engine/worker/service.h"
+#include "engine/worker/runtime.h"
 
 namespace baton::engine {
 
@@ -16,7 +9,8 @@ namespace baton::engine {
 struct PhaseDefinition {
   daemon::Program program;
   bool prefill = false;
-  std::function<std::unique_ptr<PhaseService>(const ServiceContext&)> create;
+  WorkerRuntime::CreateService create;
+  WorkerRuntime::OpenDevices open = {};  // see WorkerRuntime
 };
 
 /// A worker daemon from command line to exit code: configuration, model, arena, hand-off, router, signals,

@@ -34,6 +34,7 @@ struct On {
   WorkerRuntime::OpenDevices open = {};
   int ranks = 1;
   int block_tokens = 16;
+  Duration engine_timeout = std::chrono::seconds(60);
 };
 
 /// A worker on a loop of its own.
@@ -50,7 +51,8 @@ class Worker {
                                 .ranks = on.ranks,
                                 .block_tokens = on.block_tokens,
                                 .kv_memory = 8U << 20,
-                                .batch = {.prefill_chunk_tokens = 32}};
+                                .batch = {.prefill_chunk_tokens = 32},
+                                .engine_timeout = on.engine_timeout};
     config.transfer.transport = "loopback";
     config.transfer.listen = {"127.0.0.1", 0};
     net::OnLoop(thread_.Loop(), [&] {

@@ -1,12 +1,14 @@
 #include <catch2/catch.hpp>
 
 #include "tests/decode/worker_pair.h"
+#include "tests/support/gated_backend.h"
 #include "tests/support/sequence_runner.h"
 
 /// A whole prefill worker and a whole decode worker in one process, before a router that a test plays.
 namespace baton::decode {
 namespace {
 
+using engine::ScriptedRouter;
 using engine::WorkerRuntime;
 using test::DemoModel;
 using test::Pair;
@@ -63,6 +65,37 @@ TEST_CASE("a decode worker that lost the router frees everything and registers a
   REQUIRE(pair.router.WaitFor(3, [](const wire::Envelope& e) { return e.has_register_(); }));
   CHECK(pair.Registration(3).incarnation() == pair.decode_registration.incarnation());
   CHECK(pair.BecomesIdle(3));
+}
+
+TEST_CASE("a worker whose engine hangs in a step is ready for nothing until it goes on") {
+  net::Watched<bool> open{true};
+  Pair pair({.open = [&]() -> absl::StatusOr<engine::OpenedDevices> {
+               engine::OpenedDevices devices;
+               devices.ranks.push_back(std::make_unique<test::GatedBackend>(
+                   *kernels::CreateCpuBackend(kCompute),
+                   [&] { static_cast<void>(open.WaitFor([](bool is_open) { return is_open; })); }));
+               return devices;
+             },
+             .engine_timeout = std::chrono::milliseconds(200)});
+  const auto hears_ready = [&](bool ready) {
+    const std::size_t from = pair.router.heard.Get().size();
+    return pair.router.heard.WaitFor([&](const ScriptedRouter::Messages& all) {
+      return std::any_of(all.begin() + static_cast<std::ptrdiff_t>(from), all.end(), [&](const auto& one) {
+        return one.first == 1 && one.second.has_load() && one.second.load().ready() == ready;
+      });
+    });
+  };
+
+  open.Set(false);
+  pair.Ask(1, Prompt(20, 3), 5);
+  CHECK(hears_ready(false));
+  pair.decode->OnLoop([](WorkerRuntime& runtime) { CHECK(runtime.EngineHangs()); });
+  open.Set(true);
+
+  CHECK(hears_ready(true));
+  CHECK(pair.Released(1, 1).outcome() == "done");
+  CHECK(pair.Tokens(1, 1).size() == 5);
+  pair.decode->OnLoop([](WorkerRuntime& runtime) { CHECK_FALSE(runtime.EngineHangs()); });
 }
 
 TEST_CASE("a worker that drains says so, finishes its answers, and is done") {

@@ -45,6 +45,7 @@ TEST_CASE("the example files are read, and say what the defaults are") {
     CHECK(config->transfer.drain_deadline == defaults.transfer.drain_deadline);
     CHECK(config->transfer.ping_interval == defaults.transfer.ping_interval);
     CHECK(config->drain_timeout == defaults.drain_timeout);
+    CHECK(config->engine_timeout == defaults.engine_timeout);
     CHECK(config->compute.threads == 0);
     CHECK(config->power.sensor == defaults.power.sensor);
     CHECK(config->power.interval == defaults.power.interval);
