@@ -335,8 +335,9 @@ void Executor::State::Constrain(RunningSequence& sequence) {
         constraint->Advance(std::move(sequence.stands), spec.tokens[static_cast<std::size_t>(i)]);
 }
 
-/// What may come next; stop ids exactly where the text may end, or is none of the grammar's (a first token
-/// that another worker got wrong).
+/// What may come next: what the grammar says, and stop ids where the text may end, or is none of the
+/// grammar's (a first token that another worker got wrong). A stop id that is text of the grammar's too may
+/// come wherever that text may; the answer ends with it, as its client has asked.
 std::span<const std::uint64_t> Executor::State::Allowed(const RunningSequence& sequence) {
   const std::span<const std::uint64_t> mask = sequence.constraint->Mask(sequence.stands);
   const auto vocabulary = static_cast<std::size_t>(model.Config().vocabulary);

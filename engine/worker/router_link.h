@@ -30,7 +30,7 @@ class RouterLink {
     std::function<void(wire::Register&)> fill_register;
     std::function<void(wire::Load&)> fill_load;
     std::function<void(WorkerId self)> on_welcome;
-    /// Peers, Prefill, Reserve, Cancel.
+    /// Whatever comes after the welcome but for Ping, which it answers itself.
     std::function<void(const wire::Envelope&)> on_order;
     /// The router that gave the orders is gone: cancel them. It is dialled again.
     std::function<void()> on_lost;
