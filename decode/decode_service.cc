@@ -220,11 +220,9 @@ void DecodeService::OnCommitted(RequestKey key, const kvtransfer::CommitInfo& in
   std::vector<std::int32_t> going_on;
   for (std::int32_t sample = 0; sample < job->samples; ++sample) {
     const TokenId token = first[static_cast<std::size_t>(sample)];
-    const bool stops =
-        job->stop.min_tokens <= job->resumed + 1 && std::ranges::count(job->stop.stop_ids, token) > 0;
     std::optional<FinishReason> finish;
     if (job->stop.max_tokens == job->resumed + 1) finish = FinishReason::kLength;
-    if (stops) finish = FinishReason::kStop;
+    if (std::ranges::count(job->stop.stop_ids, token) > 0) finish = FinishReason::kStop;
     SendToken({.key = key, .index = job->resumed, .token = token, .finish = finish, .sample = sample},
               info.cached_tokens);
     if (!finish && !job->stopped.contains(sample)) going_on.push_back(sample);
