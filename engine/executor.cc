@@ -103,7 +103,6 @@ struct Executor::State {
   TokenEvent Choose(const RunningSequence& sequence, const kernels::Rows& logits, std::int64_t row,
                     std::int32_t sample);
   void Retire();
-  void PublishLoad();
 
   Model& model;
   const KvArena& arena;
@@ -116,7 +115,7 @@ struct Executor::State {
   mutable Mutex mutex;
   std::condition_variable wake;
   std::vector<Command> commands;
-  ExecutorLoad load;
+  std::int64_t held = 0;  // sequences, from Submit to their release
   TimePoint progress = clock.Now();
   bool idle = true;
   bool stopping = false;
@@ -171,13 +170,10 @@ void Executor::Submit(SequenceSpec spec) {
               spec.tokens.size(), spec.stop.max_tokens, spec.samples);
   BATON_CHECK(spec.grammar == nullptr || (state_->tokens != nullptr && !spec.stop.stop_ids.empty()),
               "request {}: a grammar without a token table or stop id", spec.key);
-  const std::int64_t prompt = PromptTokens(spec);
   {
     const MutexLock lock(state_->mutex);
     if (state_->idle && state_->commands.empty()) state_->progress = state_->clock.Now();
-    ++state_->load.sequences;
-    state_->load.prompt_tokens_left += prompt;
-    state_->load.decoding += prompt == 0 ? 1 : 0;
+    ++state_->held;
     state_->commands.emplace_back(std::move(spec));
   }
   state_->wake.notify_one();
@@ -220,9 +216,9 @@ void Executor::State::Give(Command command) {
   wake.notify_one();
 }
 
-ExecutorLoad Executor::Load() const {
+std::int64_t Executor::Sequences() const {
   const MutexLock lock(state_->mutex);
-  return state_->load;
+  return state_->held;
 }
 
 TimePoint Executor::LastProgress() const {
@@ -248,12 +244,10 @@ void Executor::State::Run() {
     Obey(taken);
     if (stop) CancelAll(std::nullopt);
     Retire();
-    PublishLoad();
     if (stop) return;
     if (!AnyCanRun()) continue;
     Step();
     Retire();
-    PublishLoad();
   }
 }
 
@@ -559,31 +553,23 @@ TokenEvent Executor::State::Choose(const RunningSequence& sequence, const kernel
   return event;
 }
 
-/// Lets go of what has finished.
+/// Lets go of what has finished, after a step or after orders. Who hears that a sequence is released finds it
+/// counted no more.
 void Executor::State::Retire() {
-  for (std::vector<RunningSequence>* sequences : {&running, &parked}) {
-    for (const RunningSequence& sequence : *sequences) {
-      if (sequence.finish.has_value()) events.OnReleased(sequence.spec.key, *sequence.finish);
+  const auto ended = [](const RunningSequence& sequence) { return sequence.finish.has_value(); };
+  const auto count = std::ranges::count_if(running, ended) + std::ranges::count_if(parked, ended);
+  {
+    const MutexLock lock(mutex);
+    held -= count;
+    progress = clock.Now();
+  }
+  if (count == 0) return;
+  for (std::vector<RunningSequence>* some : {&running, &parked}) {
+    for (const RunningSequence& sequence : *some) {
+      if (ended(sequence)) events.OnReleased(sequence.spec.key, *sequence.finish);
     }
-    std::erase_if(*sequences, [](const RunningSequence& sequence) { return sequence.finish.has_value(); });
+    std::erase_if(*some, ended);
   }
-}
-
-void Executor::State::PublishLoad() {
-  const MutexLock lock(mutex);
-  load = {};
-  const auto count = [&](std::int64_t prompt_left) {
-    ++load.sequences;
-    load.prompt_tokens_left += prompt_left;
-    load.decoding += prompt_left == 0 ? 1 : 0;
-  };
-  for (const RunningSequence& sequence : running) count(sequence.PromptLeft());
-  load.sequences += std::ssize(parked);
-  for (const Command& command : commands) {
-    const auto* spec = std::get_if<SequenceSpec>(&command);
-    if (spec != nullptr) count(PromptTokens(*spec));
-  }
-  progress = clock.Now();
 }
 
 }  // namespace baton::engine

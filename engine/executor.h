@@ -154,14 +154,8 @@ class ExecutorEvents {
   virtual void OnPaused(SequenceKey) {}
 };
 
-struct ExecutorLoad {
-  std::int64_t sequences = 0;
-  std::int64_t prompt_tokens_left = 0;
-  std::int64_t decoding = 0;
-};
-
 /// The loop of a worker: plan -> forward -> sample -> publish, on a thread of its own. Submit, Cancel and
-/// Load from any thread. A cancelled sequence leaves before the next step.
+/// Sequences from any thread. A cancelled sequence leaves before the next step.
 ///
 /// A sequence may be preempted: it leaves the batch between two steps with all that its answer depends on
 /// (tokens, counts, state of the grammar; chance is a function of position), and comes back into other blocks
@@ -195,7 +189,8 @@ class Executor {
   /// Lets the sequence stand where it stands, with its blocks, until `Continue`. It may still be preempted.
   void Pause(SequenceKey key);
   void Continue(SequenceKey key);
-  [[nodiscard]] ExecutorLoad Load() const;
+  /// That it has not released, preempted ones too.
+  [[nodiscard]] std::int64_t Sequences() const;
   /// End of the last step or of the last idle check: what a watchdog looks at.
   [[nodiscard]] TimePoint LastProgress() const;
 

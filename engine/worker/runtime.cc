@@ -261,12 +261,12 @@ absl::Status Runtime::CreateMeter() {
   BATON_ASSIGN_OR_RETURN(auto sensor, OpenSensor(config_.power, backends_.front()->Name(),
                                                  {.first = config_.device.device, .count = config_.ranks}));
   if (sensor == nullptr) return absl::OkStatus();
-  meter_ = std::make_unique<EnergyMeter>(
-      loop_, std::move(sensor), metrics_,
-      EnergyMeter::Options{.interval = config_.power.interval,
-                           .role = prefill_ ? "prefill" : "decode",
-                           .cost = CostOf(model_->Config())},
-      [this] { return executor_ != nullptr && executor_->Load().sequences == 0; });
+  meter_ =
+      std::make_unique<EnergyMeter>(loop_, std::move(sensor), metrics_,
+                                    EnergyMeter::Options{.interval = config_.power.interval,
+                                                         .role = prefill_ ? "prefill" : "decode",
+                                                         .cost = CostOf(model_->Config())},
+                                    [this] { return executor_ != nullptr && executor_->Sequences() == 0; });
   return absl::OkStatus();
 }
 

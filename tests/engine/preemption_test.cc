@@ -201,7 +201,7 @@ TEST_CASE(
   rig.executor->Submit(paused);
   rig.executor->Submit(other);
   preempted.get_future().wait();
-  CHECK(rig.executor->Load().sequences == 2);
+  CHECK(rig.executor->Sequences() == 2);
   rig.executor->Cancel(Key(1));
   rig.executor->Cancel(Key(2));
   rig.events.WaitForReleases(2);
