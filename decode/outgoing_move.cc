@@ -1,6 +1,5 @@
 #include "decode/outgoing_move.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "common/base/error.h"

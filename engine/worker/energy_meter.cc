@@ -1,6 +1,5 @@
 #include "engine/worker/energy_meter.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
