@@ -67,7 +67,6 @@ struct RunOptions {
   std::string policy = "mixed-pool";  // random, round-robin, token-jsq, mixed-pool, cost, pack, ...
   hardware::PerfKind step_times = hardware::PerfKind::kBest;  // kNative; kSplitwise has tables of its own
   std::uint64_t seed = 0;
-  double warm_up_s = 0;         // requests that arrive earlier count in no statistic
   bool keep_timelines = false;  // of machines, for plots and the Perfetto trace
   NativeSettings native;
   std::vector<MachineEvent> events;  // kNative, in any order

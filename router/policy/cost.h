@@ -20,7 +20,8 @@ struct CostObjectives {
   double ttft_s = std::numeric_limits<double>::infinity();
   double tbt_s = std::numeric_limits<double>::infinity();
   double sigmas = 1;
-  double freeness_min_s = 0;  // that a decode machine's memory is to last after it has taken the request
+  /// That a decode machine's memory is to last after it has taken the request. The simulator asks for none.
+  double freeness_min_s = 0;
   /// Where nothing meets them: place it least late (true), or reject it before any work is done.
   bool best_effort = false;
 };
@@ -112,6 +113,7 @@ struct DecodeNow {
   double context_tokens = 0;    // of all together
   double step_s = 0;            // of its last step, or what one is expected to take
   double remaining_tokens = 0;  // that a sequence is expected to have before it, on average
+  /// Those that are on their way. The simulator does not know when they arrive and counts them as running.
   std::span<const InFlight> in_flight;
 };
 

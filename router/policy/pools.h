@@ -35,8 +35,6 @@ class ShortestQueue {
   [[nodiscard]] std::size_t Size() const { return heap_.size(); }
   /// kNoMachine where the list is empty.
   [[nodiscard]] MachineIndex First() const { return heap_.empty() ? kNoMachine : heap_.front().machine; }
-  /// Of the first; the list is not empty.
-  [[nodiscard]] std::int64_t LeastValue() const { return heap_.front().value; }
 
  private:
   struct Entry {
