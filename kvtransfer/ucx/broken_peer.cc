@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,10 +14,14 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "common/base/check.h"
+#include "common/base/clock.h"
 
 namespace {
+
+using baton::TimePoint;
 
 // What UCX's TCP says while it makes a connection (uct/tcp/tcp.h): a magic number, then messages, each behind
 // a byte of its kind and four of its length.
@@ -38,7 +43,16 @@ struct Reading {
   std::uint64_t left = 0;               // of what follows it
 };
 
+/// A connection that the kernel has made, until its peer's acknowledgement comes.
+struct Making {
+  ino_t inode = 0;  // the socket's: its number may be another's by now
+  TimePoint begun;
+  bool given_up = false;
+  std::size_t told = 0;  // of the acknowledgement, since
+};
+
 thread_local bool active = false;
+thread_local std::map<int, Making> making;     // by socket
 thread_local bool hung_up = false;             // said the receive that was the last call
 thread_local std::map<int, Reading> accepted;  // by socket
 
@@ -131,7 +145,38 @@ bool Begins(int socket, std::size_t size) {
          number == kMagic;
 }
 
+ino_t InodeOf(int socket) {
+  struct stat about {};
+  return fstat(socket, &about) == 0 ? about.st_ino : 0;
+}
+
+/// What is being made at `socket`, if it is that one still.
+std::map<int, Making>::iterator FindMaking(int socket) {
+  const auto found = making.find(socket);
+  if (found == making.end() || found->second.inode == InodeOf(socket)) return found;
+  making.erase(found);
+  return making.end();
+}
+
+ssize_t TellAcknowledgement(Making& given_up, void* bytes, std::size_t size) {
+  const std::size_t told = std::min(size, kAcknowledgement.size() - given_up.told);
+  std::memcpy(bytes, kAcknowledgement.data() + given_up.told, told);
+  given_up.told += told;
+  return static_cast<ssize_t>(told);
+}
+
+/// The peer's acknowledgement, or the end instead.
+ssize_t ReceiveMaking(std::map<int, Making>::iterator at, void* bytes, std::size_t size, int flags) {
+  const ssize_t got = at->second.given_up ? TellAcknowledgement(at->second, bytes, size)
+                                          : NextReceive(at->first, bytes, size, flags);
+  const bool goes_on = at->second.given_up ? got > 0 : got < 0 && Passes(errno);
+  if (!goes_on) making.erase(at);
+  return got;
+}
+
 ssize_t Receive(int socket, void* bytes, std::size_t size, int flags) {
+  if (const auto found = FindMaking(socket); found != making.end())
+    return ReceiveMaking(found, bytes, size, flags);
   if (Begins(socket, size)) {
     accepted[socket] = {};
     return NextReceive(socket, bytes, size, flags);
@@ -205,7 +250,11 @@ BATON_INTERPOSED int connect(int socket, const sockaddr* address, socklen_t leng
   const bool again = hung_up;
   Begin("connect", socket);
   accepted.erase(socket);
-  if (!again && Connects(socket, address, length)) return 0;
+  making.erase(socket);
+  if (!again && Connects(socket, address, length)) {
+    making[socket] = {.inode = InodeOf(socket), .begun = std::chrono::steady_clock::now()};
+    return 0;
+  }
   if (StandIn(socket)) return 0;
   errno = ECONNREFUSED;
   return -1;
@@ -220,6 +269,17 @@ BrokenPeer::BrokenPeer() {
 
 BrokenPeer::~BrokenPeer() {
   active = false;
+}
+
+bool BrokenPeer::Settled(TimePoint moment, bool give_up) {
+  bool settled = true;
+  for (auto at = making.begin(); at != making.end();) {
+    auto& [socket, made] = *at++;
+    if (made.begun >= moment || FindMaking(socket) == making.end()) continue;
+    settled = false;
+    if (give_up && !std::exchange(made.given_up, true)) shutdown(socket, SHUT_RDWR);
+  }
+  return settled;
 }
 
 bool BrokenPeer::Works() {

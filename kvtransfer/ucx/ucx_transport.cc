@@ -334,7 +334,7 @@ void UcxTransport::FailPeer(PeerHandle handle, const absl::Status& why) {
   peer.failed = true;
   peer.why = why;
   for (const auto& operation : peer.waiting.RemoveAll()) ReportUnsent(*operation, why);
-  CloseEndpoint(peer);
+  worker_->WhenSettled(kCloseGrace, [this, handle] { CloseEndpoint(*peers_.at(handle)); });
 }
 
 void UcxTransport::WindDown(PeerHandle handle, const absl::Status& why) {

@@ -31,6 +31,8 @@ constexpr int kSleepMillisecondsMax = 200;
 constexpr int kTimerMilliseconds = 10;
 /// Of a segment besides a message's payload: headers, and the begin of the next message.
 constexpr std::size_t kSegmentHeadroomBytes = 64U << 10;
+/// How often a close that waits for connections in the making looks at them.
+constexpr Duration kSettleLook = std::chrono::milliseconds(5);
 /// Rounds of progress before posted work (an abort, a close) has its turn, however busy the wire is.
 constexpr int kProgressMax = 256;
 
@@ -230,6 +232,18 @@ void UcxWorker::Post(std::function<void()> work) {
 
 void UcxWorker::PostAfter(Duration delay, std::function<void()> work) {
   later_.emplace(std::chrono::steady_clock::now() + delay, std::move(work));
+}
+
+void UcxWorker::WhenSettled(Duration patience, std::function<void()> work) {
+  Settle(std::chrono::steady_clock::now(), patience, std::move(work));
+}
+
+void UcxWorker::Settle(TimePoint moment, Duration patience, std::function<void()> work) {
+  const bool give_up = std::chrono::steady_clock::now() >= moment + patience;
+  if (BrokenPeer::Settled(moment, give_up)) return work();
+  PostAfter(kSettleLook, [this, moment, patience, work = std::move(work)]() mutable {
+    Settle(moment, patience, std::move(work));
+  });
 }
 
 void UcxWorker::Stop(std::function<bool()> last, Duration patience) {

@@ -37,6 +37,9 @@ class UcxWorker {
   void Post(std::function<void()> work);
   /// Runs `work` once after `delay`, unless the worker stops before. On the thread only.
   void PostAfter(Duration delay, std::function<void()> work);
+  /// Runs `work` once no connection that has begun by now waits for its peer to acknowledge it: mostly at
+  /// once. Those that still do after `patience` are given up. On the thread only.
+  void WhenSettled(Duration patience, std::function<void()> work);
   /// Runs `last` on the thread, then progresses until it returns true or `patience` has passed, then joins.
   void Stop(std::function<bool()> last, Duration patience);
 
@@ -51,6 +54,7 @@ class UcxWorker {
  private:
   void Run();
   bool RunPosted();
+  void Settle(TimePoint moment, Duration patience, std::function<void()> work);
   void Sleep();
 
   ucp_context* context_ = nullptr;

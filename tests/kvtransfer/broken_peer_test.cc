@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -157,6 +158,43 @@ TEST_CASE("who hung up is not called again at once, but is the next time") {
   }
 }
 
+TEST_CASE("a connection whose peer does not acknowledge it is given up by an acknowledgement and the end") {
+  const BrokenPeer guard;
+  const TimePoint before = std::chrono::steady_clock::now();
+  const Connection connection;
+  const Connection acknowledged;
+  REQUIRE(send(acknowledged.there.Get(), "yes", 3, kFlags) == 3);
+  CHECK(Receive(acknowledged.here) == "yes");
+  const TimePoint now = std::chrono::steady_clock::now();
+  CHECK(BrokenPeer::Settled(before, true));  // it has begun since
+  CHECK_FALSE(BrokenPeer::Settled(now, false));
+  CHECK(Receive(connection.here) == "error");
+  CHECK(errno == EAGAIN);
+
+  CHECK_FALSE(BrokenPeer::Settled(now, true));
+  CHECK(send(connection.here.Get(), "answer", 6, kFlags) == 6);  // to nobody
+  CHECK(Receive(connection.here) == Message(32, std::string{2, 0, 0, 0}));
+  CHECK_FALSE(BrokenPeer::Settled(now, true));
+  CHECK(Receive(connection.here).empty());
+  CHECK(BrokenPeer::Settled(now, true));
+  REQUIRE(send(acknowledged.there.Get(), "on", 2, kFlags) == 2);
+  CHECK(Receive(acknowledged.here) == "on");
+}
+
+TEST_CASE("a connection that was closed while it was made is over, whoever has its number") {
+  const BrokenPeer guard;
+  std::optional<Connection> connection(std::in_place);
+  const TimePoint now = std::chrono::steady_clock::now();
+  connection.reset();
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  const Socket here(pair[0]);
+  const Socket there(pair[1]);
+  CHECK(BrokenPeer::Settled(now, true));
+  CHECK(send(there.Get(), "x", 1, kFlags) == 1);
+  CHECK(Receive(here) == "x");
+}
+
 TEST_CASE("an accepted connection is read message by message") {
   const BrokenPeer guard;  // a connect under it forgets who had the socket's number before
   const Connection connection;
@@ -167,36 +205,36 @@ TEST_CASE("an accepted connection is read message by message") {
   const std::string rest = Message(1, "more");
   const std::string all = kMagic + request + question + put + rest;
   SECTION("that has come at once") {
-    REQUIRE(send(connection.there.Get(), all.data(), all.size(), kFlags) > 0);
-    CHECK(Receive(connection.here, 8) == kMagic);
-    CHECK(Receive(connection.here) == request);
-    CHECK(Receive(connection.here) == question);
-    CHECK(Receive(connection.here) == put);
-    CHECK(Receive(connection.here) == rest);
+    REQUIRE(send(connection.here.Get(), all.data(), all.size(), kFlags) > 0);
+    CHECK(Receive(connection.there, 8) == kMagic);
+    CHECK(Receive(connection.there) == request);
+    CHECK(Receive(connection.there) == question);
+    CHECK(Receive(connection.there) == put);
+    CHECK(Receive(connection.there) == rest);
   }
   SECTION("that comes byte by byte") {
     std::string received;
     for (const char byte : all) {
-      REQUIRE(send(connection.there.Get(), &byte, 1, kFlags) == 1);
+      REQUIRE(send(connection.here.Get(), &byte, 1, kFlags) == 1);
       if (received.empty() && byte != all[7]) continue;
-      const std::string some = Receive(connection.here, received.empty() ? 8 : 4096);
+      const std::string some = Receive(connection.there, received.empty() ? 8 : 4096);
       REQUIRE(some != "error");
       received += some;
     }
     CHECK(received == all);
   }
   SECTION("whose reader asks for little") {
-    REQUIRE(send(connection.there.Get(), all.data(), all.size(), kFlags) > 0);
-    CHECK(Receive(connection.here, 8) == kMagic);
-    CHECK(Receive(connection.here, 2) == request.substr(0, 2));
-    CHECK(Receive(connection.here, 4) == request.substr(2, 4));
-    CHECK(Receive(connection.here) == request.substr(6));
-    CHECK(Receive(connection.here, 50) == question.substr(0, 50));
-    CHECK(Receive(connection.here) == question.substr(50));
-    CHECK(Receive(connection.here, 7) == put.substr(0, 7));
-    CHECK(Receive(connection.here, 30) == put.substr(7, 30));
-    CHECK(Receive(connection.here) == put.substr(37));
-    CHECK(Receive(connection.here) == rest);
+    REQUIRE(send(connection.here.Get(), all.data(), all.size(), kFlags) > 0);
+    CHECK(Receive(connection.there, 8) == kMagic);
+    CHECK(Receive(connection.there, 2) == request.substr(0, 2));
+    CHECK(Receive(connection.there, 4) == request.substr(2, 4));
+    CHECK(Receive(connection.there) == request.substr(6));
+    CHECK(Receive(connection.there, 50) == question.substr(0, 50));
+    CHECK(Receive(connection.there) == question.substr(50));
+    CHECK(Receive(connection.there, 7) == put.substr(0, 7));
+    CHECK(Receive(connection.there, 30) == put.substr(7, 30));
+    CHECK(Receive(connection.there) == put.substr(37));
+    CHECK(Receive(connection.there) == rest);
   }
   SECTION("also where another one had its socket's number before it began") {
     const Connection before;
@@ -204,8 +242,8 @@ TEST_CASE("an accepted connection is read message by message") {
     REQUIRE(send(before.there.Get(), begun.data(), begun.size(), kFlags) > 0);
     CHECK(Receive(before.here, 8) == kMagic);
     CHECK(Receive(before.here) == request);
-    REQUIRE(dup2(connection.here.Get(), before.here.Get()) == before.here.Get());
-    REQUIRE(send(connection.there.Get(), all.data(), all.size(), kFlags) > 0);
+    REQUIRE(dup2(connection.there.Get(), before.here.Get()) == before.here.Get());
+    REQUIRE(send(connection.here.Get(), all.data(), all.size(), kFlags) > 0);
     CHECK(Receive(before.here, 8) == kMagic);
     CHECK(Receive(before.here) == request);
     CHECK(Receive(before.here) == question);
@@ -213,8 +251,8 @@ TEST_CASE("an accepted connection is read message by message") {
     CHECK(Receive(before.here) == rest);
   }
   SECTION("and any other as ever") {
-    REQUIRE(send(connection.there.Get(), all.data() + 8, all.size() - 8, kFlags) > 0);
-    CHECK(Receive(connection.here) == all.substr(8));
+    REQUIRE(send(connection.here.Get(), all.data() + 8, all.size() - 8, kFlags) > 0);
+    CHECK(Receive(connection.there) == all.substr(8));
   }
 }
 
