@@ -239,20 +239,20 @@ TEST_CASE("an accepted connection is read message by message") {
   SECTION("also where another one had its socket's number before it began") {
     const Connection before;
     const std::string begun = kMagic + request;
-    REQUIRE(send(before.there.Get(), begun.data(), begun.size(), kFlags) > 0);
-    CHECK(Receive(before.here, 8) == kMagic);
-    CHECK(Receive(before.here) == request);
-    REQUIRE(dup2(connection.there.Get(), before.here.Get()) == before.here.Get());
+    REQUIRE(send(before.here.Get(), begun.data(), begun.size(), kFlags) > 0);
+    CHECK(Receive(before.there, 8) == kMagic);
+    CHECK(Receive(before.there) == request);
+    REQUIRE(dup2(connection.there.Get(), before.there.Get()) == before.there.Get());
     REQUIRE(send(connection.here.Get(), all.data(), all.size(), kFlags) > 0);
-    CHECK(Receive(before.here, 8) == kMagic);
-    CHECK(Receive(before.here) == request);
-    CHECK(Receive(before.here) == question);
-    CHECK(Receive(before.here) == put);
-    CHECK(Receive(before.here) == rest);
+    CHECK(Receive(before.there, 8) == kMagic);
+    CHECK(Receive(before.there) == request);
+    CHECK(Receive(before.there) == question);
+    CHECK(Receive(before.there) == put);
+    CHECK(Receive(before.there) == rest);
   }
   SECTION("and any other as ever") {
-    REQUIRE(send(connection.here.Get(), all.data() + 8, all.size() - 8, kFlags) > 0);
-    CHECK(Receive(connection.there) == all.substr(8));
+    REQUIRE(send(connection.there.Get(), all.data() + 8, all.size() - 8, kFlags) > 0);
+    CHECK(Receive(connection.here) == all.substr(8));
   }
 }
 
