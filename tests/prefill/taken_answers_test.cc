@@ -31,6 +31,9 @@ wire::Envelope TakeBack(const std::vector<TokenId>& tokens, const std::string& s
 struct TakeRig : engine::ServiceRig {
   explicit TakeRig(std::int64_t prefix_blocks = kBlocks)
       : ServiceRig(CreatePrefillService, true, kBlocks, 8, prefix_blocks) {}
+  ~TakeRig() override { Stop(); }
+  TakeRig(const TakeRig&) = delete;
+  TakeRig& operator=(const TakeRig&) = delete;
 
   /// Sends a prompt through; what it found in the cache.
   std::int64_t Complete(RequestKey key, const std::vector<TokenId>& prompt, const std::string& salt = "") {

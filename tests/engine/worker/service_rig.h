@@ -72,7 +72,9 @@ class ServiceRig : public ExecutorEvents {
            .answers = answers});
     });
   }
-  ~ServiceRig() override {
+  ~ServiceRig() override { Stop(); }
+  /// Ends the engine. For destructors: what a class makes of this one must be whole while the engine calls it.
+  void Stop() {
     Open();
     executor_.reset();
     OnLoop([this] { service.reset(); });
