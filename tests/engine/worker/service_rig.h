@@ -73,7 +73,7 @@ class ServiceRig : public ExecutorEvents {
     });
   }
   ~ServiceRig() override { Stop(); }
-  /// Ends the engine. For destructors: what a class makes of this one must be whole while the engine calls it.
+  /// Ends the engine. For the destructors of derived classes, which must be whole while the engine calls them.
   void Stop() {
     Open();
     executor_.reset();
