@@ -73,7 +73,7 @@ class ServiceRig : public ExecutorEvents {
     });
   }
   ~ServiceRig() override { Stop(); }
-  /// Ends the engine. For the destructors of derived classes, which must be whole while the engine calls them.
+  /// Ends the engine. For the destructors of what derives from this, which is whole while the engine calls.
   void Stop() {
     Open();
     executor_.reset();
