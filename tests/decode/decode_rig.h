@@ -25,9 +25,6 @@ struct DecodeRig : ServiceRig {
   explicit DecodeRig(std::int64_t queue = 8, std::int64_t blocks = kBlocks,
                      const engine::AnswerMemoryOptions& answers = {})
       : ServiceRig(CreateDecodeService, false, blocks, queue, /*prefix_blocks=*/0, answers) {}
-  ~DecodeRig() override { Stop(); }
-  DecodeRig(const DecodeRig&) = delete;
-  DecodeRig& operator=(const DecodeRig&) = delete;
 
   void Commit(RequestKey key, std::int64_t prompt_tokens, TokenId first = kFirst,
               std::optional<TimePoint> computed_at = std::nullopt) {

@@ -21,9 +21,6 @@ inline constexpr std::int64_t kBlocks = 8;
 struct PrefillRig : ServiceRig {
   explicit PrefillRig(std::int64_t queue = 8, std::int64_t prefix_blocks = 0)
       : ServiceRig(CreatePrefillService, true, kBlocks, queue, prefix_blocks) {}
-  ~PrefillRig() override { Stop(); }
-  PrefillRig(const PrefillRig&) = delete;
-  PrefillRig& operator=(const PrefillRig&) = delete;
 
   /// Sends a prompt through, and waits until nothing of it is left.
   wire::Token Complete(RequestKey key, const wire::Envelope& order) {

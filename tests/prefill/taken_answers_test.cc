@@ -1,18 +1,11 @@
 #include <catch2/catch.hpp>
 
-#include "prefill/prefill_service.h"
-#include "tests/engine/worker/service_rig.h"
+#include "tests/prefill/prefill_rig.h"
 
 /// KV of answers that comes back from decode into the prefix cache.
 namespace baton::prefill {
 namespace {
 
-using engine::Key;
-using engine::Next;
-using engine::Prompt;
-using kvtransfer::TransferEnd;
-
-constexpr std::int64_t kBlocks = 8;
 const RequestKey kBack = Key(1, 2);
 
 wire::Envelope TakeBack(const std::vector<TokenId>& tokens, const std::string& salt = "",
@@ -28,31 +21,16 @@ wire::Envelope TakeBack(const std::vector<TokenId>& tokens, const std::string& s
   return envelope;
 }
 
-struct TakeRig : engine::ServiceRig {
-  explicit TakeRig(std::int64_t prefix_blocks = kBlocks)
-      : ServiceRig(CreatePrefillService, true, kBlocks, 8, prefix_blocks) {}
-  ~TakeRig() override { Stop(); }
-  TakeRig(const TakeRig&) = delete;
-  TakeRig& operator=(const TakeRig&) = delete;
+struct TakeRig : PrefillRig {
+  explicit TakeRig(std::int64_t prefix_blocks = kBlocks) : PrefillRig(8, prefix_blocks) {}
 
   /// Sends a prompt through; what it found in the cache.
   std::int64_t Complete(RequestKey key, const std::vector<TokenId>& prompt, const std::string& salt = "") {
-    wire::Envelope envelope;
-    wire::Prefill& order = *envelope.mutable_prefill();
-    order.set_request(key.request.value);
-    order.set_attempt(key.attempt.value);
-    order.mutable_tokens()->Assign(prompt.begin(), prompt.end());
-    order.mutable_sampling()->set_top_p(1);
-    order.mutable_stop()->set_max_tokens(10);
-    order.set_decode_worker(2);
-    order.set_decode_incarnation(22);
-    order.set_cache_salt(salt);
-    Order(envelope);
-    REQUIRE(handoff.WaitFor(fmt::format("commit {}", key)));
-    OnLoop([&] { handoff.EndSend(key, TransferEnd::kAcked); });
-    REQUIRE(Released(key).outcome() == "done");
-    CHECK(Tokens(key).at(0).token() == Next(model, prompt));
-    return Tokens(key).at(0).cached_tokens();
+    wire::Envelope order = prefill::Order(key, prompt);
+    order.mutable_prefill()->set_cache_salt(salt);
+    const wire::Token token = PrefillRig::Complete(key, order);
+    CHECK(token.token() == Next(model, prompt));
+    return token.cached_tokens();
   }
   /// KV of `tokens` from `first` on, as decode would have sent it.
   void Arrive(const std::vector<TokenId>& tokens, std::int64_t first, RequestKey key = kBack) {

@@ -34,7 +34,7 @@ inline TokenId Next(const test::FakeModel& model, const std::vector<TokenId>& to
 
 /// A phase's service with a real executor over the fake model, a scripted hand-off, and a router that only
 /// listens.
-class ServiceRig : public ExecutorEvents {
+class ServiceRig {
  public:
   using Create = std::function<std::unique_ptr<PhaseService>(const ServiceContext&)>;
 
@@ -53,7 +53,7 @@ class ServiceRig : public ExecutorEvents {
     const auto swap_bytes = arena_.Geometry().TotalBytes() / static_cast<std::size_t>(blocks) *
                             static_cast<std::size_t>(answers.swap_slots);
     swap_ = std::make_unique<SwapArea>(*SwapArea::Create(arena_.Geometry(), swap_bytes));
-    executor_ = std::make_unique<Executor>(model, arena_, PlannerLimits{.prefill_chunk_tokens = 32}, *this,
+    executor_ = std::make_unique<Executor>(model, arena_, PlannerLimits{.prefill_chunk_tokens = 32}, events_,
                                            nullptr, swap_.get());
     OnLoop([&] {
       service = create(
@@ -72,43 +72,11 @@ class ServiceRig : public ExecutorEvents {
            .answers = answers});
     });
   }
-  ~ServiceRig() override { Stop(); }
-  /// Ends the engine. For the destructors of what derives from this, which is whole while the engine calls.
-  void Stop() {
+  ~ServiceRig() {
     Open();
     executor_.reset();
     OnLoop([this] { service.reset(); });
   }
-
-  void OnLayerDone(const LayerEvent& event) override {
-    thread_.Loop().Post([this, event] { service->OnLayerDone(event); });
-  }
-  void OnToken(const TokenEvent& event) override {
-    thread_.Loop().Post([this, event] { service->OnToken(event); });
-  }
-  void OnStopped(SequenceKey sequence) override {
-    thread_.Loop().Post([this, sequence] { service->OnStopped(sequence); });
-  }
-  void OnPromptLogprobs(const PromptLogprobsEvent& event) override {
-    thread_.Loop().Post([this, event] { service->OnPromptLogprobs(event); });
-  }
-  void OnReleased(RequestKey key, FinishReason reason) override {
-    thread_.Loop().Post([this, key, reason] { service->OnExecutorReleased(key, reason); });
-  }
-  void OnPreempted(const PreemptedEvent& event) override {
-    thread_.Loop().Post([this, event] {
-      service->OnPreempted(event);
-      if (on_preempted) on_preempted();
-      preemptions_.Update([](int& count) { ++count; });
-    });
-  }
-  void OnResumed(const ResumedEvent& event) override {
-    thread_.Loop().Post([this, event] { service->OnResumed(event); });
-  }
-  void OnPaused(SequenceKey sequence) override {
-    thread_.Loop().Post([this, sequence] { service->OnPaused(sequence); });
-  }
-  void OnStep(const StepReport&) override {}
 
   /// The engine waits at the begin of its next step until `Open`.
   void Shut() { gate_.Set(false); }
@@ -162,6 +130,41 @@ class ServiceRig : public ExecutorEvents {
   std::unique_ptr<PhaseService> service;
 
  private:
+  /// What the engine reports, to the loop. Whole as long as the engine is, whoever derives from the rig.
+  struct Events final : ExecutorEvents {
+    explicit Events(ServiceRig& r) : rig(r) {}
+    void OnLayerDone(const LayerEvent& event) override {
+      rig.thread_.Loop().Post([&rig = rig, event] { rig.service->OnLayerDone(event); });
+    }
+    void OnToken(const TokenEvent& event) override {
+      rig.thread_.Loop().Post([&rig = rig, event] { rig.service->OnToken(event); });
+    }
+    void OnStopped(SequenceKey sequence) override {
+      rig.thread_.Loop().Post([&rig = rig, sequence] { rig.service->OnStopped(sequence); });
+    }
+    void OnPromptLogprobs(const PromptLogprobsEvent& event) override {
+      rig.thread_.Loop().Post([&rig = rig, event] { rig.service->OnPromptLogprobs(event); });
+    }
+    void OnReleased(RequestKey key, FinishReason reason) override {
+      rig.thread_.Loop().Post([&rig = rig, key, reason] { rig.service->OnExecutorReleased(key, reason); });
+    }
+    void OnPreempted(const PreemptedEvent& event) override {
+      rig.thread_.Loop().Post([&rig = rig, event] {
+        rig.service->OnPreempted(event);
+        if (rig.on_preempted) rig.on_preempted();
+        rig.preemptions_.Update([](int& count) { ++count; });
+      });
+    }
+    void OnResumed(const ResumedEvent& event) override {
+      rig.thread_.Loop().Post([&rig = rig, event] { rig.service->OnResumed(event); });
+    }
+    void OnPaused(SequenceKey sequence) override {
+      rig.thread_.Loop().Post([&rig = rig, sequence] { rig.service->OnPaused(sequence); });
+    }
+    void OnStep(const StepReport&) override {}
+    ServiceRig& rig;
+  };
+
   static std::optional<wire::Released> Find(const std::vector<wire::Envelope>& all, RequestKey key) {
     for (const wire::Envelope& e : all) {
       const wire::Released& released = e.released();
@@ -189,6 +192,7 @@ class ServiceRig : public ExecutorEvents {
   std::unique_ptr<SwapArea> swap_;
   WorkerProbe probe_;
   net::LoopThread thread_{"service-rig"};
+  Events events_{*this};
   std::unique_ptr<Executor> executor_;
 };
 
